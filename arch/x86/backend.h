@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The one border between the x86 machine and SVM or VMX.
+ *
+ * Each backend answers the same list of questions. The list below is the contract: it generates struct backend_ops, the
+ * static calls and their update at load; main.c refuses to load a backend with an empty row.
+ *
+ * Unless said otherwise an op is called by the vCPU's own thread with its mutex held and the vCPU loaded, and does not sleep.
+ */
+#ifndef STRATA_BACKEND_H
+#define STRATA_BACKEND_H
+
+#include <linux/static_call.h>
+
+#include "strata.h"
+
+/**
+ * struct backend_caps - what the backend's hardware offers the machine, filled by check()
+ * @name: "SVM" or "VMX"
+ * @vcpu_size: size of the backend's vCPU, which embeds struct vcpu first
+ * @tdp_format: how entries of nested page tables look
+ * @tdp_max_level: largest mapping: 1 (4K), 2 (2M), 3 (1G)
+ * @tdp_ad: accessed and dirty bits work
+ * @has_tsc_scaling: guests may have their own TSC rate
+ * @tsc_ratio_frac: fraction bits of the ratio
+ * @tsc_ratio_max: largest ratio
+ * @nrips: instruction lengths are reported for all exits that need them (always on VMX)
+ * @allowed_exit_disables: KVM_X86_DISABLE_EXIT_* that can be honoured
+ * @nmi_sti_blocked: an STI shadow blocks NMIs
+ */
+struct backend_caps {
+	const char *name;
+	unsigned int vcpu_size;
+	const struct tdp_format *tdp_format;
+	u8 tdp_max_level;
+	bool tdp_ad;
+	bool has_tsc_scaling;
+	u8 tsc_ratio_frac;
+	u64 tsc_ratio_max;
+	bool nrips;
+	u32 allowed_exit_disables;
+	bool nmi_sti_blocked;
+};
+
+extern struct backend_caps backend_caps;
+
+/*
+ * enable, disable: this CPU; interrupts off. enable: -EBUSY if virtualization is in use already.
+ * vcpu_init: the control block; may sleep; not loaded. vcpu_destroy: its counterpart; cannot fail.
+ * vcpu_load, vcpu_put: preemption off.
+ * reset: registers the backend holds, as after RESET (or INIT).
+ * cache_reg: fill regs[], cr0, cr3, cr4 or pdptr and set its regs_avail bit.
+ * get_segment .. set_dt: straight from and to the control block (@idt: IDTR, else GDTR).
+ * set_cr0, set_cr3, set_cr4, set_efer: the value is legal and already in struct vcpu; the control block follows.
+ * cpl: current privilege level.
+ * shadow, set_shadow: SHADOW_*.
+ * skip: step over the instruction that exited, clearing the shadow; false if its length is not known without
+ *	decoding (then the caller decodes).
+ * enter: interrupts off, event decisions carried out: world switch and back, including exits that are handled with interrupts
+ *	still off (it then enters again by itself). Host state is restored, interrupts still off.
+ * after_enter: interrupts off; let the host take what made the guest exit (NMI, external interrupt, #MC).
+ * handle_exit: interrupts on, may sleep.
+ * inject: put events.delivering into the control block for the next entry; interrupts off.
+ * cancel: take back what inject did, without losing it from the queue; interrupts off.
+ * windows: ask the CPU for the exits the plan wants (and stop asking for those it does not); interrupts off.
+ * view: fill gif, shadow, intr_open, guest-mode intercepts; everything else is filled by the caller.
+ * exit_info: exit reason and friends for traces.
+ * update_intercepts: exception and debug intercepts after vcpu->cpu.debug or the VM's forced ones changed.
+ * update_msr_access: recompute the MSR permission map after CPUID or the filter changed.
+ * update_cpuid: CPUID changed: controls that depend on the guest's features.
+ * get_msr, set_msr: MSRs only the backend knows; 0, 1 (#GP), -ENOENT (not mine). @host: userspace asks.
+ * set_tsc: cpu.tsc_offset or cpu.tsc_ratio changed.
+ * flush_tlb: this vCPU's guest-physical and combined translations, before the next entry.
+ * set_root: nested page table root changed.
+ * sync_debug: the guest owned its debug registers: copy them to cpu.debug; interrupts off.
+ * set_dr7: control block follows cpu.debug.
+ * fail_entry_dump: print the control block, rate limited.
+ */
+#define BACKEND_OPS(OP)						\
+	OP(int, enable, (void))					\
+	OP(void, disable, (void))				\
+	OP(int, vm_init, (struct vm *vm))			\
+	OP(void, vm_destroy, (struct vm *vm))			\
+	OP(int, vcpu_init, (struct vcpu *v))			\
+	OP(void, vcpu_destroy, (struct vcpu *v))		\
+	OP(void, vcpu_load, (struct vcpu *v, int cpu))		\
+	OP(void, vcpu_put, (struct vcpu *v))			\
+	OP(void, reset, (struct vcpu *v, bool init))		\
+	OP(void, cache_reg, (struct vcpu *v, enum reg reg))	\
+	OP(void, get_segment, (struct vcpu *v, struct kvm_segment *s, enum seg seg)) \
+	OP(void, set_segment, (struct vcpu *v, const struct kvm_segment *s, enum seg seg)) \
+	OP(void, get_dt, (struct vcpu *v, struct kvm_dtable *dt, bool idt)) \
+	OP(void, set_dt, (struct vcpu *v, const struct kvm_dtable *dt, bool idt)) \
+	OP(void, set_cr0, (struct vcpu *v))			\
+	OP(void, set_cr3, (struct vcpu *v))			\
+	OP(void, set_cr4, (struct vcpu *v))			\
+	OP(void, set_efer, (struct vcpu *v))			\
+	OP(int, cpl, (struct vcpu *v))				\
+	OP(u8, shadow, (struct vcpu *v))			\
+	OP(void, set_shadow, (struct vcpu *v, u8 shadow))	\
+	OP(bool, skip, (struct vcpu *v))			\
+	OP(void, enter, (struct vcpu *v))			\
+	OP(void, after_enter, (struct vcpu *v))			\
+	OP(enum exit_result, handle_exit, (struct vcpu *v))	\
+	OP(void, inject, (struct vcpu *v))			\
+	OP(void, cancel, (struct vcpu *v))			\
+	OP(void, windows, (struct vcpu *v, const struct event_plan *p)) \
+	OP(void, view, (struct vcpu *v, struct event_view *view)) \
+	OP(void, exit_info, (struct vcpu *v, u32 *reason, u64 *info1, u64 *info2)) \
+	OP(void, update_intercepts, (struct vcpu *v))		\
+	OP(void, update_msr_access, (struct vcpu *v))		\
+	OP(void, update_cpuid, (struct vcpu *v))		\
+	OP(int, get_msr, (struct vcpu *v, u32 msr, u64 *val, bool host)) \
+	OP(int, set_msr, (struct vcpu *v, u32 msr, u64 val, bool host)) \
+	OP(void, set_tsc, (struct vcpu *v))			\
+	OP(void, flush_tlb, (struct vcpu *v))			\
+	OP(void, set_root, (struct vcpu *v))			\
+	OP(void, sync_debug, (struct vcpu *v))			\
+	OP(void, set_dr7, (struct vcpu *v))			\
+	OP(void, fail_entry_dump, (struct vcpu *v))
+
+struct backend_ops {
+#define OP(ret, name, args) ret (*name) args;
+	BACKEND_OPS(OP)
+#undef OP
+};
+
+#define OP(ret, name, args) DECLARE_STATIC_CALL(backend_##name, *((struct backend_ops *)0)->name);
+BACKEND_OPS(OP)
+#undef OP
+
+#define backend_call(name) static_call(backend_##name)
+
+/**
+ * struct backend - what a backend offers
+ * @check: does this CPU have it, with everything DESIGN.md's ground rules ask for; fills backend_caps; says what is missing
+ *	with pr_err. 0, -ENODEV (not this vendor: silent), -EOPNOTSUPP.
+ * @setup: allocate per-CPU areas; may sleep
+ * @unsetup: free them
+ * @ops: the rows
+ */
+struct backend {
+	int (*check)(struct backend_caps *caps);
+	int (*setup)(void);
+	void (*unsetup)(void);
+	const struct backend_ops *ops;
+};
+
+extern const struct backend svm_backend;
+extern const struct backend vmx_backend;
+
+#endif

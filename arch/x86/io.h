@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Accesses of one instruction that userspace serves.
+ *
+ * The emulator runs an instruction on a copy of the registers. An access that only userspace can serve ends the attempt; KVM_RUN
+ * returns, and the next KVM_RUN executes the same instruction again from the start: accesses in the log are
+ * replayed, not repeated. So until the instruction is complete, every getter shows the state before it.
+ */
+#ifndef STRATA_X86_IO_H
+#define STRATA_X86_IO_H
+
+#include <linux/types.h>
+
+#define IO_LOG_MAX	24
+
+/**
+ * struct io_access - one access that is done
+ * @addr: guest physical address, or port
+ * @len: 1..8 bytes
+ * @write: written, else read
+ * @pio: a port
+ * @data: what was read
+ */
+struct io_access {
+	u64 addr;
+	u8 len;
+	bool write;
+	bool pio;
+	u8 data[8];
+};
+
+enum io_kind { IO_NONE, IO_EMULATE, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR, IO_WRMSR, IO_HYPERCALL };
+
+/**
+ * struct vcpu_io - the instruction in progress; owned by io.c, (v)
+ * @kind: what the next KVM_RUN completes
+ * @nr: entries of @log that are done
+ * @pos: replay position
+ * @waiting: @log[@nr] was handed to userspace
+ * @rip: where the instruction is, to notice that userspace moved on
+ * @log: done accesses, in order
+ */
+struct vcpu_io {
+	u8 kind;
+	u8 nr;
+	u8 pos;
+	bool waiting;
+	unsigned long rip;
+	struct io_access log[IO_LOG_MAX];
+};
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The x86 machine: struct vm, struct vcpu and the few types that all rooms share.
+ *
+ * Field legend: (c) constant after creation, (v) vCPU thread under its mutex, (m) vm->lock, (n) vm->mmu_lock, (a) atomic.
+ * Small structures belong to one room each (its header says which file writes them).
+ */
+#ifndef STRATA_X86_H
+#define STRATA_X86_H
+
+#include "../../virt/virt.h"
+#include "cpu/cpu.h"
+#include "event/event.h"
+#include "mmu/mmu.h"
+#include "io.h"
+
+/* Registers by the number the CPU encodes them with; then those cached beside them. */
+enum reg {
+	REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+	REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+	REG_RIP,
+	REG_RFLAGS,
+	NR_REGS,
+	/* Not in regs[]: fields of struct vcpu that the backend fills on first use. */
+	REG_CR0 = NR_REGS,
+	REG_CR3,
+	REG_CR4,
+	REG_PDPTR,
+};
+
+/* Segments by the number the CPU encodes them with */
+enum seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, NR_SEGS };
+
+/* What a handled exit asks of the run loop. */
+enum exit_result {
+	EXIT_RESUME,		/* enter again */
+	EXIT_TO_USER,		/* kvm_run is filled in: KVM_RUN returns 0 */
+	EXIT_ERROR,		/* KVM_RUN returns vcpu->error */
+};
+
+/* Requests (virt_vcpu.requests) of this architecture */
+#define REQ_EVENT		(VIRT_REQ_ARCH + 0)	/* the inbox or the controllers have something */
+#define REQ_NEW_ROOT		(VIRT_REQ_ARCH + 1)	/* nested page tables were replaced */
+#define REQ_MSR_FILTER		(VIRT_REQ_ARCH + 2)	/* vm->msr_filter changed */
+#define REQ_TSC			(VIRT_REQ_ARCH + 3)	/* TSC offset or rate changed */
+
+/**
+ * struct vm - an x86 virtual machine
+ * @virt: the common half
+ * @mmu: nested page tables
+ * @cpu: what concerns CPUID, MSRs and clocks of all vCPUs
+ * @exception_payload: (m) KVM_CAP_EXCEPTION_PAYLOAD is on
+ * @triple_fault_event: (m) KVM_CAP_X86_TRIPLE_FAULT_EVENT is on
+ * @strata_events: (m) STRATA_CAP_EVENTS is on
+ * @exit_each: (m) STRATA_CAP_EXIT_EACH is on
+ * @disabled_exits: (m) KVM_X86_DISABLE_EXIT_*; before the first vCPU
+ * @disabled_quirks: (m) KVM_X86_QUIRK_*
+ * @irqchip: (m) enum event_irqchip
+ * @tss_addr: (m) KVM_SET_TSS_ADDR
+ * @identity_map_addr: (m) KVM_SET_IDENTITY_MAP_ADDR
+ * @forced_intercepts: (c) exception vectors always intercepted (force_intercept_exceptions)
+ * @backend: (c) the backend's half
+ */
+struct vm {
+	struct virt_vm virt;
+	struct vm_mmu mmu;
+	struct vm_cpu cpu;
+	bool exception_payload;
+	bool triple_fault_event;
+	bool strata_events;
+	bool exit_each;
+	u32 disabled_exits;
+	u64 disabled_quirks;
+	u8 irqchip;
+	u64 tss_addr;
+	u64 identity_map_addr;
+	u32 forced_intercepts;
+	void *backend;
+};
+
+/**
+ * struct vcpu - an x86 virtual CPU
+ * @virt: the common half
+ * @regs: (v) general registers, RIP and RFLAGS; valid where @regs_avail says so
+ * @regs_avail: (v) BIT(enum reg): the cached copy is valid
+ * @regs_dirty: (v) BIT(enum reg): the cached copy is newer than the control block
+ * @cr0: (v) guest's CR0 (REG_CR0)
+ * @cr2: (v) guest's CR2
+ * @cr3: (v) guest's CR3 (REG_CR3)
+ * @cr4: (v) guest's CR4 (REG_CR4)
+ * @cr8: (v) guest's CR8, 0..15
+ * @efer: (v) guest's EFER
+ * @apic_base: (v) IA32_APIC_BASE
+ * @pdptr: (v) PAE page-directory pointers as last loaded (REG_PDPTR)
+ * @events: (v) the event queue
+ * @inbox: (a) INBOX_* bits, set by anybody, drained by the run loop
+ * @sipi_vector: (a) vector of INBOX_SIPI, written before the bit
+ * @mp_state: (v) KVM_MP_STATE_*
+ * @nested_run_pending: see event_queue.run_pending; kept there
+ * @cpu: CPUID, MSRs, FPU, debug registers, clocks
+ * @mmu: nested paging of this vCPU
+ * @io: an access that userspace is completing
+ * @error: (v) errno of an EXIT_ERROR
+ * @want_events: (v) the enter path must ask event_next(): windows asked for, or the queue is not idle
+ * @guest_mode: (v) runs L2
+ * @backend: (c) the backend's half, embedded: see to_svm(), to_vmx()
+ */
+struct vcpu {
+	struct virt_vcpu virt;
+
+	unsigned long regs[NR_REGS];
+	u32 regs_avail;
+	u32 regs_dirty;
+	struct event_queue events;
+	bool guest_mode;
+	u8 mp_state;
+	u8 sipi_vector;
+	int error;
+	unsigned long inbox;
+
+	unsigned long cr0;
+	unsigned long cr2;
+	unsigned long cr3;
+	unsigned long cr4;
+	unsigned long cr8;
+	u64 efer;
+	u64 apic_base;
+	u64 pdptr[4];
+
+	struct vcpu_cpu cpu;
+	struct vcpu_mmu mmu;
+	struct vcpu_io io;
+};
+
+static inline struct vm *to_vm(struct virt_vm *vm)
+{
+	return container_of(vm, struct vm, virt);
+}
+
+static inline struct vcpu *to_vcpu(struct virt_vcpu *v)
+{
+	return container_of(v, struct vcpu, virt);
+}
+
+static inline struct vm *vcpu_vm(struct vcpu *v)
+{
+	return to_vm(v->virt.vm);
+}
+
+/* Register access: the backend fills a cached register on first use and writes dirty ones back at entry (run.c). */
+void vcpu_cache_reg(struct vcpu *v, enum reg reg);
+
+static inline void vcpu_need_reg(struct vcpu *v, enum reg reg)
+{
+	if (unlikely(!(v->regs_avail & BIT(reg))))
+		vcpu_cache_reg(v, reg);
+}
+
+static inline unsigned long vcpu_reg(struct vcpu *v, enum reg reg)
+{
+	vcpu_need_reg(v, reg);
+	return v->regs[reg];
+}
+
+static inline void vcpu_set_reg(struct vcpu *v, enum reg reg, unsigned long val)
+{
+	v->regs[reg] = val;
+	v->regs_avail |= BIT(reg);
+	v->regs_dirty |= BIT(reg);
+}
+
+static inline unsigned long vcpu_rip(struct vcpu *v)
+{
+	return vcpu_reg(v, REG_RIP);
+}
+
+static inline unsigned long vcpu_rflags(struct vcpu *v)
+{
+	return vcpu_reg(v, REG_RFLAGS);
+}
+
+static inline unsigned long vcpu_cr0(struct vcpu *v)
+{
+	vcpu_need_reg(v, REG_CR0);
+	return v->cr0;
+}
+
+static inline unsigned long vcpu_cr3(struct vcpu *v)
+{
+	vcpu_need_reg(v, REG_CR3);
+	return v->cr3;
+}
+
+static inline unsigned long vcpu_cr4(struct vcpu *v)
+{
+	vcpu_need_reg(v, REG_CR4);
+	return v->cr4;
+}
+
+static inline bool vcpu_long_mode(struct vcpu *v)
+{
+	return v->efer & BIT(10);	/* EFER.LMA */
+}
+
+/* EDX:EAX of RDMSR, WRMSR, RDTSC, XSETBV */
+static inline u64 vcpu_edx_eax(struct vcpu *v)
+{
+	return (u32)v->regs[REG_RAX] | (u64)(u32)v->regs[REG_RDX] << 32;
+}
+
+static inline void vcpu_set_edx_eax(struct vcpu *v, u64 val)
+{
+	vcpu_set_reg(v, REG_RAX, (u32)val);
+	vcpu_set_reg(v, REG_RDX, val >> 32);
+}
+
+/* Exceptions raised by the machine itself (run.c): queued, delivered at the next entry. */
+void vcpu_raise(struct vcpu *v, u8 vector);
+void vcpu_raise_error(struct vcpu *v, u8 vector, u32 error);
+void vcpu_raise_pf(struct vcpu *v, u32 error, u64 cr2);
+void vcpu_raise_db(struct vcpu *v, u64 payload);
+static inline void vcpu_raise_gp(struct vcpu *v)
+{
+	vcpu_raise_error(v, 13, 0);
+}
+
+/* 64-bit code segment: RIP is not truncated, operands default to 64-bit rules. */
+bool vcpu_cs_long(struct vcpu *v);
+
+/* The next entry asks the event core before it enters. Own thread. */
+static inline void vcpu_event_request(struct vcpu *v)
+{
+	__set_bit(REQ_EVENT, &v->virt.requests);	/* see run.c: own thread, but others set bits too */
+}
+
+#endif

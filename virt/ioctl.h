@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * One ioctl, one row.
+ *
+ * The dispatcher copies the argument in and out as the command's own encoding says, takes the locks the row asks for, and
+ * calls the row's function, which lives with the object it is about.
+ */
+#ifndef STRATA_IOCTL_H
+#define STRATA_IOCTL_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+struct virt_vm;
+struct virt_vcpu;
+
+/*
+ * IOCTL_RAW: variable size, or the argument is a plain number; the function copies itself.
+ * IOCTL_LOAD: the vCPU is loaded around the call.
+ * IOCTL_LOCK, IOCTL_SLOTS: vm->lock, vm->slots_lock are held around the call.
+ * IOCTL_SRCU: vm->srcu is held for reading around the call.
+ * IOCTL_UNLOCKED: a vCPU ioctl that does not take the vCPU's mutex.
+ */
+#define IOCTL_RAW	BIT(0)
+#define IOCTL_LOAD	BIT(1)
+#define IOCTL_LOCK	BIT(2)
+#define IOCTL_SLOTS	BIT(3)
+#define IOCTL_SRCU	BIT(4)
+#define IOCTL_UNLOCKED	BIT(5)
+
+/**
+ * struct ioctl_row - one ioctl
+ * @cmd: the command, size and direction included
+ * @flags: IOCTL_*
+ * @dev: function of a system ioctl; @data is the kernel's copy of the argument (NULL for IOCTL_RAW), @raw the argument
+ * @vm: the same for VM ioctls
+ * @vcpu: the same for vCPU ioctls
+ */
+struct ioctl_row {
+	unsigned int cmd;
+	unsigned int flags;
+	union {
+		long (*dev)(void *data, unsigned long raw);
+		long (*vm)(struct virt_vm *vm, void *data, unsigned long raw);
+		long (*vcpu)(struct virt_vcpu *v, void *data, unsigned long raw);
+	};
+};
+
+/**
+ * struct ioctl_table - rows of one kind of descriptor, by command number
+ * @row: filled by ioctl_table_add()
+ */
+struct ioctl_table {
+	const struct ioctl_row *row[256];
+};
+
+/**
+ * ioctl_table_add() - add rows at module load
+ * @table: where
+ * @rows: what
+ * @nr: how many
+ *
+ * Return: 0, or -EINVAL if two rows share a number.
+ */
+int ioctl_table_add(struct ioctl_table *table, const struct ioctl_row *rows, unsigned int nr);
+
+/**
+ * ioctl_find() - row of a command
+ * @table: the table
+ * @cmd: as userspace gave it
+ *
+ * Return: the row whose whole command matches, or NULL.
+ */
+const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned int cmd);
+
+/* The argument's copy: small ones live on the dispatcher's stack. */
+#define IOCTL_STACK	512
+
+/**
+ * struct ioctl_buffer - the kernel's copy of an argument
+ * @data: the copy, or NULL
+ * @heap: to be freed
+ */
+struct ioctl_buffer {
+	void *data;
+	void *heap;
+};
+
+/* Copy in (or zero), copy out, free. */
+int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack);
+int ioctl_copy_out(const struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg);
+void ioctl_free(struct ioctl_buffer *b);
+
+extern struct ioctl_table dev_ioctls, vm_ioctls, vcpu_ioctls;
+
+#endif
