@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Putting a vCPU into a mode, its page tables, and running it until it reports.
+ */
+#ifndef STRATA_SELFTEST_CPU_H
+#define STRATA_SELFTEST_CPU_H
+
+#include "guest.h"
+#include "vm.h"
+
+/*
+ * Long mode at @fn(@arg): GDT, IDT, TSS and page tables (one to one, 2 MiB pages, 4 GiB, supervisor
+ * and writable) are shared by the VM's vCPUs; the stack and struct guest_cpu are this one's.
+ */
+void vcpu_set_long(struct vcpu *vcpu, void *fn, u64 arg);
+/* 32-bit protected mode, flat, no paging, no IDT. */
+void vcpu_set_prot(struct vcpu *vcpu, u32 eip);
+/* Real mode; segments other than CS are 0, SP is 0x7000. */
+void vcpu_set_real(struct vcpu *vcpu, u16 cs, u16 ip);
+
+/* Copies code to GPA_PAYLOAD + offset and returns its guest-physical address. */
+u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *end);
+
+/*
+ * Returns the level's entry for @gva (1: 4 KiB page, 2: 2 MiB page), splitting and adding tables as
+ * needed. The guest sees a change after it flushed its TLB.
+ */
+u64 *vm_pte(struct vm *vm, u64 gva, int level);
+void vm_map_page(struct vm *vm, u64 gva, u64 gpa, u64 flags);
+
+struct guest_cpu *vcpu_report(struct vcpu *vcpu);
+
+/* The ways a run may end. */
+enum run_end {
+	RUN_SYNC,	/* vcpu_sync_value() */
+	RUN_DONE,
+	RUN_FAILED,	/* the guest's assertion or exception, already reported */
+	RUN_OTHER,	/* anything else: look at vcpu->run */
+};
+
+/* Runs; guest reports and EINTR are dealt with, all else is returned. */
+enum run_end vcpu_run(struct vcpu *vcpu);
+u64 vcpu_sync_value(struct vcpu *vcpu);
+
+void run_expect(const char *file, int line, struct vcpu *vcpu, u32 exit_reason);
+void run_expect_sync(const char *file, int line, struct vcpu *vcpu, u64 value);
+void run_expect_done(const char *file, int line, struct vcpu *vcpu);
+/* Run, and end the case unless the run ends as named. */
+#define RUN_UNTIL(vcpu, reason)		run_expect(__FILE__, __LINE__, vcpu, reason)
+#define RUN_UNTIL_SYNC(vcpu, value)	run_expect_sync(__FILE__, __LINE__, vcpu, value)
+#define RUN_UNTIL_DONE(vcpu)		run_expect_done(__FILE__, __LINE__, vcpu)
+
+/* The data area of a KVM_EXIT_IO. */
+#define RUN_IO_DATA(vcpu) ((void *)((u8 *)(vcpu)->run + (vcpu)->run->io.data_offset))
+
+#endif
