@@ -29,6 +29,10 @@
 #define VIRT_MAX_VCPUS		1024
 #define VIRT_MAX_VCPU_IDS	4096
 
+/* What a vCPU descriptor maps: struct kvm_run, the port I/O page, and the VM's ring of coalesced MMIO. */
+#define VIRT_RUN_PAGES		3
+#define VIRT_RUN_ORDER		1	/* the first two */
+
 struct virt_coalesced;
 
 /**
@@ -228,9 +232,10 @@ void virt_hardware_exit(void);
 int virt_hardware_get(void);
 void virt_hardware_put(void);
 
-/* The char device (virt/dev.c) */
+/* The char device (virt/dev.c), and the rows of the other two descriptors */
 int virt_dev_init(void);
 void virt_dev_exit(void);
-extern struct module *virt_module;
+int virt_vm_ioctls_init(void);
+int virt_vcpu_ioctls_init(void);
 
 #endif

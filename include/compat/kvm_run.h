@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * kvm_run.immediate_exit: newer headers rename it for the kernel, as userspace may change it at any time.
+ */
+#ifndef STRATA_COMPAT_KVM_RUN_H
+#define STRATA_COMPAT_KVM_RUN_H
+
+#include <linux/kvm.h>
+
+#ifdef HINT_UNSAFE_IN_KVM
+#define run_immediate_exit(run) READ_ONCE((run)->immediate_exit__unsafe)
+#else
+#define run_immediate_exit(run) READ_ONCE((run)->immediate_exit)
+#endif
+
+#endif

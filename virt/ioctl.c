@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The ioctl tables: filled once at load, read by number afterwards.
+ */
+#include "ioctl.h"
+
+#include <linux/errno.h>
+#include <linux/kernel.h>
+#include <linux/nospec.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+struct ioctl_table dev_ioctls, vm_ioctls, vcpu_ioctls;
+
+int ioctl_table_add(struct ioctl_table *table, const struct ioctl_row *rows, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		const struct ioctl_row **slot = &table->row[_IOC_NR(rows[i].cmd)];
+
+		if (WARN_ON_ONCE(*slot))
+			return -EINVAL;
+		*slot = &rows[i];
+	}
+	return 0;
+}
+
+const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned int cmd)
+{
+	const struct ioctl_row *row = table->row[array_index_nospec(_IOC_NR(cmd), ARRAY_SIZE(table->row))];
+
+	return row && row->cmd == cmd ? row : NULL;
+}
+
+int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack)
+{
+	unsigned int size = _IOC_SIZE(row->cmd);
+
+	b->data = NULL;
+	b->heap = NULL;
+	if ((row->flags & IOCTL_RAW) || !size)
+		return 0;
+	b->data = stack;
+	if (size > IOCTL_STACK) {
+		b->heap = kvmalloc(size, GFP_KERNEL_ACCOUNT);
+		if (!b->heap)
+			return -ENOMEM;
+		b->data = b->heap;
+	}
+	if (!(_IOC_DIR(row->cmd) & _IOC_WRITE)) {
+		memset(b->data, 0, size);
+		return 0;
+	}
+	if (copy_from_user(b->data, (void __user *)arg, size)) {
+		ioctl_free(b);
+		return -EFAULT;
+	}
+	return 0;
+}
+
+int ioctl_copy_out(const struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg)
+{
+	if (!b->data || !(_IOC_DIR(row->cmd) & _IOC_READ))
+		return 0;
+	return copy_to_user((void __user *)arg, b->data, _IOC_SIZE(row->cmd)) ? -EFAULT : 0;
+}
+
+void ioctl_free(struct ioctl_buffer *b)
+{
+	kvfree(b->heap);
+}
