@@ -20,6 +20,7 @@
  * @vcpu_size: size of the backend's vCPU, which embeds struct vcpu first
  * @tdp_format: how entries of nested page tables look
  * @tdp_max_level: largest mapping: 1 (4K), 2 (2M), 3 (1G)
+ * @tdp_levels: depth of nested page tables: 4 or 5
  * @tdp_ad: accessed and dirty bits work
  * @has_tsc_scaling: guests may have their own TSC rate
  * @tsc_ratio_frac: fraction bits of the ratio
@@ -33,6 +34,7 @@ struct backend_caps {
 	unsigned int vcpu_size;
 	const struct tdp_format *tdp_format;
 	u8 tdp_max_level;
+	u8 tdp_levels;
 	bool tdp_ad;
 	bool has_tsc_scaling;
 	u8 tsc_ratio_frac;

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What memory slots, dirty logging and the host's memory management ask of the nested page tables (virt/arch.h).
+ *
+ * Dirty logging protects pages against writing; the fault that follows marks the page and lifts the protection. Huge leaves of a
+ * logged slot are only protected here, and split by the first write into them.
+ */
+#include "fault.h"
+#include "tdp.h"
+#include "../../../virt/arch.h"
+
+#include <linux/bitops.h>
+
+static void flush_all(struct virt_vm *vm)
+{
+	virt_request_all(vm, VIRT_REQ_TLB_FLUSH);
+}
+
+bool arch_zap_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end)
+{
+	LIST_HEAD(tables);
+	bool flush = tdp_zap(to_vm(vm), slot->as_id, gfn, end, false, &tables);
+
+	if (list_empty(&tables))
+		return flush;
+	/* The tables go now, so that nobody has to remember them. */
+	flush_all(vm);
+	tdp_free_tables(to_vm(vm), &tables);
+	return false;
+}
+
+/*
+ * Without A bits a page is young if it is mapped, and becomes old by being unmapped. That needs its own flush, as the caller does not
+ * always do one.
+ */
+static bool age_by_zapping(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end)
+{
+	LIST_HEAD(tables);
+
+	if (!tdp_zap(to_vm(vm), slot->as_id, gfn, end, false, &tables))
+		return false;
+	flush_all(vm);
+	tdp_free_tables(to_vm(vm), &tables);
+	return true;
+}
+
+bool arch_age_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end, bool clear)
+{
+	u64 accessed = backend_caps.tdp_ad ? tdp_format()->accessed : 0;
+	struct tdp_iter it;
+	bool young = false;
+
+	lockdep_assert_held_write(&vm->mmu_lock);
+
+	if (!accessed && clear)
+		return age_by_zapping(vm, slot, gfn, end);
+	tdp_iter_init(&it, to_vm(vm), slot->as_id, gfn, end);
+	while (tdp_iter_next(&it)) {
+		if (accessed && !(it.old & accessed))
+			continue;
+		young = true;
+		if (!clear)
+			break;
+		tdp_clear_bits(it.entry, accessed);
+	}
+	return young;
+}
+
+void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot)
+{
+	LIST_HEAD(tables);
+	bool flush;
+
+	write_lock(&vm->mmu_lock);
+	flush = tdp_zap(to_vm(vm), slot->as_id, slot->base_gfn, slot->base_gfn + slot->npages, true, &tables);
+	if (flush)
+		flush_all(vm);
+	write_unlock(&vm->mmu_lock);
+	tdp_free_tables(to_vm(vm), &tables);
+}
+
+void arch_slot_dirty_on(struct virt_vm *vm, const struct virt_slot *slot)
+{
+	u64 write = tdp_format()->write;
+	struct tdp_iter it;
+	bool flush = false;
+
+	write_lock(&vm->mmu_lock);
+	tdp_iter_init(&it, to_vm(vm), slot->as_id, slot->base_gfn, slot->base_gfn + slot->npages);
+	while (tdp_iter_next(&it)) {
+		if (it.old & write) {
+			tdp_clear_bits(it.entry, write);
+			flush = true;
+		}
+		tdp_iter_resched(&it, to_vm(vm), &flush);
+	}
+	if (flush)
+		flush_all(vm);
+	write_unlock(&vm->mmu_lock);
+}
+
+/* Does the host map these 2M with a huge page, at a place where a huge leaf could be? */
+static bool host_is_huge(const struct virt_vm *vm, const struct virt_slot *slot, u64 gfn)
+{
+	u64 mask = tdp_span(2) - 1;
+
+	if ((slot->base_gfn ^ (slot->hva >> PAGE_SHIFT)) & mask)
+		return false;
+	return fault_host_level(vm->mm, virt_slot_hva(slot, gfn)) >= 2;
+}
+
+/*
+ * Tables that huge leaves can replace are dropped: the next access maps the huge page. Pages that are still protected need
+ * nothing: a write lifts that as before.
+ */
+void arch_slot_dirty_off(struct virt_vm *vm, const struct virt_slot *slot)
+{
+	u64 gfn, end = slot->base_gfn + slot->npages;
+	u64 span = tdp_span(2);
+	LIST_HEAD(tables);
+	bool flush = false;
+
+	if (backend_caps.tdp_max_level < 2)
+		return;
+	write_lock(&vm->mmu_lock);
+	for (gfn = round_up(slot->base_gfn, span); gfn + span <= end; gfn += span) {
+		int level;
+
+		tdp_find(to_vm(vm), slot->as_id, gfn, &level);
+		if (level == 1 && host_is_huge(vm, slot, gfn))
+			flush |= tdp_zap(to_vm(vm), slot->as_id, gfn, gfn + span, false, &tables);
+		if (!need_resched() && !rwlock_needbreak(&vm->mmu_lock))
+			continue;
+		if (flush)
+			flush_all(vm);
+		flush = false;
+		cond_resched_rwlock_write(&vm->mmu_lock);
+	}
+	if (flush)
+		flush_all(vm);
+	write_unlock(&vm->mmu_lock);
+	tdp_free_tables(to_vm(vm), &tables);
+}
+
+void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, unsigned long mask)
+{
+	u64 write = tdp_format()->write;
+	u64 *entry = NULL;
+	int level = 0;
+
+	lockdep_assert_held_write(&vm->mmu_lock);
+
+	for (; mask; mask &= mask - 1) {
+		u64 this = gfn + __ffs(mask);
+
+		/* Pages of one level 1 table are neighbours in it; @entry is that of its first page. */
+		if (!entry || level != 1 || ((this ^ gfn) & ~(u64)(TDP_ENTRIES - 1))) {
+			entry = tdp_find(to_vm(vm), slot->as_id, this, &level);
+			if (level == 1)
+				entry -= tdp_index(this, 1);
+		}
+		if (level == 1) {
+			u64 *leaf = &entry[tdp_index(this, 1)];
+
+			if (READ_ONCE(*leaf) & write)
+				tdp_clear_bits(leaf, write);
+		} else if (tdp_present(READ_ONCE(*entry))) {
+			tdp_clear_bits(entry, write);
+		}
+	}
+}
+
+void arch_dirty_sync(struct virt_vm *vm)
+{
+	/* No hardware buffer: every dirty page has come through a fault. */
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Nested page faults: find the slot and the host's page, put a leaf into the tables.
+ *
+ * Any number of vCPUs do this at once, with mmu_lock held shared. Only where a table has to make way for a huge leaf
+ * is the lock taken exclusively. See pfn.c for why no reference to the page is needed.
+ */
+#include "fault.h"
+#include "tdp.h"
+
+#include <linux/moduleparam.h>
+#include <linux/page-flags.h>
+#include <linux/sched/signal.h>
+
+static int nx_huge_pages = -1;
+module_param(nx_huge_pages, int, 0444);
+MODULE_PARM_DESC(nx_huge_pages, "Map huge pages non-executable, splitting on fetch: 0, 1, or -1: on CPUs with the ITLB multihit erratum");
+
+static bool huge_is_noexec __ro_after_init;
+
+int mmu_module_init(void)
+{
+	huge_is_noexec = nx_huge_pages < 0 ? boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) : nx_huge_pages;
+	return 0;
+}
+
+void mmu_module_exit(void)
+{
+}
+
+static bool fault_logged(const struct fault *f)
+{
+	return f->slot->flags & KVM_MEM_LOG_DIRTY_PAGES;
+}
+
+/* An invalidation of this address is under way, or one finished since the host's tables were read. mmu_lock held. */
+static bool fault_stale(const struct fault *f)
+{
+	const struct virt_vm *vm = f->v->virt.vm;
+
+	if (unlikely(vm->inval_count) && f->hva >= vm->inval_first && f->hva <= vm->inval_last)
+		return true;
+	return vm->inval_seq != f->seq;
+}
+
+/* Largest leaf that slot, host and settings allow. */
+static int fault_level(const struct fault *f)
+{
+	const struct virt_slot *slot = f->slot;
+	int level = min_t(int, f->level, backend_caps.tdp_max_level);
+
+	if (fault_logged(f) || (huge_is_noexec && (f->access & ACCESS_FETCH)))
+		return 1;
+	for (; level > 1; level--) {
+		u64 mask = tdp_span(level) - 1;
+		u64 first = f->gfn & ~mask;
+
+		if ((slot->base_gfn ^ (slot->hva >> PAGE_SHIFT)) & mask)
+			continue;
+		if (first >= slot->base_gfn && first + mask < slot->base_gfn + slot->npages)
+			break;
+	}
+	return level;
+}
+
+/*
+ * Write access to a page that only dirty logging protects: no need to look at the host. True if that was it.
+ */
+static bool fault_unprotect(const struct fault *f)
+{
+	const struct tdp_format *fmt = tdp_format();
+	struct virt_vm *vm = f->v->virt.vm;
+	bool done = false;
+	u64 *entry, old;
+	int level;
+
+	read_lock(&vm->mmu_lock);
+	entry = tdp_find(to_vm(vm), f->v->virt.as_id, f->gfn, &level);
+	old = READ_ONCE(*entry);
+	while (tdp_present(old) && (old & fmt->soft_writable) && (level == 1 || !fault_logged(f)) &&
+	       tdp_allows(old | fmt->write, f->access)) {
+		done = try_cmpxchg(entry, &old, old | fmt->write | fmt->accessed | fmt->dirty);
+		if (!done)
+			continue;
+		virt_mark_dirty(f->slot, f->gfn);
+		break;
+	}
+	read_unlock(&vm->mmu_lock);
+	return done;
+}
+
+static void fault_dirty_host_page(u64 pfn)
+{
+	struct page *page = pfn_to_page(pfn);
+
+	/*
+	 * The host may believe the page clean where it mapped it writable, and drop it. Before it cleans a page again
+	 * it takes this mapping away.
+	 */
+	if (!PageDirty(page) && !PageReserved(page))
+		SetPageDirty(page);
+}
+
+/* A leaf for @pfn, mapped for @access (0: in advance). */
+static u64 fault_leaf(const struct fault *f, u64 pfn, int level, bool writable, u32 access)
+{
+	u32 flags = 0;
+
+	if (writable)
+		flags |= TDP_MAY_WRITE;
+	if (writable && (!fault_logged(f) || (access & ACCESS_WRITE)))
+		flags |= TDP_WRITE;
+	if (level == 1 || !huge_is_noexec)
+		flags |= TDP_EXEC;
+	if (f->uncached)
+		flags |= TDP_UNCACHED;
+	return tdp_make_leaf(pfn & ~(tdp_span(level) - 1), level, flags);
+}
+
+static void fault_map_group(const struct fault *f, u64 *entry)
+{
+	unsigned int self = (f->hva >> PAGE_SHIFT) % FAULT_GROUP;
+	unsigned int index = tdp_index(f->gfn, 1);
+	unsigned int i;
+
+	for (i = 0; i < f->nr_group; i++) {
+		u64 pfn, old = 0, gfn = f->gfn + i - self;
+		bool writable;
+
+		/* Same table, same slot (an unsigned difference also catches what is below), nothing there yet */
+		if (index + i - self >= TDP_ENTRIES || !virt_slot_has(f->slot, gfn) || READ_ONCE(entry[(int)(i - self)]))
+			continue;
+		if (!fault_group_pfn(f->group[i], &pfn, &writable))
+			continue;
+		writable = writable && !(f->slot->flags & KVM_MEM_READONLY);
+		if (try_cmpxchg(&entry[(int)(i - self)], &old, fault_leaf(f, pfn, 1, writable, 0)) && writable)
+			fault_dirty_host_page(pfn);
+	}
+}
+
+enum install { INSTALL_DONE, INSTALL_FLUSH, INSTALL_RETRY, INSTALL_COLLAPSE };
+
+/* Put the leaf in. mmu_lock held, shared at least. */
+static enum install fault_install(struct fault *f)
+{
+	const struct tdp_format *fmt = tdp_format();
+	enum install ret = INSTALL_DONE;
+	u64 *entry, new, old;
+
+	if (fault_stale(f))
+		return INSTALL_RETRY;
+	entry = tdp_reach(f->v, f->gfn, f->level, huge_is_noexec);
+	if (!entry)
+		return INSTALL_RETRY;
+	new = fault_leaf(f, f->pfn, f->level, f->writable, f->access) | fmt->accessed;
+	if (f->access & ACCESS_WRITE)
+		new |= fmt->dirty;
+	old = READ_ONCE(*entry);
+	do {
+		if (tdp_present(old)) {
+			if (!tdp_leaf(old, f->level))
+				return INSTALL_COLLAPSE;
+			if (tdp_allows(old, f->access))
+				return INSTALL_DONE;
+			if (tdp_pfn(old) == tdp_pfn(new))
+				new |= old & (fmt->accessed | fmt->dirty);
+			else
+				ret = INSTALL_FLUSH;
+		}
+	} while (!try_cmpxchg(entry, &old, new));
+	if (f->writable && f->has_page)
+		fault_dirty_host_page(f->pfn);
+	if (f->access & ACCESS_WRITE)
+		virt_mark_dirty(f->slot, f->gfn);
+	/* fault_stale() has judged the neighbours too, unless an invalidation is under way somewhere. */
+	if (f->nr_group && !f->v->virt.vm->inval_count)
+		fault_map_group(f, entry);
+	return ret;
+}
+
+/*
+ * A table is where a huge leaf fits: replace it. With NX huge pages it is probably there because of a fetch, and stays.
+ */
+static void fault_collapse(struct fault *f)
+{
+	struct vm *vm = vcpu_vm(f->v);
+	LIST_HEAD(tables);
+	enum install ret;
+	u64 *entry, old;
+
+	write_lock(&vm->virt.mmu_lock);
+	ret = fault_install(f);
+	if (ret == INSTALL_COLLAPSE) {
+		entry = tdp_reach(f->v, f->gfn, f->level, huge_is_noexec);
+		old = xchg(entry, 0);
+		tdp_collect(old, f->level, &tables);
+		virt_request_all(&vm->virt, VIRT_REQ_TLB_FLUSH);
+		fault_install(f);
+	}
+	write_unlock(&vm->virt.mmu_lock);
+	tdp_free_tables(vm, &tables);
+}
+
+static void fault_map(struct fault *f)
+{
+	struct virt_vm *vm = f->v->virt.vm;
+	enum install ret;
+
+	f->level = fault_level(f);
+	read_lock(&vm->mmu_lock);
+	ret = fault_install(f);
+	if (ret == INSTALL_COLLAPSE && huge_is_noexec) {
+		f->level = 1;
+		ret = fault_install(f);
+	}
+	/* Another frame was mapped here: its translations must not outlive the lock. */
+	if (ret == INSTALL_FLUSH)
+		virt_request_all(vm, VIRT_REQ_TLB_FLUSH);
+	read_unlock(&vm->mmu_lock);
+	if (ret == INSTALL_COLLAPSE)
+		fault_collapse(f);
+}
+
+static enum fault_result fault_failed(struct vcpu *v, unsigned long hva, int error)
+{
+	if (error == -EINTR || error == -ERESTARTSYS)
+		return FAULT_DONE;	/* the run loop sees the signal */
+	if (error == -EHWPOISON) {
+		send_sig_mceerr(BUS_MCEERR_AR, (void __user *)hva, PAGE_SHIFT, current);
+		/* A VMM that listens turns it into a machine check; for one that does not the run ends. */
+		if (signal_pending(current))
+			return FAULT_DONE;
+	}
+	v->error = error;
+	return FAULT_ERROR;
+}
+
+enum fault_result mmu_fault(struct vcpu *v, u64 gpa, u32 access)
+{
+	struct fault f = { .v = v, .gfn = gpa >> PAGE_SHIFT, .access = access };
+	int error;
+
+	v->virt.stats.pf_taken++;
+	f.slot = virt_vcpu_slot(&v->virt, f.gfn);
+	if (!f.slot || ((access & ACCESS_WRITE) && (f.slot->flags & KVM_MEM_READONLY))) {
+		v->virt.stats.pf_emulate++;
+		return FAULT_MMIO;
+	}
+	if (unlikely(f.gfn >= tdp_limit(vcpu_vm(v))))
+		return fault_failed(v, 0, -EFAULT);
+	if ((access & ACCESS_WRITE) && (access & ACCESS_PRESENT) && fault_unprotect(&f)) {
+		v->virt.stats.pf_fast++;
+		return FAULT_DONE;
+	}
+	f.hva = virt_slot_hva(f.slot, f.gfn);
+	/* A root's path and a split at its end */
+	if (unlikely(v->mmu.cache_nr < vcpu_vm(v)->mmu.levels) && tdp_cache_fill(v))
+		return fault_failed(v, f.hva, -ENOMEM);
+	error = fault_find_pfn(&f);
+	if (unlikely(error))
+		return fault_failed(v, f.hva, error);
+	fault_map(&f);
+	v->virt.stats.pf_fixed++;
+	return FAULT_DONE;
+}

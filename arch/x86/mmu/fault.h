@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A nested page fault on its way from a guest frame to a host frame.
+ */
+#ifndef STRATA_FAULT_H
+#define STRATA_FAULT_H
+
+#include "mmu.h"
+#include "../../../virt/virt.h"
+
+/* Neighbours of a 4K page that one fault may map too: an aligned group, itself included */
+#define FAULT_GROUP	8
+
+/**
+ * struct fault - one fault
+ * @v: the vCPU
+ * @slot: slot of @gfn
+ * @gfn: guest frame
+ * @hva: its userspace address
+ * @access: ACCESS_*
+ * @seq: vm->inval_seq before the host's tables were looked at
+ * @pfn: host frame of @gfn (of its own 4K page, whatever @level is)
+ * @level: size of the host's mapping, 1..3; then that of the leaf to be made
+ * @writable: slot and host allow writing
+ * @uncached: device memory
+ * @has_page: an ordinary page of the host's memory management
+ * @nr_group: 0, or FAULT_GROUP: @group holds the host's entries of the aligned group that @hva is in
+ * @group: by (hva >> PAGE_SHIFT) % FAULT_GROUP
+ */
+struct fault {
+	struct vcpu *v;
+	const struct virt_slot *slot;
+	u64 gfn;
+	unsigned long hva;
+	u32 access;
+	unsigned long seq;
+	u64 pfn;
+	int level;
+	bool writable;
+	bool uncached;
+	bool has_page;
+	unsigned int nr_group;
+	u64 group[FAULT_GROUP];
+};
+
+/**
+ * fault_find_pfn() - what the host has mapped at the fault's HVA
+ * @f: the fault: @v, @slot, @gfn, @hva, @access are set; the rest is filled in
+ *
+ * Nothing is pinned: the answer holds as long as no invalidation of @hva began since @f->seq was read. May sleep.
+ * Return: 0, -EINTR, -EHWPOISON, -EFAULT, -ENOMEM.
+ */
+int fault_find_pfn(struct fault *f);
+
+/* Size of the host's mapping of an address: 1..3, 0 if there is none that could be used. */
+int fault_host_level(struct mm_struct *mm, unsigned long hva);
+
+/* Frame and permission of one entry of fault.group; false if it cannot be mapped. */
+bool fault_group_pfn(u64 host_entry, u64 *pfn, bool *writable);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Nested page tables of L1 (TDP), and the walker of guest page tables.
+ */
+#ifndef STRATA_MMU_H
+#define STRATA_MMU_H
+
+#include "walk_pure.h"
+
+#include <linux/mm_types.h>
+#include <linux/types.h>
+
+struct vm;
+struct vcpu;
+struct virt_slot;
+
+/**
+ * struct tdp_format - how an entry of nested page tables looks; one constant per backend
+ * @present: bits of a present non-leaf entry (R, W, X or P, W, U)
+ * @read: bits of a readable leaf
+ * @write: bits that make a leaf writable
+ * @exec: bits that make it executable (0 where @noexec says the contrary)
+ * @noexec: bits that make it non-executable
+ * @huge: leaf above 4K
+ * @accessed: A bit, 0 if there is none
+ * @dirty: D bit, 0 if there is none
+ * @memtype: memory type bits of ordinary RAM
+ * @memtype_uc: memory type bits of MMIO-like PFNs
+ * @soft_writable: software bit: the slot and the host mapping allow writing (write-protected for dirty logging)
+ * @addr: physical address bits
+ */
+struct tdp_format {
+	u64 present, read, write, exec, noexec, huge, accessed, dirty, memtype, memtype_uc, soft_writable, addr;
+};
+
+/**
+ * struct vm_mmu - nested page tables of a VM
+ * @root: root table per address space, allocated at VM creation; replaced never, emptied on zap
+ * @levels: depth of the tables, 4 or 5
+ * @pages: (a) table pages in use
+ */
+struct vm_mmu {
+	struct page *root[2];
+	u8 levels;
+	atomic_long_t pages;
+};
+
+/**
+ * struct vcpu_mmu - a vCPU's nested paging; (v)
+ * @root_hpa: physical address of the root the control block is to use
+ * @cache: zeroed table pages for the next fault
+ * @cache_nr: how many
+ * @mode: what the walker of guest page tables knows about the paging mode
+ * @mode_cr0: @mode_cr4: @mode_efer: the registers @mode was made from
+ * @mode_valid: @mode was made since CPUID changed
+ */
+struct vcpu_mmu {
+	u64 root_hpa;
+	struct page *cache[8];
+	u8 cache_nr;
+	bool mode_valid;
+	unsigned long mode_cr0;
+	unsigned long mode_cr4;
+	u64 mode_efer;
+	struct walk_mode mode;
+};
+
+enum fault_result {
+	FAULT_DONE,	/* mapped, or somebody else did, or a signal is pending: go on */
+	FAULT_MMIO,	/* no memory slot, or a write to a read-only one: emulate */
+	FAULT_ERROR,	/* vcpu->error (-EFAULT, -ENOMEM, -EHWPOISON): KVM_RUN returns it */
+};
+
+/* The formats of the two vendors, for backend_caps.tdp_format */
+extern const struct tdp_format tdp_format_npt;
+extern const struct tdp_format tdp_format_ept;
+
+int mmu_vm_init(struct vm *vm);
+void mmu_vm_destroy(struct vm *vm);
+int mmu_vcpu_init(struct vcpu *v);
+void mmu_vcpu_destroy(struct vcpu *v);
+int mmu_module_init(void);
+void mmu_module_exit(void);
+
+/**
+ * mmu_fault() - a guest physical address was not mapped, or not for this access
+ * @v: the vCPU, srcu held
+ * @gpa: guest physical address, below 2^52
+ * @access: ACCESS_WRITE, ACCESS_FETCH, ACCESS_PRESENT
+ *
+ * May sleep.
+ */
+enum fault_result mmu_fault(struct vcpu *v, u64 gpa, u32 access);
+
+/**
+ * mmu_walk() - translate a linear address as the guest's CPU would
+ * @v: the vCPU, srcu held
+ * @linear: linear address, canonical
+ * @access: ACCESS_WRITE, ACCESS_USER, ACCESS_FETCH, ACCESS_IMPLICIT
+ * @w: outcome
+ *
+ * Sets A and D bits in the guest's tables as the CPU would. Return: 0, 1 (#PF, @w->error), -EFAULT (tables outside memory).
+ */
+int mmu_walk(struct vcpu *v, u64 linear, u32 access, struct walk *w);
+
+/* The same without changing the guest's tables (KVM_TRANSLATE, debugging) */
+int mmu_walk_peek(struct vcpu *v, u64 linear, u32 access, struct walk *w);
+
+/*
+ * Bytes of the instruction that the vCPU has just executed, at a linear address; interrupts may be off, srcu held. Rights are not
+ * checked, nor bits set: the CPU has done that. 0 or -EAGAIN (not without sleeping: take the slow way).
+ */
+int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len);
+
+/* PAE: load the four pointers from guest memory at CR3. 0, 1 (reserved bits, or no memory there: #GP). May sleep. */
+int mmu_load_pdptrs(struct vcpu *v, u64 cr3);
+
+/*
+ * CPUID of the guest changed: what the walker caches about the mode is stale. Changes of CR0, CR4 and EFER it sees by itself; calling
+ * this for them does no harm.
+ */
+void mmu_mode_changed(struct vcpu *v);
+
+#endif
