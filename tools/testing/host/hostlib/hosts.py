@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+The emulated machines. A host turns a kernel and a root image into a command that boots them, with the
+first serial port (the kernel's console) and the second (the jobs) written to files or to a terminal.
+
+amd        QEMU TCG, SVM with NPT; one translation thread, since QEMU 7.2 can keep stale code otherwise
+intel      Bochs, VMX with EPT
+bochs-amd  Bochs, SVM with NRIPS, decode assists, PAUSE filter, LBR virtualization
+"""
+
+import os
+import shutil
+import subprocess
+
+from . import HERE, HostError
+
+CONSOLE = "console.log"
+JOBS = "jobs.log"
+
+
+class Machine:
+    """What differs from boot to boot. None means the host's default."""
+
+    def __init__(self, model=None, cpu="", smp=1, memory=None, icount=False, append=""):
+        self.model = model
+        self.cpu = cpu
+        self.smp = smp
+        self.memory = memory
+        self.icount = icount
+        self.append = append
+
+
+class Qemu:
+    vendor = "amd"
+    # Seconds without a sign of life before a boot or a job counts as hung.
+    patience = 60
+    memory = 1024
+    models = ("EPYC-Rome",)
+    append = "console=ttyS0 printk.devkmsg=on no_timer_check"
+
+    def command(self, machine, kernel, image, directory, terminal=None):
+        initrd = os.path.join(directory, "initramfs")
+        with open(initrd, "wb") as file:
+            file.write(image)
+        model = f"{machine.model or self.models[0]},+svm,+npt"
+        model += f",{machine.cpu.lstrip(',')}" if machine.cpu else ""
+        jobs = ["-serial", f"file:{os.path.join(directory, JOBS)}"]
+        if terminal:
+            jobs = ["-chardev", f"serial,id=jobs,path={terminal}", "-serial", "chardev:jobs"]
+        clock = ["-icount", "shift=0,sleep=off"] if machine.icount else []
+        return [
+            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=single", *clock,
+            "-cpu", model, "-smp", str(machine.smp), "-m", str(machine.memory or self.memory),
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-kernel", kernel.image, "-initrd", initrd, "-append", f"{self.append} {machine.append}",
+            "-serial", f"file:{os.path.join(directory, CONSOLE)}", *jobs,
+        ]
+
+
+class Bochs:
+    patience = 240
+    memory = 1024
+    isolinux = "/usr/lib/ISOLINUX/isolinux.bin"
+    ldlinux = "/usr/lib/syslinux/modules/bios/ldlinux.c32"
+    append = "console=ttyS0 printk.devkmsg=on tsc=reliable no_timer_check lpj=1000000"
+
+    def __init__(self, vendor, models, ips, append=""):
+        self.vendor = vendor
+        self.models = models
+        self.ips = ips
+        self.append = f"{Bochs.append} {append}".strip()
+
+    def command(self, machine, kernel, image, directory, terminal=None):
+        iso = self._iso(machine, kernel, image, directory)
+        with open(os.path.join(directory, "bochsrc"), "w") as file:
+            file.write(self._config(machine, iso, directory, terminal))
+        # Debian's Bochs has its debugger built in and waits for this word.
+        with open(os.path.join(directory, "debugger"), "w") as file:
+            file.write("c\n")
+        return ["bochs-bin", "-q", "-f", os.path.join(directory, "bochsrc"),
+                "-rc", os.path.join(directory, "debugger")]
+
+    def _iso(self, machine, kernel, image, directory):
+        tree = os.path.join(directory, "iso")
+        shutil.rmtree(tree, ignore_errors=True)
+        os.makedirs(tree)
+        for source in (self.isolinux, self.ldlinux):
+            if not os.path.exists(source):
+                raise HostError(f"{source} is missing: run tools/testing/host/setup")
+            shutil.copy(source, tree)
+        shutil.copy(kernel.image, os.path.join(tree, "vmlinuz"))
+        with open(os.path.join(tree, "initrd"), "wb") as file:
+            file.write(image)
+        with open(os.path.join(tree, "isolinux.cfg"), "w") as file:
+            file.write("default host\nprompt 0\nlabel host\n kernel vmlinuz\n"
+                       f" append initrd=initrd {self.append} {machine.append}\n")
+        iso = os.path.join(directory, "host.iso")
+        subprocess.run(
+            ["xorriso", "-as", "mkisofs", "-quiet", "-o", iso, "-b", "isolinux.bin", "-c", "boot.cat",
+             "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", tree],
+            check=True, capture_output=True)
+        shutil.rmtree(tree)
+        return iso
+
+    def _config(self, machine, iso, directory, terminal):
+        memory = machine.memory or self.memory
+        jobs = f"mode=term, dev={terminal}" if terminal else f"mode=file, dev={directory}/{JOBS}"
+        return f"""\
+config_interface: textconfig
+display_library: term
+cpu: model={machine.model or self.models[0]}, count=1, ips={self.ips}, reset_on_triple_fault=0
+memory: guest={memory}, host={memory}
+romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
+vgaromimage: file=/usr/share/vgabios/vgabios.bin
+ata0-master: type=cdrom, path={iso}, status=inserted
+boot: cdrom
+clock: sync=none
+com1: enabled=1, mode=file, dev={directory}/{CONSOLE}
+com2: enabled=1, {jobs}
+log: {directory}/bochs.log
+panic: action=fatal
+error: action=ignore
+info: action=ignore
+debug: action=ignore
+"""
+
+
+HOSTS = {
+    "amd": Qemu(),
+    "intel": Bochs("intel", ("broadwell_ult", "corei7_skylake_x", "tigerlake"), 25000000,
+                   "tsc_early_khz=25000"),
+    "bochs-amd": Bochs("amd", ("zambezi", "trinity_apu"), 25000000),
+}
+
+
+def get(name):
+    if name not in HOSTS:
+        raise HostError(f"no host {name}: there are {', '.join(HOSTS)}")
+    return HOSTS[name]

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+Root file systems as uncompressed newc archives, written without root and without a temporary tree.
+host_image() is what an emulated host boots; guest_image() is the busybox root of the guest inside it.
+"""
+
+import io
+import os
+import re
+import shlex
+import stat
+import subprocess
+
+from . import HERE, HostError
+
+BUSYBOX = "/bin/busybox"
+QEMU = "/usr/bin/qemu-system-x86_64"
+# QEMU looks for its firmware relative to its own place, so it keeps its Debian path.
+QEMU_DATA = (
+    "/usr/share/seabios/bios-256k.bin",
+    "/usr/share/qemu/kvmvapic.bin",
+    "/usr/share/qemu/linuxboot_dma.bin",
+    "/usr/share/qemu/pvh.bin",
+)
+
+
+class Archive:
+    """A newc archive that grows; parents are made on demand, a path is added once."""
+
+    def __init__(self):
+        self._out = io.BytesIO()
+        self._names = set()
+        self._ino = 0
+
+    def _entry(self, name, mode, data=b"", rdev=(0, 0)):
+        self._ino += 1
+        raw = name.encode() + b"\0"
+        fields = (self._ino, mode, 0, 0, 1, 0, len(data), 0, 0, *rdev, len(raw), 0)
+        self._out.write(b"070701" + b"".join(b"%08X" % field for field in fields) + raw)
+        self._pad()
+        self._out.write(data)
+        self._pad()
+
+    def _pad(self):
+        self._out.write(b"\0" * (-self._out.tell() % 4))
+
+    def _new(self, path):
+        name = path.strip("/")
+        if name in self._names:
+            return None
+        self._names.add(name)
+        if os.path.dirname(name):
+            self.dir(os.path.dirname(name))
+        return name
+
+    def dir(self, path):
+        name = self._new(path)
+        if name:
+            self._entry(name, stat.S_IFDIR | 0o755)
+
+    def file(self, path, data, mode=0o644):
+        name = self._new(path)
+        if name:
+            self._entry(name, stat.S_IFREG | mode, data.encode() if isinstance(data, str) else data)
+
+    def link(self, path, target):
+        name = self._new(path)
+        if name:
+            self._entry(name, stat.S_IFLNK | 0o777, target.encode())
+
+    def node(self, path, major, minor):
+        name = self._new(path)
+        if name:
+            self._entry(name, stat.S_IFCHR | 0o600, rdev=(major, minor))
+
+    def copy(self, source, path=None, mode=0o644):
+        with open(source, "rb") as file:
+            self.file(path or source, file.read(), mode)
+
+    def bytes(self):
+        """The finished archive. Nothing may be added after it."""
+        self._entry("TRAILER!!!", 0)
+        self._out.write(b"\0" * (-self._out.tell() % 512))
+        return self._out.getvalue()
+
+
+def _libraries(program):
+    """The shared objects a program needs, loader included; none for a static one."""
+    done = subprocess.run(["ldd", program], capture_output=True, text=True)
+    return [] if done.returncode else re.findall(r"(/\S+) \(0x", done.stdout)
+
+
+def add_program(archive, source, path=None):
+    """An executable with its libraries at the paths its loader will look in."""
+    if not os.path.exists(source):
+        raise HostError(f"{source} is missing: run tools/testing/host/setup")
+    archive.copy(source, path, 0o755)
+    for library in _libraries(source):
+        archive.copy(library, mode=0o755)
+
+
+def _base():
+    archive = Archive()
+    for path in ("dev", "proc", "sys", "tmp", "root"):
+        archive.dir(path)
+    archive.node("dev/console", 5, 1)
+    add_program(archive, BUSYBOX)
+    applets = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True)
+    for applet in applets.stdout.split():
+        archive.link(f"bin/{applet}", "busybox")
+    return archive
+
+
+def guest_image():
+    archive = _base()
+    archive.copy(os.path.join(HERE, "guest-init"), "init", 0o755)
+    return archive.bytes()
+
+
+def add_guest(archive, kernel):
+    """QEMU and a Linux guest for it: Debian's kernel with a busybox root."""
+    add_program(archive, QEMU)
+    for path in QEMU_DATA:
+        archive.copy(os.path.realpath(path), path)
+    archive.link("/usr/share/qemu/bios-256k.bin", "../seabios/bios-256k.bin")
+    archive.copy(kernel.image, "guest/vmlinuz")
+    archive.file("guest/initramfs", guest_image())
+    archive.copy(os.path.join(HERE, "guest"), "bin/guest", 0o755)
+
+
+def add_modules(archive, modules, params, directory="modules"):
+    """Modules in load order with a list of insmod lines; params maps a name to its parameters."""
+    lines = []
+    for name, data in modules:
+        archive.file(f"{directory}/{name}.ko", data)
+        lines.append(shlex.join([f"/{directory}/{name}.ko", *params.get(name, [])]))
+    archive.file(f"{directory}/list", "".join(f"{line}\n" for line in lines))
+
+
+def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, spare=()):
+    """
+    jobs: (name, argv) in order, argv[0] a file here or a command of the host. spare: modules that
+    are present in /modules-intree without being loaded.
+    """
+    archive = _base()
+    archive.copy(os.path.join(HERE, "init"), "init", 0o755)
+    archive.file("settings", "".join(f"{k}={shlex.quote(str(v))}\n" for k, v in (settings or {}).items()))
+    add_modules(archive, modules, params or {})
+    if spare:
+        add_modules(archive, spare, {}, "modules-intree")
+    archive.dir("jobs")
+    for index, (name, argv) in enumerate(jobs, 1):
+        command = list(argv)
+        if "/" in command[0] and os.path.isfile(command[0]):
+            target = f"/tests/{os.path.basename(command[0])}"
+            add_program(archive, command[0], target)
+            command[0] = target
+        archive.file(f"jobs/{index:03}", f"# {name}\n{shlex.join(command)}\n")
+    if guest_kernel:
+        add_guest(archive, guest_kernel)
+    return archive.bytes()

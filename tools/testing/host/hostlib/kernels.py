@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+Debian's kernels as files in build/kernels/<version>/: resolved by series through the meta packages,
+downloaded with apt-get and unpacked, never installed. build/kernels/<series> is a link to the version in
+use; it moves only when `strata-host fetch --update` is asked for, so that a check repeats.
+"""
+
+import fcntl
+import glob
+import lzma
+import os
+import re
+import shutil
+import subprocess
+
+from . import BUILD, HostError
+
+META = {"6.12": "linux-image-6.12-amd64", "6.1": "linux-image-amd64"}
+ROOT = os.path.join(BUILD, "kernels")
+INTREE = {"amd": "kvm_amd", "intel": "kvm_intel"}
+
+
+class Kernel:
+    """One unpacked kernel package."""
+
+    def __init__(self, version):
+        self.version = version
+        self.dir = os.path.join(ROOT, version)
+        self.image = os.path.join(self.dir, "boot", f"vmlinuz-{version}")
+        self._paths = None
+
+    def _module_paths(self):
+        if self._paths is None:
+            found = glob.glob(f"{self.dir}/lib/modules/**/*.ko*", recursive=True)
+            self._paths = {_module_name(path): path for path in found}
+        return self._paths
+
+    def module(self, name):
+        """The bytes of an in-tree module, decompressed."""
+        path = self._module_paths().get(name.replace("-", "_"))
+        if not path:
+            raise HostError(f"kernel {self.version} has no module {name}")
+        with open(path, "rb") as file:
+            data = file.read()
+        return lzma.decompress(data) if path.endswith(".xz") else data
+
+    def closure(self, name):
+        """The module and what it depends on, as (name, bytes) in load order."""
+        order, seen = [], set()
+
+        def visit(module):
+            if module in seen:
+                return
+            seen.add(module)
+            data = self.module(module)
+            for needed in depends(data):
+                visit(needed)
+            order.append((module, data))
+
+        visit(name)
+        return order
+
+
+def _module_name(path):
+    return os.path.basename(path).split(".ko")[0].replace("-", "_")
+
+
+def depends(data):
+    """The depends= entry of a module's .modinfo."""
+    match = re.search(rb"\0depends=([^\0]*)\0", data)
+    names = match.group(1).decode() if match else ""
+    return [name.replace("-", "_") for name in names.split(",") if name]
+
+
+def _run(argv, cwd=None):
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
+    if done.returncode:
+        raise HostError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def _resolve(series):
+    """The version that the series' meta package depends on today."""
+    match = re.search(r"Depends: linux-image-(\S+)", _run(["apt-cache", "depends", META[series]]))
+    if not match:
+        raise HostError(f"{META[series]} is unknown to apt: run apt-get update")
+    return match.group(1)
+
+
+def _unpack(version):
+    partial = os.path.join(ROOT, f".{version}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    os.makedirs(partial)
+    print(f"strata-host: downloading linux-image-{version}", flush=True)
+    _run(["apt-get", "download", f"linux-image-{version}"], cwd=partial)
+    deb = glob.glob(f"{partial}/*.deb")[0]
+    _run(["dpkg", "-x", deb, partial])
+    os.unlink(deb)
+    os.rename(partial, os.path.join(ROOT, version))
+
+
+def get(series, update=False):
+    """The Kernel of a series, fetched if it is not there yet."""
+    if series not in META:
+        return _by_version(series)
+    os.makedirs(ROOT, exist_ok=True)
+    link = os.path.join(ROOT, series)
+    with open(os.path.join(ROOT, ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if update or not os.path.exists(link):
+            version = _resolve(series)
+            if not os.path.exists(os.path.join(ROOT, version)):
+                _unpack(version)
+            if os.path.lexists(link):
+                os.unlink(link)
+            os.symlink(version, link)
+    return Kernel(os.readlink(link))
+
+
+def _by_version(version):
+    if not os.path.exists(os.path.join(ROOT, version)):
+        raise HostError(f"no kernel {version}: series are {', '.join(META)}")
+    return Kernel(version)

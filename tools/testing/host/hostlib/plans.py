@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+A plan is one host, one kernel, one module with its parameters, and jobs. plans.toml holds those that
+`make check` runs; the command line makes others.
+"""
+
+import concurrent.futures
+import dataclasses
+import fnmatch
+import os
+import shlex
+import subprocess
+import time
+import tomllib
+
+from . import BUILD, HERE, TOP, HostError, hosts, image, kernels, session
+from .results import Result, failure
+
+SELFTESTS = os.path.join(TOP, "tools/testing/selftests")
+
+
+@dataclasses.dataclass
+class Plan:
+    name: str
+    host: str
+    group: str = ""
+    kernel: str = "6.12"
+    module: str = "strata"
+    params: list = dataclasses.field(default_factory=list)
+    model: str = None
+    cpu: str = ""
+    smp: int = 1
+    memory: int = None
+    icount: bool = False
+    append: str = ""
+    guest: bool = False
+    intree: bool = False
+    limit: int = None
+    job_limit: int = None
+    silence: int = None
+    settings: dict = dataclasses.field(default_factory=lambda: {"MODE": "jobs"})
+    jobs: list = dataclasses.field(default_factory=lambda: ["*"])
+
+    def __post_init__(self):
+        self.emulator = hosts.get(self.host)
+
+    def describe(self):
+        extras = [self.model, self.cpu, *self.params, self.append]
+        return " ".join(filter(None, [self.host, self.kernel, f"smp={self.smp}", self.module, *extras]))
+
+    def machine(self):
+        memory = self.memory or self.emulator.memory
+        if not self.memory and self.guest:
+            memory += int(self.settings.get("GUEST_MEM", 512))
+        return hosts.Machine(self.model, self.cpu, self.smp, memory, self.icount, self.append)
+
+    def modules(self):
+        """(name, bytes) in load order."""
+        kernel = kernels.get(self.kernel)
+        if self.module == "none":
+            return []
+        if self.module == "intree":
+            return kernel.closure(kernels.INTREE[self.emulator.vendor])
+        path = self.module
+        if path == "strata":
+            path = os.path.join(BUILD, kernel.version, "strata.ko")
+        if not os.path.isfile(path):
+            raise HostError(f"{path} is not there: make modules KERNEL={self.kernel}")
+        with open(path, "rb") as file:
+            data = file.read()
+        return [*(pair for need in kernels.depends(data) for pair in kernel.closure(need)),
+                (os.path.basename(path).removesuffix(".ko").replace("-", "_"), data)]
+
+    def _params(self, modules):
+        chosen = {}
+        for param in self.params:
+            module, dot, rest = param.partition("=")[0].partition(".")
+            name, text = (module, param[len(module) + 1:]) if dot and rest else (modules[-1][0], param)
+            chosen.setdefault(name, []).append(text)
+        return chosen
+
+    def image(self, jobs):
+        kernel, modules = kernels.get(self.kernel), self.modules()
+        spare = kernel.closure(kernels.INTREE[self.emulator.vendor]) if self.intree else ()
+        return image.host_image(jobs, modules, self._params(modules), self.settings,
+                                kernel if self.guest else None, spare)
+
+    def boot(self, jobs, directory, tty=None):
+        """The command that boots the host with these jobs."""
+        return self.emulator.command(self.machine(), kernels.get(self.kernel), self.image(jobs),
+                                     directory, tty)
+
+    def directory(self):
+        return os.path.join(BUILD, "results", self.name)
+
+    def run(self, line_out):
+        patience = self.emulator.patience
+        job_limit = self.job_limit or 4 * patience
+        limits = session.Limits(self.silence or patience, job_limit, self.limit or job_limit + 4 * patience)
+        return session.run_jobs(session.Work(self.name, self.boot, expand(self.jobs), limits,
+                                             self.directory(), line_out))
+
+
+def expand(jobs):
+    """(name, argv) of a plan's jobs; what the command line gives is that already."""
+    if all(isinstance(job, tuple) for job in jobs):
+        return jobs
+    programs = {os.path.basename(path): path for path in _selftests()}
+    chosen = {}
+    for job in jobs:
+        pattern, *args = shlex.split(job)
+        if pattern.startswith("!"):
+            chosen = {n: c for n, c in chosen.items() if not fnmatch.fnmatch(n.split()[0], pattern[1:])}
+        elif pattern == "guest":
+            chosen[job] = ["guest", *args]
+        else:
+            found = fnmatch.filter(sorted(programs), pattern)
+            if not found and pattern != "*":
+                raise HostError(f"plans.toml: no selftest is called {pattern}")
+            chosen.update({" ".join([name, *args]): [programs[name], *args] for name in found})
+    return [(name.replace(" ", "_").replace("/", "_"), argv) for name, argv in chosen.items()]
+
+
+def _selftests():
+    if not os.path.exists(os.path.join(SELFTESTS, "Makefile")):
+        return []
+    listed = subprocess.run(["make", "-s", "--no-print-directory", "-C", SELFTESTS, "list"],
+                            capture_output=True, text=True)
+    return [os.path.join(SELFTESTS, word) for word in listed.stdout.split()]
+
+
+def _all():
+    with open(os.path.join(HERE, "plans.toml"), "rb") as file:
+        return [Plan(**table) for table in tomllib.load(file)["plan"]]
+
+
+def select(names):
+    """Plans by name or group; without names everything but the soak."""
+    known = _all()
+    for name in names:
+        if not any(name in (plan.name, plan.group) for plan in known):
+            raise HostError(f"plans.toml has no plan and no group {name}")
+    if not names:
+        return [plan for plan in known if plan.group != "soak"]
+    return [plan for plan in known if plan.name in names or plan.group in names]
+
+
+def _run_plan(plan, say):
+    line_out = say(f"[{plan.name}] ")
+    try:
+        outcome = plan.run(line_out)
+    except HostError as error:
+        outcome = [failure(plan.name, "(harness)", str(error))]
+    for result in outcome:
+        line_out(f"{result.verdict}: {result.name} {result.note}".rstrip())
+    return outcome
+
+
+def _run_step(step, say):
+    """A command of this machine, such as the unit suites, counted like a job."""
+    name, _, command = step.partition("=")
+    line_out, lines, start = say(f"[{name}] "), [], time.monotonic()
+    with subprocess.Popen(command, shell=True, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            line_out(lines[-1])
+    directory = os.path.join(BUILD, "results", "local")
+    os.makedirs(directory, exist_ok=True)
+    with open(os.path.join(directory, f"{name}.tap"), "w") as file:
+        file.write("\n".join(lines) + "\n")
+    return [Result("local", name, lines, process.returncode, seconds=time.monotonic() - start)]
+
+
+def run_all(chosen, steps, at_a_time, say, module=None):
+    """Every step and plan, at_a_time of them side by side; all results, steps first."""
+    for plan in chosen:
+        plan.module = module or plan.module
+    with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
+        # The slowest hosts start first, so that the end is not spent waiting for one of them.
+        order = sorted(chosen, key=lambda plan: -plan.emulator.patience)
+        running = {plan.name: pool.submit(_run_plan, plan, say) for plan in order}
+        local = [pool.submit(_run_step, step, say) for step in steps]
+        futures = [*local, *(running[plan.name] for plan in chosen)]
+        return [result for future in futures for result in future.result()]
