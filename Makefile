@@ -57,7 +57,7 @@ help:
 # $(call mirror,directory): real directories, links to the sources, no link to a source that is gone.
 define mirror
 	@mkdir -p $(1) && cd $(top) && find $(rooms) -type d -exec mkdir -p $(addprefix $(1)/,{}) \; && \
-	find $(rooms) -type f \( -name '*.[chS]' -o -name Kbuild -o -name Makefile \) \
+	find $(rooms) -type f \( -name '*.[chS]' -o -name 'Kbuild*' -o -name Makefile \) \
 		-exec ln -sfn $(top)/{} $(1)/{} \; && find $(1) -xtype l -delete
 endef
 
@@ -91,6 +91,7 @@ setup:
 
 ifeq ($(MODULE),strata)
 module-for-run = modules-$(KERNEL)
+modules-for-check = modules-6.12 modules-6.1
 endif
 
 run: setup $(module-for-run)
@@ -102,13 +103,13 @@ step-unit = --step unit='$(MAKE) --no-print-directory -C tools/testing/unit chec
 step-build = $(foreach k,6.12 6.1,--step build-$(k)='$(MAKE) --no-print-directory check-build-$(k)')
 plans = $(tool) check $(if $(filter-out strata,$(MODULE)),--module $(MODULE))
 
-check: setup modules-6.12 modules-6.1 selftests
+check: setup $(modules-for-check) selftests
 	@$(plans) $(step-unit) $(step-build)
 
-check-amd check-intel check-bochs-amd: check-%: setup modules-6.12 modules-6.1 selftests
+check-amd check-intel check-bochs-amd: check-%: setup $(modules-for-check) selftests
 	@$(plans) $*
 
-soak: setup modules-6.12 modules-6.1 selftests
+soak: setup $(modules-for-check) selftests
 	@$(plans) soak
 
 check-unit: setup-build

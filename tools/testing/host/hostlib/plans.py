@@ -126,7 +126,7 @@ def _selftests():
         return []
     listed = subprocess.run(["make", "-s", "--no-print-directory", "-C", SELFTESTS, "list"],
                             capture_output=True, text=True)
-    return [os.path.join(SELFTESTS, word) for word in listed.stdout.split()]
+    return [os.path.join(SELFTESTS, "bin", name) for name in listed.stdout.split()]
 
 
 def _all():
