@@ -16,9 +16,9 @@ void mmu_mode_changed(struct vcpu *v)
 static noinline void mode_rebuild(struct vcpu *v, unsigned long cr0, unsigned long cr4)
 {
 	struct walk_cpuid cpuid = {
-		.maxphyaddr = v->cpu.maxphyaddr ? v->cpu.maxphyaddr : 36,
-		.gbpages = v->cpu.features & BIT_ULL(GUEST_GBPAGES),
-		.amd = v->cpu.features & BIT_ULL(GUEST_AMD),
+		.maxphyaddr = v->cpu.maxphyaddr,
+		.gbpages = guest_has(v, GUEST_GBPAGES),
+		.amd = guest_has(v, GUEST_AMD),
 	};
 
 	walk_mode_init(&v->mmu.mode, cr0, cr4, v->efer, &cpuid);
@@ -186,7 +186,7 @@ int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len)
 
 int mmu_load_pdptrs(struct vcpu *v, u64 cr3)
 {
-	u64 rsvd = walk_pdptr_rsvd(v->cpu.maxphyaddr ? v->cpu.maxphyaddr : 36);
+	u64 rsvd = walk_pdptr_rsvd(v->cpu.maxphyaddr);
 	u64 pdptr[4];
 	unsigned int i;
 

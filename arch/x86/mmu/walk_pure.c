@@ -35,7 +35,10 @@
 
 static void mode_init_32bit(struct walk_mode *m, const struct walk_cpuid *cpuid)
 {
-	unsigned int width = cpuid->maxphyaddr < PSE36_BITS ? cpuid->maxphyaddr : PSE36_BITS;
+	unsigned int width = walk_width(cpuid->maxphyaddr);
+
+	if (width > PSE36_BITS)
+		width = PSE36_BITS;
 
 	m->paging = WALK_32BIT;
 	m->levels = 2;
@@ -47,12 +50,12 @@ static void mode_init_32bit(struct walk_mode *m, const struct walk_cpuid *cpuid)
 
 static void mode_init_wide(struct walk_mode *m, bool lma, bool la57, const struct walk_cpuid *cpuid)
 {
-	u64 high = ~GENMASK_ULL(cpuid->maxphyaddr - 1, 0);
-	unsigned int level;
+	unsigned int level, width = walk_width(cpuid->maxphyaddr);
+	u64 high = ~GENMASK_ULL(width - 1, 0);
 
 	m->paging = lma ? WALK_LONG : WALK_PAE;
 	m->levels = lma ? 4 + la57 : 2;
-	m->addr = GENMASK_ULL(cpuid->maxphyaddr - 1, 12);
+	m->addr = GENMASK_ULL(width - 1, 12);
 	/* In long mode bits 62..52 are free for software and protection keys. */
 	high &= lma ? GENMASK_ULL(51, 0) : GENMASK_ULL(62, 0);
 	if (!m->nx)

@@ -116,10 +116,16 @@ struct walk_ops {
  */
 int walk_tables(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx, struct walk *w);
 
+/* CPUID is userspace's: a width that no CPU has is taken for the nearest one. */
+static inline unsigned int walk_width(u8 maxphyaddr)
+{
+	return maxphyaddr < 32 ? 32 : maxphyaddr > 52 ? 52 : maxphyaddr;
+}
+
 /* Reserved bits of PAE's four pointers, where they are present */
 static inline u64 walk_pdptr_rsvd(u8 maxphyaddr)
 {
-	return ~GENMASK_ULL(maxphyaddr - 1, 0) | GENMASK_ULL(8, 5) | GENMASK_ULL(2, 1);
+	return ~GENMASK_ULL(walk_width(maxphyaddr) - 1, 0) | GENMASK_ULL(8, 5) | GENMASK_ULL(2, 1);
 }
 
 #endif
