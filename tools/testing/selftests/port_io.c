@@ -219,10 +219,13 @@ TEST(string_faults)
 	collect_out(vcpu, PORT, 1, 3, out);
 	CHECK(!memcmp(out, "abc", 3));
 	serve_in(vcpu, 1, 2, &next);
-	/* INS may read the port before it finds that it cannot write; it may do so once. */
+	/*
+	 * INS may read the port before it finds that it cannot write; it may do so once. The in-tree
+	 * module reads ahead and loses more.
+	 */
 	if (vcpu_run(vcpu) == RUN_OTHER) {
 		CHECK_EQ(vcpu->run->io.direction, KVM_EXIT_IO_IN);
-		CHECK_EQ(vcpu->run->io.count, 1);
+		CHECK(vcpu->run->io.count == 1 || !on_strata());
 		CHECK(vcpu_run(vcpu) == RUN_DONE);
 	}
 	CHECK(!memcmp(mem - 2, "\x21\x22", 2));

@@ -121,12 +121,14 @@ GUEST_INLINE void guest_fail(const char *file, int line, const char *expr, uint6
 
 /*
  * Execute the instructions, which may fault; afterwards this_cpu()->vector says which exception
- * they raised, -1 for none. Expands to the two ends of an asm's template.
+ * they raised, -1 for none. They may change RAX, RCX, RDX and R8. TRY_HEAD and TRY_TAIL are for
+ * an asm with operands of its own.
  */
 #define TRY_HEAD "movq $771f, %%gs:16\n\tmovq $-1, %%gs:24\n\t"
 #define TRY_TAIL "\n771:\tmovq $0, %%gs:16\n\t"
 
-#define GUEST_TRY(insn) asm volatile(TRY_HEAD insn TRY_TAIL : : : "memory")
+#define GUEST_TRY(insn)								\
+	asm volatile(TRY_HEAD insn TRY_TAIL : : : "rax", "rcx", "rdx", "r8", "memory", "cc")
 
 #define GUEST_ASSERT_FAULTS(vec, insn)						\
 	do {									\
