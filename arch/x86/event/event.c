@@ -206,6 +206,37 @@ int event_interrupt(struct event_queue *q, u8 vector)
 	return 0;
 }
 
+void event_settle_user(struct event_queue *q, const struct event_view *v, u8 soft_len)
+{
+	bool was_soft = q->irq_soft;
+
+	q->exception_user = false;
+	if (!q->irq_unsettled)
+		return;
+	q->irq_unsettled = false;
+	q->irq_soft = false;
+	/* An INT n is no interrupt that IF could hold back; if something else is in delivery, it happens again at its RIP. */
+	if (was_soft || EVENT_RULE(SETTLE_OPEN, event_open(q, v))) {
+		q->irq_stashed = false;
+		if (!q->delivering.type)
+			q->delivering = (struct event) {
+				.type = was_soft ? EVENT_SOFT_INT : EVENT_INTERRUPT,
+				.vector = q->irq_vector,
+				.len = was_soft ? soft_len : 0,
+				.replay = was_soft,
+			};
+		q->irq_vector = 0;
+	}
+}
+
+void event_drop_exception(struct event_queue *q)
+{
+	if (EVENT_RULE(DROP_GUESTS, !q->exception_user))
+		event_clear(&q->exception);
+	if (EVENT_RULE(DROP_REPLAY, q->delivering.replay))
+		event_clear(&q->delivering);
+}
+
 void event_nmi_unmask(struct event_queue *q)
 {
 	/* IRET inside SMM unmasks for SMM; RSM restores what was before. */
@@ -215,6 +246,15 @@ void event_nmi_unmask(struct event_queue *q)
 void event_nmi_set_masked(struct event_queue *q, bool masked)
 {
 	q->nmi_masked = masked;
+}
+
+u64 event_dr6(u64 dr6, u64 payload)
+{
+	/* RTM and BLD read inverted; each #DB clears the breakpoint bits and sets RTM unless its payload says otherwise. */
+	const u64 low = BIT(11) | BIT(16);
+
+	dr6 = (dr6 & ~(u64)0xf) | BIT(16);
+	return (dr6 | (payload & ~low)) & ~(payload & low);
 }
 
 void event_trap(struct event_queue *q, u64 causes, u8 shadow)

@@ -399,6 +399,52 @@ void event_nmi_unmask(struct event_queue *q);
 void event_nmi_set_masked(struct event_queue *q, bool masked);
 
 /**
+ * event_sipi_pending() - GET_MP_STATE is to say SIPI_RECEIVED (DESIGN invariant 8)
+ * @q: the queue, with the inbox drained into it
+ * @v: the guest's blocking state
+ *
+ * Together with a latched INIT, the INIT comes first. A SIPI that nothing waits for is none.
+ */
+bool event_sipi_pending(const struct event_queue *q, const struct event_view *v);
+
+/**
+ * event_settle_user() - what userspace set is settled, at the start of KVM_RUN
+ * @q: the queue
+ * @v: the guest's blocking state
+ * @soft_len: with event_needs_decode(): the length of the INT n found at RIP
+ *
+ * An injected interrupt of KVM_SET_VCPU_EVENTS or SREGS goes in at once if the guest can take it, else it waits in the
+ * stash.
+ */
+void event_settle_user(struct event_queue *q, const struct event_view *v, u8 soft_len);
+
+/**
+ * event_needs_decode() - userspace set an INT n whose length it does not know
+ * @q: the queue
+ *
+ * The caller decodes at RIP; if INT @irq_vector is not there, KVM_RUN is KVM_EXIT_INTERNAL_ERROR and the queue stays.
+ */
+static inline bool event_needs_decode(const struct event_queue *q)
+{
+	return q->irq_unsettled && q->irq_soft;
+}
+
+/**
+ * event_drop_exception() - KVM_SET_REGS: an exception that the guest had pending is gone
+ * @q: the queue
+ *
+ * Not one that userspace set since the last run; but with it a soft event that would happen at the old RIP.
+ */
+void event_drop_exception(struct event_queue *q);
+
+/**
+ * event_dr6() - DR6 once a #DB with this payload is delivered
+ * @dr6: before
+ * @payload: struct event's
+ */
+u64 event_dr6(u64 dr6, u64 payload);
+
+/**
  * event_trap() - an instruction completed with debug-trap causes (single step, breakpoints)
  * @q: the queue
  * @causes: DR6 layout as in struct event's payload; not 0

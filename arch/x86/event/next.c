@@ -125,7 +125,7 @@ bool event_wakes(const struct event_queue *q, const struct event_view *v)
 {
 	bool interrupt = q->irq_stashed || v->chip_vector;
 
-	if (v->wait_for_sipi)
+	if (EVENT_RULE(WAKES_WAIT, v->wait_for_sipi))
 		return q->triple_fault || q->sipi || init_open(q, v);
 	return q->delivering.type || q->exception.type || q->triple_fault || q->mtf || q->timer || trap_open(q, v) ||
 	       smi_open(q, v) || init_open(q, v) || nmi_open(q, v) || (interrupt && interrupt_open(q, v));
@@ -224,42 +224,51 @@ static bool take_smi(struct event_queue *q, const struct event_view *v, struct e
 	return true;
 }
 
-/* What INIT leaves: an SMI, and the SIPI that is to follow (SDM "Processor State After Reset"). */
-static void reset_by_init(struct event_queue *q)
+/*
+ * Row "external hardware interventions": INIT that resets. It comes before the SMI of the same row (APM's order) and before
+ * what is being delivered: nothing of that would be left. An SMI stays (SDM "Processor State After Reset"), and the SIPI
+ * that is to follow.
+ */
+static bool take_reset(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
-	*q = (struct event_queue) { .smi = q->smi, .sipi = q->sipi, .sipi_vector = q->sipi_vector };
-}
-
-/* Row "external hardware interventions": INIT */
-static bool take_init(struct event_queue *q, const struct event_view *v, struct event_plan *p)
-{
-	if (!init_open(q, v) || busy(q))
+	if (!init_open(q, v) || EVENT_RULE(INIT_L1, v->guest_mode && v->l1_init))
 		return false;
-	if (EVENT_RULE(INIT_L1, v->guest_mode && v->l1_init)) {
-		if (!leave_trap(q, v))
-			return false;
-		q->init = !v->l1_exit_takes;
-		event_nested_exit(q, p, CAUSE_INIT);
-		return true;
-	}
-	reset_by_init(q);
+	*q = (struct event_queue) { .smi = q->smi, .sipi = q->sipi, .sipi_vector = q->sipi_vector };
 	p->step = STEP_INIT;
 	return true;
 }
 
-/* Same row. Outside the wait-for-SIPI state a SIPI is ignored; one that follows a latched INIT waits with it. */
+/* The same row: INIT that L1 intercepts */
+static bool take_init(struct event_queue *q, const struct event_view *v, struct event_plan *p)
+{
+	if (!init_open(q, v) || busy(q) || !leave_trap(q, v))
+		return false;
+	q->init = !v->l1_exit_takes;
+	event_nested_exit(q, p, CAUSE_INIT);
+	return true;
+}
+
+bool event_sipi_pending(const struct event_queue *q, const struct event_view *v)
+{
+	return q->sipi && (v->wait_for_sipi || EVENT_RULE(SIPI_FOLLOWS_INIT, init_open(q, v)));
+}
+
+/* Same row. Outside the wait-for-SIPI state a SIPI is ignored, unless it follows an INIT that is about to be taken. */
 static bool take_sipi(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
 	struct event sipi = { .vector = q->sipi_vector };
 
 	if (!q->sipi)
 		return false;
-	if (!v->wait_for_sipi && EVENT_RULE(SIPI_FOLLOWS_INIT, q->init))
+	if (!v->wait_for_sipi) {
+		if (EVENT_RULE(SIPI_IGNORED, !event_sipi_pending(q, v))) {
+			q->sipi = false;
+			q->sipi_vector = 0;
+		}
 		return false;
+	}
 	q->sipi = false;
 	q->sipi_vector = 0;
-	if (EVENT_RULE(SIPI_IGNORED, !v->wait_for_sipi))
-		return false;
 	if (v->guest_mode)
 		event_nested_exit(q, p, CAUSE_SIPI);
 	else
@@ -399,10 +408,10 @@ void event_next(struct event_queue *q, const struct event_view *v, struct event_
 {
 	*p = (struct event_plan) { .step = STEP_ENTER };
 
-	if (event_settle(q, v, p) || take_shutdown(q, v, p))
+	if (event_settle(q, v, p) || take_shutdown(q, v, p) || take_reset(q, v, p))
 		return;
 	if (EVENT_RULE(WAIT_FOR_SIPI, v->wait_for_sipi)) {
-		if (!take_init(q, v, p) && !take_sipi(q, v, p))
+		if (!take_sipi(q, v, p))
 			p->step = STEP_WAIT;
 		return;
 	}
