@@ -86,18 +86,14 @@ static void save_exception(const struct event_queue *q, const struct event_abi *
 }
 
 /* The interrupt as the ABI shows it: the one in delivery, else the stash. */
-static bool shown_interrupt(const struct event_queue *q, bool strata, u8 *vector, bool *soft)
+static bool shown_interrupt(const struct event_queue *q, u8 *vector, bool *soft)
 {
 	struct event d = shown_delivering(q);
 
-	*soft = false;
+	*soft = d.type == EVENT_SOFT_INT;
 	*vector = d.vector;
-	if (d.type == EVENT_INTERRUPT)
+	if (*soft || d.type == EVENT_INTERRUPT)
 		return true;
-	if (d.type == EVENT_SOFT_INT && strata) {
-		*soft = true;
-		return true;
-	}
 	*vector = q->irq_vector;
 	*soft = q->irq_soft;
 	return EVENT_RULE(SAVE_STASH, q->irq_stashed);
@@ -145,7 +141,7 @@ void event_save(const struct event_queue *queue, unsigned long inbox, u8 sipi_ve
 	save_exception(&q, abi, out);
 	if (abi->payload)
 		out->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
-	out->interrupt.injected = shown_interrupt(&q, abi->strata, &out->interrupt.nr, &soft);
+	out->interrupt.injected = shown_interrupt(&q, &out->interrupt.nr, &soft);
 	if (!out->interrupt.injected)
 		out->interrupt.nr = 0;
 	out->interrupt.soft = soft;
@@ -190,7 +186,7 @@ static int strata_check(const struct kvm_vcpu_events *in)
 		return -EINVAL;
 	if (s.delivering_kind > STRATA_EVENT_PRIV_EXCEPTION || s.delivering_len > 15 || s.pending_len > 15)
 		return -EINVAL;
-	if (s.pending_kind && !is_exception(s.pending_kind) && s.pending_kind != STRATA_EVENT_SOFT_INT)
+	if (s.pending_kind && !is_exception(s.pending_kind))
 		return -EINVAL;
 	if (s.stash_nr && !(s.flags & STRATA_EVENTS_STASH))
 		return -EINVAL;
@@ -358,7 +354,7 @@ void event_save_bitmap(const struct event_queue *q, __u64 bitmap[4])
 	u8 vector;
 
 	memset(bitmap, 0, 4 * sizeof(bitmap[0]));
-	if (shown_interrupt(q, false, &vector, &soft) && !soft)
+	if (shown_interrupt(q, &vector, &soft) && !soft)
 		bitmap[vector / 64] |= BIT_ULL(vector % 64);
 }
 

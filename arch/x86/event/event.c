@@ -68,6 +68,7 @@ void event_raise(struct event_queue *q, const struct event *e)
 
 	if (!q->exception.type) {
 		q->exception = *e;
+		q->exception.replay = EVENT_RULE(RAISE_REPLAY, event_is_soft(e));
 		q->exception_user = false;
 		return;
 	}
@@ -206,27 +207,25 @@ int event_interrupt(struct event_queue *q, u8 vector)
 	return 0;
 }
 
-void event_settle_user(struct event_queue *q, const struct event_view *v, u8 soft_len)
+void event_settle_user(struct event_queue *q, const struct event_view *v)
 {
-	bool was_soft = q->irq_soft;
+	bool soft = q->irq_soft;
 
 	q->exception_user = false;
 	if (!q->irq_unsettled)
 		return;
 	q->irq_unsettled = false;
 	q->irq_soft = false;
-	/* An INT n is no interrupt that IF could hold back; if something else is in delivery, it happens again at its RIP. */
-	if (was_soft || EVENT_RULE(SETTLE_OPEN, event_open(q, v))) {
-		q->irq_stashed = false;
-		if (!q->delivering.type)
-			q->delivering = (struct event) {
-				.type = was_soft ? EVENT_SOFT_INT : EVENT_INTERRUPT,
-				.vector = q->irq_vector,
-				.len = was_soft ? soft_len : 0,
-				.replay = was_soft,
-			};
-		q->irq_vector = 0;
-	}
+	/* IF does not hold back an INT n; beside another event in delivery it is none: it happens again at its RIP. */
+	if (!EVENT_RULE(SETTLE_SOFT, soft) && !EVENT_RULE(SETTLE_OPEN, event_open(q, v)))
+		return;
+	if (!q->delivering.type)
+		q->delivering = (struct event) {
+			.type = soft ? EVENT_SOFT_INT : EVENT_INTERRUPT,
+			.vector = q->irq_vector,
+		};
+	q->irq_stashed = false;
+	q->irq_vector = 0;
 }
 
 void event_drop_exception(struct event_queue *q)

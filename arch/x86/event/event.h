@@ -233,9 +233,8 @@ enum event_cause {
  * @smi_window: an SMI waits for GIF
  * @gif_window: something (SMI, INIT, NMI or an interrupt) waits for GIF: exit at STGI
  * @exit_soon: something waits only until this entry is over: exit again at once after the injection
- * @apply: the event in the queue's @delivering has just begun delivery: its payload (@event.payload) enters CR2 or
- *	DR6 now
- * @set_rf: the same event is a fault that software recognised: RFLAGS.RF is to be set in the image that is pushed
+ * @apply: @event, an exception, has just begun delivery: its payload, if it has one, enters CR2 or DR6 now
+ * @set_rf: with @apply: it is a fault that software recognised: RFLAGS.RF is to be set in the image that is pushed
  * @event: the event concerned
  * @vectoring: with STEP_NESTED_EXIT: the event whose delivery was interrupted (EXITINTINFO, IDT-vectoring information)
  * @pending_dbg: with STEP_NESTED_EXIT: causes for L1's pending-debug-exceptions field, if it has one
@@ -285,6 +284,7 @@ static inline bool event_is_soft(const struct event *e)
  *
  * The caller has already asked L1's intercepts where the exit itself is one (event_next() asks for those that come later).
  * With an event in @delivering the two are merged at event_settle(): #DF, triple fault, or the second one first.
+ * RIP is at the instruction of a soft one.
  */
 void event_raise(struct event_queue *q, const struct event *e);
 
@@ -411,23 +411,12 @@ bool event_sipi_pending(const struct event_queue *q, const struct event_view *v)
  * event_settle_user() - what userspace set is settled, at the start of KVM_RUN
  * @q: the queue
  * @v: the guest's blocking state
- * @soft_len: with event_needs_decode(): the length of the INT n found at RIP
  *
  * An injected interrupt of KVM_SET_VCPU_EVENTS or SREGS goes in at once if the guest can take it, else it waits in the
- * stash.
+ * stash. An INT n goes into @delivering with @len 0: before the entry the run loop finds its length by decoding at RIP; if
+ * it is not there, KVM_RUN is KVM_EXIT_INTERNAL_ERROR and the queue stays.
  */
-void event_settle_user(struct event_queue *q, const struct event_view *v, u8 soft_len);
-
-/**
- * event_needs_decode() - userspace set an INT n whose length it does not know
- * @q: the queue
- *
- * The caller decodes at RIP; if INT @irq_vector is not there, KVM_RUN is KVM_EXIT_INTERNAL_ERROR and the queue stays.
- */
-static inline bool event_needs_decode(const struct event_queue *q)
-{
-	return q->irq_unsettled && q->irq_soft;
-}
+void event_settle_user(struct event_queue *q, const struct event_view *v);
 
 /**
  * event_drop_exception() - KVM_SET_REGS: an exception that the guest had pending is gone

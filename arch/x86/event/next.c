@@ -164,7 +164,7 @@ static bool begin_exception(struct event_queue *q, const struct event_view *v, s
 		return true;
 	}
 	p->event = *e;
-	p->apply = EVENT_RULE(APPLY_PAYLOAD, e->has_payload);
+	p->apply = EVENT_RULE(APPLY_PAYLOAD, true);
 	p->set_rf = EVENT_RULE(FAULT_SETS_RF, e->type == EVENT_EXCEPTION && e->vector < 32 && !(BIT(e->vector) & NOT_FAULTS));
 	q->delivering = *e;
 	q->delivering.has_payload = false;
