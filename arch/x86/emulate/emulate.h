@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The instruction emulator: decode and execute one guest instruction outside the guest.
+ *
+ * Pure C over struct emu.  emulate() works on its own copy of the registers; everything else that an instruction touches
+ * (memory, ports, MSRs, vector registers) goes through struct emu_ops.  The same inputs give the same sequence of
+ * callbacks: when one answers EMU_IO, the caller serves the access, calls emulate() again with the starting registers and answers
+ * the calls that were already done from its log.  No state survives outside struct emu.
+ *
+ * Callbacks with a side effect that cannot be taken back (set_cr, wrmsr, out, ...) come after every check and every memory
+ * access of their instruction, except where an instruction consists of several such accesses.
+ */
+#ifndef STRATA_EMULATE_H
+#define STRATA_EMULATE_H
+
+#include <linux/types.h>
+
+#define EMU_MAX_INSN	15
+
+/**
+ * enum emu_mode - how the code segment makes the CPU read instructions
+ * @EMU_MODE_16: real mode, virtual-8086 mode, or a code segment with D = 0
+ * @EMU_MODE_32: a code segment with D = 1, L = 0 or outside long mode
+ * @EMU_MODE_64: 64-bit mode
+ */
+enum emu_mode { EMU_MODE_16, EMU_MODE_32, EMU_MODE_64 };
+
+/* Or-ed to the mode: near branches obey an operand-size prefix in 64-bit mode, as on AMD (Intel ignores it). */
+#define EMU_DECODE_AMD	0x10
+
+/* struct emu_insn.map: opcode maps; the numbers are those of VEX.mmmmm and XOP.map_select */
+enum emu_map {
+	EMU_MAP_1BYTE,
+	EMU_MAP_0F,
+	EMU_MAP_0F38,
+	EMU_MAP_0F3A,
+	EMU_MAP_5 = 5,
+	EMU_MAP_6,
+	EMU_MAP_XOP8 = 8,
+	EMU_MAP_XOP9,
+	EMU_MAP_XOPA,
+	EMU_MAP_3DNOW = 0x1f,
+};
+
+/* struct emu_insn.prefixes */
+#define EMU_PFX_OPSIZE	0x01	/* 66 */
+#define EMU_PFX_ASIZE	0x02	/* 67 */
+#define EMU_PFX_LOCK	0x04	/* F0 */
+#define EMU_PFX_REPNE	0x08	/* F2 came last of F2 and F3 */
+#define EMU_PFX_REP	0x10	/* F3 came last of F2 and F3 */
+#define EMU_PFX_VEX	0x20	/* VEX or XOP: @vvvv, @vlen and @pp are valid */
+#define EMU_PFX_EVEX	0x40
+
+#define EMU_REX_B	0x01
+#define EMU_REX_X	0x02
+#define EMU_REX_R	0x04
+#define EMU_REX_W	0x08
+#define EMU_REX		0x40	/* a REX prefix is there (byte registers are SPL..DIL) */
+
+#define EMU_SEG_NONE	0xff
+
+/**
+ * struct emu_insn - a decoded instruction
+ * @len: bytes, 1..15
+ * @mode: enum emu_mode
+ * @map: enum emu_map
+ * @opcode: last opcode byte (3DNow!: the suffix)
+ * @prefixes: EMU_PFX_*
+ * @rex: EMU_REX_*; filled from VEX, EVEX and XOP as well
+ * @seg: segment override that counts in this mode, or EMU_SEG_NONE
+ * @osize: operand size for non-byte forms: 2, 4 or 8
+ * @asize: address size: 2, 4 or 8
+ * @has_modrm: @modrm is there
+ * @modrm: ModRM byte
+ * @sib: SIB byte, if @modrm asks for one
+ * @vvvv: VEX register, already un-inverted
+ * @vlen: 0, 1, 2 for 128, 256, 512 bits
+ * @pp: VEX mandatory prefix: 0, 1 (66), 2 (F3), 3 (F2)
+ * @imm2: second immediate (ENTER's level, selector of a far pointer)
+ * @disp: displacement of the memory operand
+ * @imm: first immediate, sign-extended; branch displacement; absolute offset of MOV A0..A3
+ */
+struct emu_insn {
+	u8 len;
+	u8 mode;
+	u8 map;
+	u8 opcode;
+	u8 prefixes;
+	u8 rex;
+	u8 seg;
+	u8 osize;
+	u8 asize;
+	bool has_modrm;
+	u8 modrm;
+	u8 sib;
+	u8 vvvv;
+	u8 vlen;
+	u8 pp;
+	u16 imm2;
+	s32 disp;
+	s64 imm;
+};
+
+/* emu_decode(): the bytes are no instruction (#UD); @len says how many bytes show it */
+#define EMU_UNDEFINED	1
+
+/**
+ * emu_decode - find out what an instruction is and how long
+ * @insn: filled in; undefined content unless 0 or EMU_UNDEFINED is returned
+ * @bytes: the instruction's bytes
+ * @n: how many are there; more than 15 are not looked at
+ * @mode: enum emu_mode, possibly | EMU_DECODE_AMD
+ *
+ * Lengths are right for all of the one-byte, 0F, 0F38, 0F3A, VEX, EVEX, XOP and 3DNow! maps.
+ *
+ * Return: 0; EMU_UNDEFINED; -ENODATA when more than @n bytes are needed; -EINVAL for an instruction of more than 15 bytes
+ * (#GP(0)).
+ */
+int emu_decode(struct emu_insn *insn, const u8 *bytes, unsigned int n, unsigned int mode);
+
+/* Opcodes for emu_skip_length(): length << 24 | bytes, first byte lowest */
+#define EMU_SKIP_INT3		0x010000ccu
+#define EMU_SKIP_INTO		0x010000ceu
+#define EMU_SKIP_ICEBP		0x010000f1u
+#define EMU_SKIP_HLT		0x010000f4u
+#define EMU_SKIP_PAUSE		0x01000090u
+#define EMU_SKIP_CLTS		0x0200060fu
+#define EMU_SKIP_INVD		0x0200080fu
+#define EMU_SKIP_WBINVD		0x0200090fu
+#define EMU_SKIP_WRMSR		0x0200300fu
+#define EMU_SKIP_RDTSC		0x0200310fu
+#define EMU_SKIP_RDMSR		0x0200320fu
+#define EMU_SKIP_RDPMC		0x0200330fu
+#define EMU_SKIP_CPUID		0x0200a20fu
+#define EMU_SKIP_RSM		0x0200aa0fu
+#define EMU_SKIP_VMCALL		0x03c1010fu
+#define EMU_SKIP_MONITOR	0x03c8010fu
+#define EMU_SKIP_MWAIT		0x03c9010fu
+#define EMU_SKIP_XGETBV		0x03d0010fu
+#define EMU_SKIP_XSETBV		0x03d1010fu
+#define EMU_SKIP_VMRUN		0x03d8010fu
+#define EMU_SKIP_VMMCALL	0x03d9010fu
+#define EMU_SKIP_VMLOAD		0x03da010fu
+#define EMU_SKIP_VMSAVE		0x03db010fu
+#define EMU_SKIP_STGI		0x03dc010fu
+#define EMU_SKIP_CLGI		0x03dd010fu
+#define EMU_SKIP_SKINIT		0x03de010fu
+#define EMU_SKIP_INVLPGA	0x03df010fu
+#define EMU_SKIP_RDTSCP		0x03f9010fu
+
+int emu_skip_prefixed(const u8 *bytes, unsigned int n, unsigned int mode, u32 opcode);
+
+/**
+ * emu_skip_length - length of an instruction without operands that is known to be there
+ * @bytes: what is at RIP; may be stale or wrong, as another CPU may write it
+ * @n: how many bytes are there
+ * @mode: enum emu_mode
+ * @opcode: EMU_SKIP_*
+ *
+ * Without a prefix, which is nearly always, this is one load and one compare.
+ *
+ * Return: length with prefixes; -ENODATA when @n bytes do not show it; -EINVAL when something else is there.
+ */
+static inline int emu_skip_length(const u8 *bytes, unsigned int n, unsigned int mode, u32 opcode)
+{
+	unsigned int len = opcode >> 24;
+	u32 first;
+
+	if (n >= 4) {
+		first = bytes[0] | (u32)bytes[1] << 8 | (u32)bytes[2] << 16;
+		if (!((first ^ opcode) & (0xffffffu >> (24 - 8 * len))))
+			return (int)len;
+	}
+	return emu_skip_prefixed(bytes, n, mode, opcode);
+}
+
+/* Segment registers by the number the CPU encodes them with */
+enum emu_seg_nr {
+	EMU_ES, EMU_CS, EMU_SS, EMU_DS, EMU_FS, EMU_GS, EMU_LDTR, EMU_TR,
+	EMU_NR_SEGS,
+};
+
+/**
+ * struct emu_seg - a segment register with its hidden part
+ * @base: linear base; 64-bit for FS, GS, LDTR, TR
+ * @limit: last offset in bytes, granularity applied
+ * @selector: visible part
+ * @type: descriptor type, 4 bits
+ * @s: code or data (not system)
+ * @dpl: descriptor privilege level
+ * @p: present
+ * @avl: available to software
+ * @l: 64-bit code
+ * @db: default size
+ * @g: granularity
+ * @unusable: null selector
+ */
+struct emu_seg {
+	u64 base;
+	u32 limit;
+	u16 selector;
+	u8 type;
+	u8 s;
+	u8 dpl;
+	u8 p;
+	u8 avl;
+	u8 l;
+	u8 db;
+	u8 g;
+	u8 unusable;
+};
+
+/* struct emu_table - GDTR or IDTR */
+struct emu_table {
+	u64 base;
+	u16 limit;
+};
+
+/**
+ * struct emu_regs - the registers that the emulator reads and writes itself
+ * @gpr: by encoding: RAX RCX RDX RBX RSP RBP RSI RDI R8..R15
+ * @rip: instruction pointer (an offset in CS)
+ * @rflags: RFLAGS; bit 1 is set
+ * @seg: by enum emu_seg_nr
+ * @gdtr: GDTR
+ * @idtr: IDTR
+ * @cr0: as the guest sees it
+ * @cr2: page fault address
+ * @cr3: page table root
+ * @cr4: as the guest sees it
+ * @cr8: task priority
+ * @efer: EFER as the guest sees it, LMA included
+ */
+struct emu_regs {
+	u64 gpr[16];
+	u64 rip;
+	u64 rflags;
+	struct emu_seg seg[EMU_NR_SEGS];
+	struct emu_table gdtr;
+	struct emu_table idtr;
+	u64 cr0;
+	u64 cr2;
+	u64 cr3;
+	u64 cr4;
+	u64 cr8;
+	u64 efer;
+};
+
+/**
+ * enum emu_status - outcome of a callback, and of emulate()
+ * @EMU_OK: done
+ * @EMU_FAULT: struct emu.exc says what to raise
+ * @EMU_IO: userspace must serve an access first; nothing is to be committed
+ * @EMU_RETRY: a locked access lost a race: nothing happened, enter the guest or call again
+ * @EMU_UNHANDLEABLE: beyond this emulator; nothing is to be committed
+ */
+enum emu_status { EMU_OK, EMU_FAULT, EMU_IO, EMU_RETRY, EMU_UNHANDLEABLE };
+
+/* struct emu_exception.kind: how the CPU would deliver it */
+enum emu_event_kind {
+	EMU_EVENT_EXCEPTION,	/* hardware exception */
+	EMU_EVENT_SOFT_INT,	/* INT n, in protected mode */
+	EMU_EVENT_SOFT_EXC,	/* INT3 or INTO */
+	EMU_EVENT_PRIV_EXC,	/* INT1 (ICEBP) */
+};
+
+/**
+ * struct emu_exception - what to raise
+ * @kind: enum emu_event_kind
+ * @vector: 0..255
+ * @len: instruction length, for the kinds other than EMU_EVENT_EXCEPTION
+ * @has_error: @error is pushed
+ * @has_payload: @payload is not yet in its register
+ * @error: error code
+ * @payload: #PF: the address for CR2; #DB: the bits that enter DR6
+ */
+struct emu_exception {
+	u8 kind;
+	u8 vector;
+	u8 len;
+	bool has_error;
+	bool has_payload;
+	u32 error;
+	u64 payload;
+};
+
+/* Access flags of read, write, cmpxchg and probe */
+#define EMU_ACC_SYSTEM	0x1	/* implicit supervisor access (descriptor tables, TSS), else by struct emu.cpl */
+#define EMU_ACC_WRITE	0x2	/* read, probe: a write follows, so a page fault reports a write */
+
+/* struct emu.features: what the guest's CPUID offers, where it changes the meaning of bytes or makes them undefined */
+#define EMU_FEAT_MOVBE		0x0001
+#define EMU_FEAT_POPCNT		0x0002
+#define EMU_FEAT_LZCNT		0x0004	/* else F3 0F BD is BSR */
+#define EMU_FEAT_BMI1		0x0008	/* TZCNT; else F3 0F BC is BSF */
+#define EMU_FEAT_RDTSCP		0x0010
+#define EMU_FEAT_CX16		0x0020
+#define EMU_FEAT_AVX		0x0040
+#define EMU_FEAT_FSGSBASE	0x0080
+#define EMU_FEAT_BMI2		0x0100
+#define EMU_FEAT_RDPID		0x0200
+#define EMU_FEAT_ALTMOVCR8	0x0400	/* LOCK MOV CR0 is MOV CR8 */
+#define EMU_FEAT_LAHF_LM	0x0800	/* LAHF and SAHF in 64-bit mode */
+#define EMU_FEAT_SSE		0x1000	/* SSE and SSE2 */
+#define EMU_FEAT_SSE3		0x2000
+#define EMU_FEAT_SSE4_1		0x4000
+#define EMU_FEAT_AVX2		0x8000
+
+/* struct emu.shadow: interrupts that the instruction holds off for one more instruction */
+enum emu_shadow { EMU_SHADOW_NONE, EMU_SHADOW_STI, EMU_SHADOW_MOV_SS };
+
+struct emu;
+
+/**
+ * struct emu_ops - the machine around the emulator; every member is required
+ * @fetch: read instruction bytes of one page at a linear address, as an instruction fetch at struct emu.cpl
+ * @read: read memory at a linear address; the range may cross a page boundary, never the end of the linear space
+ * @write: write memory; the whole range is checked before a byte is written
+ * @cmpxchg: write @new if memory holds @old, atomically; else EMU_RETRY. 1, 2, 4, 8 or 16 bytes
+ * @probe: would an access of these flags fault? Reads and writes nothing, MMIO is EMU_OK
+ * @in: read a port; the I/O permission map has been consulted
+ * @out: write a port
+ * @set_cr: MOV to CR0, CR3, CR4 or CR8, CLTS, LMSW, task switch: check, make it so, and put
+ *	what the register then holds into @regs.crN (and EFER.LMA into @regs.efer)
+ * @get_dr: read DR0..DR3, DR6 or DR7; general-detect and privilege have been checked, DR4 and DR5 resolved
+ * @set_dr: write a debug register
+ * @rdmsr: RDMSR, and TSC_AUX and FS/GS bases where an instruction reads them
+ * @wrmsr: WRMSR
+ * @cpuid: leaf in @regs[0], subleaf in @regs[2]; out EAX EBX ECX EDX
+ * @rdtsc: the guest's TSC
+ * @rdpmc: performance counter by ECX
+ * @hlt: HLT; RIP has not moved yet
+ * @invlpg: INVLPG of a linear address
+ * @wbinvd: WBINVD, and INVD
+ * @hypercall: VMCALL or VMMCALL (see struct emu.insn); may change struct emu.regs
+ * @xsetbv: XSETBV
+ * @xgetbv: XGETBV
+ * @read_vec: read the low @len bytes of XMM/YMM register
+ * @write_vec: write the low @len bytes; @zero clears the rest of the whole register (VEX), else it stays
+ * @read_mmx: read an MMX register
+ * @write_mmx: write an MMX register (and set the x87 tags as MMX instructions do)
+ * @fnstcw: x87 control word
+ * @fnstsw: x87 status word
+ *
+ * A callback that answers EMU_FAULT has called emu_raise() or emu_raise_pf().
+ */
+struct emu_ops {
+	enum emu_status (*fetch)(struct emu *e, u64 linear, void *buf, unsigned int len);
+	enum emu_status (*read)(struct emu *e, u64 linear, void *buf, unsigned int len, unsigned int flags);
+	enum emu_status (*write)(struct emu *e, u64 linear, const void *buf, unsigned int len,
+				 unsigned int flags);
+	enum emu_status (*cmpxchg)(struct emu *e, u64 linear, const void *old, const void *new,
+				   unsigned int len, unsigned int flags);
+	enum emu_status (*probe)(struct emu *e, u64 linear, unsigned int len, unsigned int flags);
+	enum emu_status (*in)(struct emu *e, u16 port, unsigned int size, u32 *val);
+	enum emu_status (*out)(struct emu *e, u16 port, unsigned int size, u32 val);
+	enum emu_status (*set_cr)(struct emu *e, unsigned int nr, u64 val);
+	enum emu_status (*get_dr)(struct emu *e, unsigned int nr, u64 *val);
+	enum emu_status (*set_dr)(struct emu *e, unsigned int nr, u64 val);
+	enum emu_status (*rdmsr)(struct emu *e, u32 index, u64 *val);
+	enum emu_status (*wrmsr)(struct emu *e, u32 index, u64 val);
+	enum emu_status (*cpuid)(struct emu *e, u32 regs[4]);
+	enum emu_status (*rdtsc)(struct emu *e, u64 *val);
+	enum emu_status (*rdpmc)(struct emu *e, u32 index, u64 *val);
+	enum emu_status (*hlt)(struct emu *e);
+	enum emu_status (*invlpg)(struct emu *e, u64 linear);
+	enum emu_status (*wbinvd)(struct emu *e);
+	enum emu_status (*hypercall)(struct emu *e);
+	enum emu_status (*xsetbv)(struct emu *e, u32 index, u64 val);
+	enum emu_status (*xgetbv)(struct emu *e, u32 index, u64 *val);
+	enum emu_status (*read_vec)(struct emu *e, unsigned int reg, void *buf, unsigned int len);
+	enum emu_status (*write_vec)(struct emu *e, unsigned int reg, const void *buf, unsigned int len,
+				     bool zero);
+	enum emu_status (*read_mmx)(struct emu *e, unsigned int reg, u64 *val);
+	enum emu_status (*write_mmx)(struct emu *e, unsigned int reg, u64 val);
+	enum emu_status (*fnstcw)(struct emu *e, u16 *val);
+	enum emu_status (*fnstsw)(struct emu *e, u16 *val);
+};
+
+/**
+ * struct emu - one emulation
+ * @ops: the machine
+ * @ctx: for @ops
+ * @regs: in: before the instruction; out: after it, on EMU_OK (and if @committed)
+ * @features: EMU_FEAT_*
+ * @amd: behave as an AMD CPU where the vendors differ, else as Intel
+ * @cpl: current privilege level, in and out
+ * @nbytes: how many of @bytes the caller already has (0: they are fetched)
+ * @bytes: the instruction's bytes
+ * @shadow: out: enum emu_shadow
+ * @repeat: out: a repeated string instruction has iterations left; RIP is still at it, and RF is set
+ * @unmask_nmi: out, with EMU_OK: IRET, NMIs are no longer held off
+ * @committed: out, with EMU_FAULT of emulate_task_switch(), or of an instruction that switches tasks: the fault belongs
+ *	to the new task, whose registers are in @regs and must be committed before it is raised
+ * @exc: out, with EMU_FAULT
+ * @insn: out: the decoded instruction
+ * @mode: internal: enum emu_mode
+ * @ea_seg: internal: segment of the memory operand
+ * @ea: internal: offset of the memory operand
+ * @linear: internal: linear address of the memory operand being modified
+ * @next_rip: internal: where execution goes on
+ *
+ * The caller fills the members from @ops to @bytes and the starting @regs; nothing needs to be cleared.
+ */
+struct emu {
+	const struct emu_ops *ops;
+	void *ctx;
+	struct emu_regs regs;
+	u32 features;
+	bool amd;
+	u8 cpl;
+	u8 nbytes;
+	u8 bytes[EMU_MAX_INSN];
+	u8 shadow;
+	bool repeat;
+	bool unmask_nmi;
+	bool committed;
+	struct emu_exception exc;
+	struct emu_insn insn;
+	u8 mode;
+	u8 ea_seg;
+	u64 ea;
+	u64 linear;
+	u64 next_rip;
+};
+
+/**
+ * emulate - execute one instruction, or one iteration of a repeated string instruction
+ * @e: the emulation
+ *
+ * Hardware breakpoints and the single-step trap are the caller's: a trap is due after EMU_OK if TF was set before, unless
+ * @shadow is EMU_SHADOW_MOV_SS.
+ *
+ * Return: EMU_OK with @e->regs changed; anything else leaves @e->regs as they were (EMU_FAULT: unless @e->committed).
+ */
+enum emu_status emulate(struct emu *e);
+
+/* What a task switch was asked for by */
+enum emu_task_reason { EMU_TASK_CALL, EMU_TASK_IRET, EMU_TASK_JMP, EMU_TASK_GATE };
+
+/**
+ * emulate_task_switch - switch to another task, after the CPU's (or our own) privilege checks on the gate or TSS descriptor
+ * @e: the emulation; @e->regs.rip is where the old task is to resume (after the instruction, where one caused it)
+ * @selector: of the new TSS
+ * @reason: what asked for it
+ * @has_error: push @error on the new task's stack
+ * @error: error code of the exception that went through a task gate
+ *
+ * See the AMD APM, "Task-Management Resources" and "Switching Tasks", and the Intel SDM, "Task Switching".
+ * EMU_IO after the switch is committed becomes EMU_UNHANDLEABLE.
+ *
+ * Return: as emulate().
+ */
+enum emu_status emulate_task_switch(struct emu *e, u16 selector, enum emu_task_reason reason, bool has_error,
+				    u32 error);
+
+/**
+ * emu_mode - how instructions are read now
+ * @regs: registers
+ *
+ * Return: enum emu_mode.
+ */
+enum emu_mode emu_mode(const struct emu_regs *regs);
+
+/**
+ * emu_raise - note an exception
+ * @e: the emulation
+ * @vector: 0..31
+ * @has_error: @error is pushed
+ * @error: error code
+ *
+ * Return: EMU_FAULT.
+ */
+enum emu_status emu_raise(struct emu *e, u8 vector, bool has_error, u32 error);
+
+/**
+ * emu_raise_pf - note a page fault
+ * @e: the emulation
+ * @linear: address for CR2
+ * @error: error code
+ *
+ * Return: EMU_FAULT.
+ */
+enum emu_status emu_raise_pf(struct emu *e, u64 linear, u32 error);
+
+#endif
