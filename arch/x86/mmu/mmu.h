@@ -107,7 +107,7 @@ int mmu_walk(struct vcpu *v, u64 linear, u32 access, struct walk *w);
 int mmu_walk_peek(struct vcpu *v, u64 linear, u32 access, struct walk *w);
 
 /*
- * Bytes of the instruction that the vCPU has just executed, at a linear address; interrupts may be off, srcu held. Rights are not
+ * Up to 16 bytes of the instruction that the vCPU has just executed, at a linear address; interrupts may be off, srcu held. Rights are not
  * checked, nor bits set: the CPU has done that. 0 or -EAGAIN (not without sleeping: take the slow way).
  */
 int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len);

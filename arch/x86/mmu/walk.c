@@ -6,6 +6,7 @@
 
 #include <linux/errno.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/uaccess.h>
 
 void mmu_mode_changed(struct vcpu *v)
@@ -48,7 +49,8 @@ static void __user *walk_hva(struct vcpu *v, u64 gpa, const struct virt_slot **s
 		if (!*slot)
 			return NULL;
 	}
-	return (void __user *)(virt_slot_hva(*slot, gfn) + offset_in_page(gpa));
+	gfn = array_index_nospec(gfn - (*slot)->base_gfn, (*slot)->npages);
+	return (void __user *)((*slot)->hva + (gfn << PAGE_SHIFT) + offset_in_page(gpa));
 }
 
 static __always_inline int walk_get(const void __user *hva, u64 *entry, unsigned int size)
@@ -115,60 +117,129 @@ int mmu_walk_peek(struct vcpu *v, u64 linear, u32 access, struct walk *w)
 }
 
 /*
- * Where the bytes of an instruction are that the CPU has just fetched. Page faults disabled. Return: 0, -EAGAIN.
+ * Fetching an instruction is on the path of every exit whose length the CPU does not report, so it is written for few instructions:
+ * user access is opened once, and closed only to look up another slot.
  */
-static int fetch_translate(struct vcpu *v, const struct walk_mode *m, u64 linear, const struct virt_slot **slot, u64 *gpa)
+struct fetch {
+	struct vcpu *v;
+	const struct virt_slot *slot;
+};
+
+/* User access is open, before and after; if @gpa is nowhere it is closed, and the return is false. */
+static __always_inline bool fetch_hva(struct fetch *f, u64 gpa, const void __user **at)
 {
-	unsigned int bits = m->paging == WALK_32BIT ? 10 : 9;
-	unsigned int size = m->paging == WALK_32BIT ? 4 : 8;
-	unsigned int shift = 12 + bits * m->levels;
-	u64 table, entry, mask;
-	int level;
+	u64 gfn = gpa >> PAGE_SHIFT;
 
-	if (m->paging == WALK_PAE) {
-		vcpu_need_reg(v, REG_PDPTR);
-		table = v->pdptr[linear >> 30 & 3];
-		if (!(table & 1))
-			return -EAGAIN;
-	} else {
-		table = vcpu_cr3(v);
+	if (unlikely(!virt_slot_has(f->slot, gfn))) {
+		user_access_end();
+		f->slot = virt_vcpu_slot(&f->v->virt, gfn);
+		if (!f->slot || !user_access_begin((const void __user *)f->slot->hva, 1))
+			return false;
 	}
-	for (level = m->levels; ; level--) {
-		const void __user *hva;
+	gfn = array_index_nospec(gfn - f->slot->base_gfn, f->slot->npages);
+	*at = (const void __user *)(f->slot->hva + (gfn << PAGE_SHIFT) + offset_in_page(gpa));
+	return true;
+}
 
-		shift -= bits;
-		hva = walk_hva(v, (table & m->addr) + (linear >> shift & ((1U << bits) - 1)) * size, slot);
-		if (!hva || walk_get(hva, &entry, size) || !(entry & 1))
+/*
+ * From @table on to the page of an address. @wide is constant: 8-byte entries. User access is open and stays so if the return is 0; it is
+ * closed with -EAGAIN.
+ */
+static __always_inline int fetch_walk(struct fetch *f, const struct walk_mode *m, u64 table, u64 linear, bool wide, u64 *gpa)
+{
+	const unsigned int bits = wide ? 9 : 10, size = wide ? 8 : 4;
+	unsigned int shift = PAGE_SHIFT + bits * (m->levels - 1);
+	u64 mask, entry;
+
+	for (;; shift -= bits) {
+		const void __user *at;
+
+		if (!fetch_hva(f, (table & m->addr) + (linear >> shift & ((1U << bits) - 1)) * size, &at))
 			return -EAGAIN;
-		if (level == 1 || ((entry & BIT(7)) && (size == 8 || m->pse)))
+		if (wide)
+			unsafe_get_user(entry, (const u64 __user *)at, fault);
+		else
+			unsafe_get_user(entry, (const u32 __user *)at, fault);
+		if (!(entry & 1))
+			goto fault;
+		if (shift == PAGE_SHIFT || ((entry & BIT(7)) && (wide || m->pse)))
 			break;
 		table = entry;
 	}
-	/* 4M pages above 4G and what no CPU would have walked are left to the slow way. */
-	if (entry & m->rsvd_leaf[level] || (size == 4 && level == 2 && (entry & GENMASK(20, 13))))
-		return -EAGAIN;
+	/* 4M pages above 4G are left to the slow way. */
+	if (!wide && shift > PAGE_SHIFT && (entry & GENMASK(20, 13)))
+		goto fault;
 	mask = (1ULL << shift) - 1;
 	*gpa = (entry & m->addr & ~mask) | (linear & mask);
 	return 0;
+fault:
+	user_access_end();
+	return -EAGAIN;
+}
+
+/* @len is 1..16: at most two loads, which overlap. User access is open. Return: 0, -EAGAIN. */
+static __always_inline int fetch_copy(void *buf, const void __user *p, unsigned int len)
+{
+	u64 chunk;
+	u8 byte;
+
+	if (likely(len >= 8)) {
+		unsafe_get_user(chunk, (const u64 __user *)p, fault);
+		memcpy(buf, &chunk, sizeof(chunk));
+		unsafe_get_user(chunk, (const u64 __user *)(p + len - 8), fault);
+		memcpy(buf + len - 8, &chunk, sizeof(chunk));
+		return 0;
+	}
+	while (len--) {
+		unsafe_get_user(byte, (const u8 __user *)(p + len), fault);
+		((u8 *)buf)[len] = byte;
+	}
+	return 0;
+fault:
+	return -EAGAIN;
+}
+
+/* Where the walk starts. False: nowhere. */
+static __always_inline bool fetch_start(struct vcpu *v, const struct walk_mode *m, u64 linear, u64 *table)
+{
+	if (m->paging == WALK_PAE) {
+		vcpu_need_reg(v, REG_PDPTR);
+		*table = v->pdptr[linear >> 30];
+		return *table & 1;
+	}
+	*table = m->paging == WALK_NO_PAGING ? linear : vcpu_cr3(v);
+	return true;
 }
 
 static int fetch_in_page(struct vcpu *v, u64 linear, void *buf, unsigned int len)
 {
 	const struct walk_mode *m = walk_mode(v);
-	const struct virt_slot *slot = NULL;
-	const void __user *hva;
-	u64 gpa = linear;
+	struct fetch f = { .v = v };
+	const void __user *p;
+	u64 gpa, table;
+	int ret = 0;
 
 	if (m->paging != WALK_LONG)
 		linear = (u32)linear;
-	if (m->paging == WALK_NO_PAGING)
-		gpa = linear;
-	else if (fetch_translate(v, m, linear, &slot, &gpa))
+	if (!fetch_start(v, m, linear, &table))
 		return -EAGAIN;
-	hva = walk_hva(v, gpa, &slot);
-	if (!hva || __copy_from_user_inatomic(buf, hva, len))
+	gpa = table;
+	if (m->paging != WALK_NO_PAGING)
+		table &= m->addr;
+	f.slot = virt_vcpu_slot(&v->virt, table >> PAGE_SHIFT);
+	if (!f.slot || !user_access_begin((const void __user *)f.slot->hva, 1))
 		return -EAGAIN;
-	return 0;
+	if (likely(m->paging >= WALK_PAE))
+		ret = fetch_walk(&f, m, table, linear, true, &gpa);
+	else if (m->paging == WALK_32BIT)
+		ret = fetch_walk(&f, m, table, linear, false, &gpa);
+	if (ret)
+		return ret;
+	if (!fetch_hva(&f, gpa, &p))
+		return -EAGAIN;
+	ret = fetch_copy(buf, p, len);
+	user_access_end();
+	return ret;
 }
 
 int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len)
@@ -176,6 +247,8 @@ int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len)
 	unsigned int first = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(linear));
 	int ret;
 
+	if (WARN_ON_ONCE(len > 16))
+		return -EAGAIN;
 	pagefault_disable();
 	ret = fetch_in_page(v, linear, buf, first);
 	if (!ret && unlikely(first < len))
