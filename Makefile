@@ -139,7 +139,7 @@ install:
 	@$(host)/real-host install $(top)
 
 uninstall:
-	@$(host)/real-host uninstall
+	@$(host)/real-host uninstall $(top)
 
 # --- The rest --------------------------------------------------------------------------------------
 

@@ -49,9 +49,7 @@ class Plan:
         return " ".join(filter(None, [self.host, self.kernel, f"smp={self.smp}", self.module, *extras]))
 
     def machine(self):
-        memory = self.memory or self.emulator.memory
-        if not self.memory and self.guest:
-            memory += int(self.settings.get("GUEST_MEM", 512))
+        memory = self.memory or self.emulator.memory + (512 if self.guest else 0)
         return hosts.Machine(self.model, self.cpu, self.smp, memory, self.icount, self.append)
 
     def modules(self):
