@@ -21,4 +21,7 @@
 #define KVM_X86_GRP_SYSTEM 0
 #endif
 
+/* Exported to modules, but declared in none of their headers. */
+extern unsigned int mxcsr_feature_mask;
+
 #endif
