@@ -94,8 +94,8 @@ static void fault_dirty_host_page(u64 pfn)
 	struct page *page = pfn_to_page(pfn);
 
 	/*
-	 * The host may believe the page clean where it mapped it writable, and drop it. Before it cleans a page again
-	 * it takes this mapping away.
+	 * The host may drop a page that neither its own mapping nor the page itself calls dirty. Before it cleans either of them
+	 * again it takes this mapping away.
 	 */
 	if (!PageDirty(page) && !PageReserved(page))
 		SetPageDirty(page);
@@ -117,24 +117,27 @@ static u64 fault_leaf(const struct fault *f, u64 pfn, int level, bool writable, 
 	return tdp_make_leaf(pfn & ~(tdp_span(level) - 1), level, flags);
 }
 
+/*
+ * Map those neighbours that the host maps in the same way as the page itself, as far as slot and table go. @entry is the page's
+ * own. They get their A bit when they are used.
+ */
 static void fault_map_group(const struct fault *f, u64 *entry)
 {
-	unsigned int self = (f->hva >> PAGE_SHIFT) % FAULT_GROUP;
-	unsigned int index = tdp_index(f->gfn, 1);
-	unsigned int i;
+	const u64 differ = ~(PTE_PFN_MASK | _PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY);
+	u64 leaf = fault_leaf(f, 0, 1, f->writable, 0);
+	u64 offset = f->gfn - f->slot->base_gfn;
+	int self = fault_group_index(f), index = tdp_index(f->gfn, 1);
+	int i = max(self - (int)min_t(u64, index, offset), 0);
+	int end = min_t(u64, self + min_t(u64, TDP_ENTRIES - index, f->slot->npages - offset), FAULT_GROUP);
 
-	for (i = 0; i < f->nr_group; i++) {
-		u64 pfn, old = 0, gfn = f->gfn + i - self;
-		bool writable;
+	for (; i < end; i++) {
+		u64 *neighbour = &entry[i - self];
+		u64 old = 0, host = f->group[i];
 
-		/* Same table, same slot (an unsigned difference also catches what is below), nothing there yet */
-		if (index + i - self >= TDP_ENTRIES || !virt_slot_has(f->slot, gfn) || READ_ONCE(entry[(int)(i - self)]))
+		if (((host ^ f->host) & differ) || READ_ONCE(*neighbour))
 			continue;
-		if (!fault_group_pfn(f->group[i], &pfn, &writable))
-			continue;
-		writable = writable && !(f->slot->flags & KVM_MEM_READONLY);
-		if (try_cmpxchg(&entry[(int)(i - self)], &old, fault_leaf(f, pfn, 1, writable, 0)) && writable)
-			fault_dirty_host_page(pfn);
+		if (try_cmpxchg(neighbour, &old, leaf | (host & PTE_PFN_MASK)) && f->writable && !(host & _PAGE_DIRTY))
+			fault_dirty_host_page((host & PTE_PFN_MASK) >> PAGE_SHIFT);
 	}
 }
 
@@ -168,12 +171,12 @@ static enum install fault_install(struct fault *f)
 				ret = INSTALL_FLUSH;
 		}
 	} while (!try_cmpxchg(entry, &old, new));
-	if (f->writable && f->has_page)
+	if (f->writable && f->clean)
 		fault_dirty_host_page(f->pfn);
 	if (f->access & ACCESS_WRITE)
 		virt_mark_dirty(f->slot, f->gfn);
 	/* fault_stale() has judged the neighbours too, unless an invalidation is under way somewhere. */
-	if (f->nr_group && !f->v->virt.vm->inval_count)
+	if (f->host && !f->v->virt.vm->inval_count)
 		fault_map_group(f, entry);
 	return ret;
 }
@@ -206,6 +209,8 @@ static void fault_map(struct fault *f)
 	struct virt_vm *vm = f->v->virt.vm;
 	enum install ret;
 
+	if (f->level > 1)
+		f->host = 0;	/* of a huge mapping, without neighbours */
 	f->level = fault_level(f);
 	read_lock(&vm->mmu_lock);
 	ret = fault_install(f);

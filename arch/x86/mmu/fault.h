@@ -23,9 +23,9 @@
  * @level: size of the host's mapping, 1..3; then that of the leaf to be made
  * @writable: slot and host allow writing
  * @uncached: device memory
- * @has_page: an ordinary page of the host's memory management
- * @nr_group: 0, or FAULT_GROUP: @group holds the host's entries of the aligned group that @hva is in
- * @group: by (hva >> PAGE_SHIFT) % FAULT_GROUP
+ * @clean: the host need not know that the page is written: where it is @writable, tell it
+ * @host: the host's leaf of @hva; 0 if the answer did not come from the host's tables, or has no @group
+ * @group: with @host of level 1: the host's entries of the aligned group that @hva is in, by fault_group_index()
  */
 struct fault {
 	struct vcpu *v;
@@ -38,8 +38,8 @@ struct fault {
 	int level;
 	bool writable;
 	bool uncached;
-	bool has_page;
-	unsigned int nr_group;
+	bool clean;
+	u64 host;
 	u64 group[FAULT_GROUP];
 };
 
@@ -52,10 +52,12 @@ struct fault {
  */
 int fault_find_pfn(struct fault *f);
 
-/* Size of the host's mapping of an address: 1..3, 0 if there is none that could be used. */
+/* Size of the host's mapping of an address: 1..3; 0 if there is none that could be used. */
 int fault_host_level(struct mm_struct *mm, unsigned long hva);
 
-/* Frame and permission of one entry of fault.group; false if it cannot be mapped. */
-bool fault_group_pfn(u64 host_entry, u64 *pfn, bool *writable);
+static inline unsigned int fault_group_index(const struct fault *f)
+{
+	return (f->hva >> PAGE_SHIFT) % FAULT_GROUP;
+}
 
 #endif

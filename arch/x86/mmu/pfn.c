@@ -26,19 +26,10 @@ static bool host_entry_ok(u64 entry, bool write)
 	return !(entry & (_PAGE_SPECIAL | _PAGE_DEVMAP)) && __pte_access_permitted(entry, write);
 }
 
-bool fault_group_pfn(u64 host_entry, u64 *pfn, bool *writable)
-{
-	if (!host_entry_ok(host_entry, false))
-		return false;
-	*pfn = pte_pfn(native_make_pte(host_entry));
-	*writable = host_entry_ok(host_entry, true);
-	return true;
-}
-
 /*
  * Find the host's leaf of an address. Interrupts off. Return: its level, 0 if there is none; for level 1 @ptep is its place.
  */
-static int host_leaf(struct mm_struct *mm, unsigned long hva, u64 *entry, u64 *pfn, pte_t **ptep)
+static __always_inline int host_leaf(struct mm_struct *mm, unsigned long hva, u64 *entry, u64 *pfn, pte_t **ptep)
 {
 	pgd_t pgd = READ_ONCE(*pgd_offset(mm, hva));
 	p4d_t p4d;
@@ -99,30 +90,30 @@ static void fault_read_group(struct fault *f, pte_t *ptep)
 {
 	unsigned int i;
 
-	ptep -= pte_index(f->hva) % FAULT_GROUP;
+	ptep -= fault_group_index(f);
 	for (i = 0; i < FAULT_GROUP; i++)
 		f->group[i] = pte_val(READ_ONCE(ptep[i]));
-	f->nr_group = FAULT_GROUP;
 }
 
 static bool fault_host_walk(struct fault *f)
 {
 	unsigned long flags;
-	pte_t *ptep = NULL;
-	u64 entry = 0;
-	bool ok;
+	pte_t *ptep;
+	bool write;
 
 	local_irq_save(flags);
-	f->level = host_leaf(f->v->virt.vm->mm, f->hva, &entry, &f->pfn, &ptep);
-	ok = f->level && host_entry_ok(entry, f->access & ACCESS_WRITE);
-	if (ok && f->level == 1)
+	f->level = host_leaf(f->v->virt.vm->mm, f->hva, &f->host, &f->pfn, &ptep);
+	if (f->level == 1)
 		fault_read_group(f, ptep);
 	local_irq_restore(flags);
-	if (!ok)
+	if (!f->level)
 		return false;
-	f->writable = slot_writable(f) && host_entry_ok(entry, true);
+	write = host_entry_ok(f->host, true);
+	if (!write && ((f->access & ACCESS_WRITE) || !host_entry_ok(f->host, false)))
+		return false;
+	f->writable = write && slot_writable(f);
 	f->uncached = false;
-	f->has_page = true;
+	f->clean = !(f->host & _PAGE_DIRTY);
 	return true;
 }
 
@@ -143,7 +134,7 @@ static int fault_follow_pfnmap(struct fault *f)
 	} else {
 		f->pfn = args.pfn;
 		f->level = 1;
-		f->has_page = false;
+		f->clean = false;	/* nobody's page cache */
 		f->writable = args.writable && slot_writable(f);
 		/* The type that the host chose for its own mapping; write-back has none of the three bits. */
 		f->uncached = pgprot_val(args.pgprot) & (_PAGE_PWT | _PAGE_PCD | _PAGE_PAT);
@@ -189,7 +180,7 @@ static int fault_page_in(struct fault *f)
 	f->level = 1;
 	f->writable = (f->access & ACCESS_WRITE) && slot_writable(f);
 	f->uncached = false;
-	f->has_page = true;
+	f->clean = true;
 	put_page(page);
 	return 1;
 }
@@ -199,12 +190,12 @@ int fault_find_pfn(struct fault *f)
 	int tries, ret;
 
 	for (tries = 0; ; tries++) {
-		f->nr_group = 0;
 		f->seq = READ_ONCE(f->v->virt.vm->inval_seq);
 		/* Pairs with the notifier's writes under mmu_lock: the tables are read after the count. */
 		smp_rmb();
 		if (fault_host_walk(f))
 			return 0;
+		f->host = 0;
 		ret = fault_page_in(f);
 		if (ret == -EFAULT)
 			return fault_pfnmap(f);

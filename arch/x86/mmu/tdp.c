@@ -19,6 +19,33 @@ static u64 tdp_make_table(struct page *page)
 	return __sme_set(page_to_phys(page)) | tdp_format()->present;
 }
 
+/* What going down a level needs, in registers */
+struct tdp_step {
+	u64 test;
+	u64 table;
+	u64 addr;
+};
+
+static __always_inline void tdp_step_init(struct tdp_step *step)
+{
+	const struct tdp_format *f = tdp_format();
+
+	step->test = f->read | f->huge;
+	step->table = f->read;
+	step->addr = __sme_clr(f->addr);
+}
+
+/* Above level 1: is the entry a table? */
+static __always_inline bool tdp_step_down(const struct tdp_step *step, u64 entry)
+{
+	return (entry & step->test) == step->table;
+}
+
+static __always_inline u64 *tdp_step_table(const struct tdp_step *step, u64 entry)
+{
+	return __va(entry & step->addr);
+}
+
 /**
  * tdp_make_leaf() - value of a leaf
  * @pfn: first frame of the host
@@ -86,17 +113,17 @@ static void tdp_cache_return(struct vcpu *v, struct page *page)
 
 u64 *tdp_find(struct vm *vm, unsigned int as_id, u64 gfn, int *level)
 {
-	u64 *entry, *table = tdp_root(vm, as_id);
+	struct tdp_step step;
 	int l = vm->mmu.levels;
+	u64 *entry = &tdp_root(vm, as_id)[tdp_index(gfn, l)];
 
-	for (;; l--) {
-		u64 old;
+	tdp_step_init(&step);
+	while (l > 1) {
+		u64 old = READ_ONCE(*entry);
 
-		entry = &table[tdp_index(gfn, l)];
-		old = READ_ONCE(*entry);
-		if (!tdp_table(old, l))
+		if (!tdp_step_down(&step, old))
 			break;
-		table = tdp_child(old);
+		entry = &tdp_step_table(&step, old)[tdp_index(gfn, --l)];
 	}
 	*level = l;
 	return entry;
@@ -145,24 +172,23 @@ static u64 tdp_grow(struct vcpu *v, u64 *entry, u64 old, int level, bool open_ex
 u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, bool open_exec)
 {
 	struct vm *vm = vcpu_vm(v);
-	u64 *entry, *table = tdp_root(vm, v->virt.as_id);
-	int l;
+	struct tdp_step step;
+	int l = vm->mmu.levels;
+	u64 *entry = &tdp_root(vm, v->virt.as_id)[tdp_index(gfn, l)];
 
-	for (l = vm->mmu.levels; ; l--) {
-		u64 old;
+	tdp_step_init(&step);
+	while (l > level) {
+		u64 old = READ_ONCE(*entry);
 
-		entry = &table[tdp_index(gfn, l)];
-		if (l == level)
-			return entry;
-		old = READ_ONCE(*entry);
 		/* Lost races end too: hardware sets A and D once, and others only ever write a table here. */
-		while (!tdp_table(old, l)) {
+		while (unlikely(!tdp_step_down(&step, old))) {
 			old = tdp_grow(v, entry, old, l, open_exec);
 			if (!old)
 				return NULL;
 		}
-		table = tdp_child(old);
+		entry = &tdp_step_table(&step, old)[tdp_index(gfn, --l)];
 	}
+	return entry;
 }
 
 void tdp_iter_init(struct tdp_iter *it, struct vm *vm, unsigned int as_id, u64 gfn, u64 end)
