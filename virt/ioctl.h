@@ -8,6 +8,7 @@
 #ifndef STRATA_IOCTL_H
 #define STRATA_IOCTL_H
 
+#include <linux/bits.h>
 #include <linux/ioctl.h>
 #include <linux/types.h>
 

@@ -114,7 +114,9 @@ static void slots_publish(struct virt_vm *vm, unsigned int as_id, struct virt_sl
 	rcu_assign_pointer(vm->slots[as_id], new);
 	vm->inval_seq++;
 	write_unlock(&vm->mmu_lock);
+	/* Readers that may sleep, and those that run with interrupts off between two entries of the guest. */
 	synchronize_srcu_expedited(&vm->srcu);
+	synchronize_rcu_expedited();
 	forget_hits(vm);
 	kvfree(old);
 }

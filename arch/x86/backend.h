@@ -19,8 +19,8 @@
  * @name: "SVM" or "VMX"
  * @vcpu_size: size of the backend's vCPU, which embeds struct vcpu first
  * @tdp_format: how entries of nested page tables look
+ * @tdp_levels: depth of nested page tables, 4 or 5
  * @tdp_max_level: largest mapping: 1 (4K), 2 (2M), 3 (1G)
- * @tdp_levels: depth of nested page tables: 4 or 5
  * @tdp_ad: accessed and dirty bits work
  * @has_tsc_scaling: guests may have their own TSC rate
  * @tsc_ratio_frac: fraction bits of the ratio
@@ -33,8 +33,8 @@ struct backend_caps {
 	const char *name;
 	unsigned int vcpu_size;
 	const struct tdp_format *tdp_format;
-	u8 tdp_max_level;
 	u8 tdp_levels;
+	u8 tdp_max_level;
 	bool tdp_ad;
 	bool has_tsc_scaling;
 	u8 tsc_ratio_frac;
@@ -63,7 +63,6 @@ extern struct backend_caps backend_caps;
  * after_enter: interrupts off; let the host take what made the guest exit (NMI, external interrupt, #MC).
  * handle_exit: interrupts on, may sleep.
  * inject: put events.delivering into the control block for the next entry; interrupts off.
- * cancel: take back what inject did, without losing it from the queue; interrupts off.
  * windows: ask the CPU for the exits the plan wants (and stop asking for those it does not); interrupts off.
  * view: fill gif, shadow, intr_open, guest-mode intercepts; everything else is filled by the caller.
  * exit_info: exit reason and friends for traces.
@@ -105,7 +104,6 @@ extern struct backend_caps backend_caps;
 	OP(void, after_enter, (struct vcpu *v))			\
 	OP(enum exit_result, handle_exit, (struct vcpu *v))	\
 	OP(void, inject, (struct vcpu *v))			\
-	OP(void, cancel, (struct vcpu *v))			\
 	OP(void, windows, (struct vcpu *v, const struct event_plan *p)) \
 	OP(void, view, (struct vcpu *v, struct event_view *view)) \
 	OP(void, exit_info, (struct vcpu *v, u32 *reason, u64 *info1, u64 *info2)) \

@@ -29,7 +29,8 @@ struct io_access {
 	u8 data[8];
 };
 
-enum io_kind { IO_NONE, IO_EMULATE, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR, IO_WRMSR, IO_HYPERCALL };
+/* What the next KVM_RUN completes. IO_PORT_OUT: only the single-step trap behind an OUT is left. */
+enum io_kind { IO_NONE, IO_EMULATE, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR, IO_WRMSR };
 
 /**
  * struct vcpu_io - the instruction in progress; owned by io.c, (v)
@@ -37,6 +38,7 @@ enum io_kind { IO_NONE, IO_EMULATE, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR, IO_WRMSR,
  * @nr: entries of @log that are done
  * @pos: replay position
  * @waiting: @log[@nr] was handed to userspace
+ * @size: of an IO_PORT_IN, in bytes
  * @rip: where the instruction is, to notice that userspace moved on
  * @log: done accesses, in order
  */
@@ -45,6 +47,7 @@ struct vcpu_io {
 	u8 nr;
 	u8 pos;
 	bool waiting;
+	u8 size;
 	unsigned long rip;
 	struct io_access log[IO_LOG_MAX];
 };

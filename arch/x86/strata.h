@@ -8,11 +8,14 @@
 #ifndef STRATA_X86_H
 #define STRATA_X86_H
 
+#include "../../virt/ioctl.h"
 #include "../../virt/virt.h"
 #include "cpu/cpu.h"
 #include "event/event.h"
 #include "mmu/mmu.h"
 #include "io.h"
+
+#include <asm/trapnr.h>
 
 /* Registers by the number the CPU encodes them with; then those cached beside them. */
 enum reg {
@@ -40,9 +43,7 @@ enum exit_result {
 
 /* Requests (virt_vcpu.requests) of this architecture */
 #define REQ_EVENT		(VIRT_REQ_ARCH + 0)	/* the inbox or the controllers have something */
-#define REQ_NEW_ROOT		(VIRT_REQ_ARCH + 1)	/* nested page tables were replaced */
-#define REQ_MSR_FILTER		(VIRT_REQ_ARCH + 2)	/* vm->msr_filter changed */
-#define REQ_TSC			(VIRT_REQ_ARCH + 3)	/* TSC offset or rate changed */
+#define REQ_MSR_FILTER		(VIRT_REQ_ARCH + 1)	/* vm->msr_filter changed */
 
 /**
  * struct vm - an x86 virtual machine
@@ -96,14 +97,17 @@ struct vm {
  * @inbox: (a) INBOX_* bits, set by anybody, drained by the run loop
  * @sipi_vector: (a) vector of INBOX_SIPI, written before the bit
  * @mp_state: (v) KVM_MP_STATE_*
- * @nested_run_pending: see event_queue.run_pending; kept there
  * @cpu: CPUID, MSRs, FPU, debug registers, clocks
  * @mmu: nested paging of this vCPU
  * @io: an access that userspace is completing
+ * @emu_features: (v) EMU_FEAT_*: what the guest's CPUID means to the emulator
  * @error: (v) errno of an EXIT_ERROR
- * @want_events: (v) the enter path must ask event_next(): windows asked for, or the queue is not idle
+ * @want_window: (v) userspace asked for an interrupt window, as read when KVM_RUN began
+ * @exit_slow: (v) every exit goes through the run loop: no handling with interrupts off
+ * @windows: (v) the control block is set to exit at a window
  * @guest_mode: (v) runs L2
- * @backend: (c) the backend's half, embedded: see to_svm(), to_vmx()
+ *
+ * The backend's half follows it: see to_svm(), to_vmx().
  */
 struct vcpu {
 	struct virt_vcpu virt;
@@ -113,8 +117,12 @@ struct vcpu {
 	u32 regs_dirty;
 	struct event_queue events;
 	bool guest_mode;
+	bool want_window;
+	bool windows;
+	bool exit_slow;
 	u8 mp_state;
 	u8 sipi_vector;
+	u32 emu_features;
 	int error;
 	unsigned long inbox;
 
@@ -226,11 +234,16 @@ static inline void vcpu_raise_gp(struct vcpu *v)
 
 /* 64-bit code segment: RIP is not truncated, operands default to 64-bit rules. */
 bool vcpu_cs_long(struct vcpu *v);
+/* RIP after @len more bytes, as wide as the code segment makes it */
+unsigned long vcpu_rip_add(struct vcpu *v, unsigned int len);
+/* CS base + RIP */
+unsigned long vcpu_linear_rip(struct vcpu *v);
+/* struct emu's and the debug interface's idea of where the CPU is: enum emu_mode */
+unsigned int vcpu_insn_mode(struct vcpu *v);
 
-/* The next entry asks the event core before it enters. Own thread. */
-static inline void vcpu_event_request(struct vcpu *v)
-{
-	__set_bit(REQ_EVENT, &v->virt.requests);	/* see run.c: own thread, but others set bits too */
-}
+/* What blocks the guest, for the event core (run.c). */
+void vcpu_view(struct vcpu *v, struct event_view *view);
+/* Registers and state as after RESET (or INIT); run.c */
+void vcpu_reset(struct vcpu *v, bool init);
 
 #endif

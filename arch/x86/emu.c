@@ -1,0 +1,677 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The emulator's machine: struct emu_ops over a vCPU.
+ *
+ * Memory goes linear address -> guest page tables -> slot, or, where there is no slot, to userspace through the access log in
+ * struct vcpu_io: accesses that are in the log are replayed, the first that is not ends the attempt.
+ */
+#include "backend.h"
+#include "exit.h"
+#include "emulate/emulate.h"
+
+#include "../../virt/coalesced.h"
+
+#include <linux/mm.h>
+#include <asm/debugreg.h>
+#include <asm/processor-flags.h>
+
+static struct vcpu *emu_vcpu(struct emu *e)
+{
+	return e->ctx;
+}
+
+/* ---- MMIO through the log ---- */
+
+static enum emu_status mmio_ask(struct vcpu *v, u64 gpa, void *buf, unsigned int len, bool write)
+{
+	struct kvm_run *run = v->virt.run;
+	struct io_access *a = &v->io.log[v->io.nr];
+
+	if (v->io.nr == IO_LOG_MAX)
+		return EMU_UNHANDLEABLE;
+	*a = (struct io_access) { .addr = gpa, .len = len, .write = write };
+	if (write && virt_coalesced_write(v->virt.vm, gpa, len, buf, false)) {
+		v->io.nr++;
+		v->io.pos++;
+		return EMU_OK;
+	}
+	run->exit_reason = KVM_EXIT_MMIO;
+	run->mmio.phys_addr = gpa;
+	run->mmio.len = len;
+	run->mmio.is_write = write;
+	if (write)
+		memcpy(run->mmio.data, buf, len);
+	v->io.waiting = true;
+	return EMU_IO;
+}
+
+/* One access of up to 8 bytes within a page to what is not memory. */
+static enum emu_status mmio_access(struct vcpu *v, u64 gpa, void *buf, unsigned int len, bool write)
+{
+	const struct io_access *a = &v->io.log[v->io.pos];
+
+	if (v->io.pos >= v->io.nr)
+		return mmio_ask(v, gpa, buf, len, write);
+	/* The code or its operands changed while userspace served it: what was done cannot be told from what is asked now. */
+	if (a->addr != gpa || a->len != len || a->write != write || a->pio)
+		return EMU_UNHANDLEABLE;
+	if (!write)
+		memcpy(buf, a->data, len);
+	v->io.pos++;
+	return EMU_OK;
+}
+
+static enum emu_status mmio_range(struct vcpu *v, u64 gpa, void *buf, unsigned int len, bool write)
+{
+	while (len) {
+		/* Naturally aligned pieces of at most 8 bytes, as a bus would have them. */
+		unsigned int n = min_t(unsigned int, len, 8);
+		enum emu_status s = mmio_access(v, gpa, buf, n, write);
+
+		if (s != EMU_OK)
+			return s;
+		gpa += n;
+		buf += n;
+		len -= n;
+	}
+	return EMU_OK;
+}
+
+/* ---- memory ---- */
+
+static u32 access_of(struct emu *e, unsigned int flags)
+{
+	u32 access = flags & EMU_ACC_WRITE ? ACCESS_WRITE : 0;
+
+	if (flags & EMU_ACC_SYSTEM)
+		return access | ACCESS_IMPLICIT;
+	return e->cpl == 3 ? access | ACCESS_USER : access;
+}
+
+static enum emu_status translate(struct emu *e, u64 linear, u32 access, u64 *gpa)
+{
+	struct vcpu *v = emu_vcpu(e);
+	struct walk w;
+	int ret = mmu_walk(v, linear, access, &w);
+
+	if (ret > 0)
+		return emu_raise_pf(e, linear, w.error);
+	if (ret < 0)
+		return EMU_UNHANDLEABLE;
+	*gpa = w.gpa;
+	return EMU_OK;
+}
+
+static bool is_memory(struct vcpu *v, u64 gpa, bool write)
+{
+	struct virt_slot *slot = virt_vcpu_slot(&v->virt, gpa >> PAGE_SHIFT);
+
+	return slot && !(write && (slot->flags & KVM_MEM_READONLY));
+}
+
+/* The part of an access that lies in one page. */
+static enum emu_status page_access(struct emu *e, u64 gpa, void *buf, unsigned int len, bool write)
+{
+	struct vcpu *v = emu_vcpu(e);
+	int ret;
+
+	if (!is_memory(v, gpa, write))
+		return mmio_range(v, gpa, buf, len, write);
+	ret = write ? virt_guest_write(&v->virt, gpa, buf, len) : virt_guest_read(&v->virt, gpa, buf, len);
+	return ret ? EMU_UNHANDLEABLE : EMU_OK;
+}
+
+/* Both pages of an access are translated before either is touched: a fault must leave nothing done. */
+static enum emu_status memory(struct emu *e, u64 linear, void *buf, unsigned int len, unsigned int flags, bool write)
+{
+	unsigned int first = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(linear));
+	u32 access = access_of(e, flags) | (write ? ACCESS_WRITE : 0);
+	enum emu_status s;
+	u64 gpa, gpa2 = 0;
+
+	s = translate(e, linear, access, &gpa);
+	if (s == EMU_OK && first < len)
+		s = translate(e, linear + first, access, &gpa2);
+	if (s == EMU_OK)
+		s = page_access(e, gpa, buf, first, write);
+	if (s == EMU_OK && first < len)
+		s = page_access(e, gpa2, buf + first, len - first, write);
+	return s;
+}
+
+static enum emu_status op_read(struct emu *e, u64 linear, void *buf, unsigned int len, unsigned int flags)
+{
+	return memory(e, linear, buf, len, flags, false);
+}
+
+static enum emu_status op_write(struct emu *e, u64 linear, const void *buf, unsigned int len, unsigned int flags)
+{
+	return memory(e, linear, (void *)buf, len, flags, true);
+}
+
+static enum emu_status op_fetch(struct emu *e, u64 linear, void *buf, unsigned int len)
+{
+	struct vcpu *v = emu_vcpu(e);
+	enum emu_status s;
+	u64 gpa;
+
+	s = translate(e, linear, ACCESS_FETCH | (e->cpl == 3 ? ACCESS_USER : 0), &gpa);
+	if (s != EMU_OK)
+		return s;
+	return virt_guest_read(&v->virt, gpa, buf, len) ? EMU_UNHANDLEABLE : EMU_OK;
+}
+
+static enum emu_status op_cmpxchg(struct emu *e, u64 linear, const void *old, const void *new, unsigned int len, unsigned int flags)
+{
+	struct vcpu *v = emu_vcpu(e);
+	u8 expect[16];
+	enum emu_status s;
+	u64 gpa;
+	int ret;
+
+	s = translate(e, linear, access_of(e, flags) | ACCESS_WRITE, &gpa);
+	if (s != EMU_OK)
+		return s;
+	/* A split lock, 16 bytes, or a device: not atomic there either. */
+	if (len > 8 || offset_in_page(linear) + len > PAGE_SIZE || !is_memory(v, gpa, true))
+		return memory(e, linear, (void *)new, len, flags, true);
+	memcpy(expect, old, len);
+	ret = virt_guest_cmpxchg(&v->virt, gpa, expect, new, len);
+	return ret == -EAGAIN ? EMU_RETRY : ret ? EMU_UNHANDLEABLE : EMU_OK;
+}
+
+static enum emu_status op_probe(struct emu *e, u64 linear, unsigned int len, unsigned int flags)
+{
+	unsigned int first = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(linear));
+	enum emu_status s;
+	u64 gpa;
+
+	s = translate(e, linear, access_of(e, flags), &gpa);
+	if (s == EMU_OK && first < len)
+		s = translate(e, linear + first, access_of(e, flags), &gpa);
+	return s;
+}
+
+/* ---- ports ---- */
+
+static enum emu_status port_ask(struct vcpu *v, u16 port, unsigned int size, u32 *val, bool in)
+{
+	struct kvm_run *run = v->virt.run;
+	struct io_access *a = &v->io.log[v->io.nr];
+
+	if (v->io.nr == IO_LOG_MAX)
+		return EMU_UNHANDLEABLE;
+	*a = (struct io_access) { .addr = port, .len = size, .write = !in, .pio = true };
+	if (!in && virt_coalesced_write(v->virt.vm, port, size, val, true)) {
+		v->io.nr++;
+		v->io.pos++;
+		return EMU_OK;
+	}
+	run->exit_reason = KVM_EXIT_IO;
+	run->io.direction = in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
+	run->io.size = size;
+	run->io.port = port;
+	run->io.count = 1;
+	run->io.data_offset = PAGE_SIZE;
+	if (!in)
+		memcpy((void *)run + PAGE_SIZE, val, size);
+	v->io.waiting = true;
+	return EMU_IO;
+}
+
+static enum emu_status port_access(struct vcpu *v, u16 port, unsigned int size, u32 *val, bool in)
+{
+	const struct io_access *a = &v->io.log[v->io.pos];
+
+	if (v->io.pos >= v->io.nr)
+		return port_ask(v, port, size, val, in);
+	if (a->addr != port || a->len != size || a->write != !in || !a->pio)
+		return EMU_UNHANDLEABLE;
+	if (in) {
+		*val = 0;
+		memcpy(val, a->data, size);
+	}
+	v->io.pos++;
+	return EMU_OK;
+}
+
+static enum emu_status op_in(struct emu *e, u16 port, unsigned int size, u32 *val)
+{
+	return port_access(emu_vcpu(e), port, size, val, true);
+}
+
+static enum emu_status op_out(struct emu *e, u16 port, unsigned int size, u32 val)
+{
+	return port_access(emu_vcpu(e), port, size, &val, false);
+}
+
+/* ---- system registers ---- */
+
+static enum emu_status gp_if(struct emu *e, int failed)
+{
+	return failed ? emu_raise(e, X86_TRAP_GP, true, 0) : EMU_OK;
+}
+
+static enum emu_status op_set_cr(struct emu *e, unsigned int nr, u64 val)
+{
+	struct vcpu *v = emu_vcpu(e);
+	enum emu_status s;
+
+	switch (nr) {
+	case 0:
+		s = gp_if(e, cr_set_cr0(v, val));
+		break;
+	case 3:
+		s = gp_if(e, cr_set_cr3(v, val));
+		break;
+	case 4:
+		s = gp_if(e, cr_set_cr4(v, val));
+		break;
+	case 8:
+		return gp_if(e, cr_set_cr8(v, val));
+	default:
+		return emu_raise(e, X86_TRAP_UD, false, 0);
+	}
+	e->regs.efer = v->efer;	/* CR0.PG switches LMA */
+	return s;
+}
+
+static enum emu_status dr_status(struct emu *e, int vector)
+{
+	switch (vector) {
+	case 0:
+		return EMU_OK;
+	case X86_TRAP_GP:
+		return emu_raise(e, X86_TRAP_GP, true, 0);
+	default:
+		return emu_raise(e, vector, false, 0);
+	}
+}
+
+static enum emu_status op_get_dr(struct emu *e, unsigned int nr, u64 *val)
+{
+	unsigned long dr;
+	int vector = debug_get(emu_vcpu(e), nr, &dr);
+
+	*val = dr;
+	return dr_status(e, vector);
+}
+
+static enum emu_status op_set_dr(struct emu *e, unsigned int nr, u64 val)
+{
+	return dr_status(e, debug_set(emu_vcpu(e), nr, val));
+}
+
+/* MSR accesses that userspace may want to see do not come here: RDMSR and WRMSR have exits of their own. */
+static enum emu_status op_rdmsr(struct emu *e, u32 index, u64 *val)
+{
+	return gp_if(e, msr_get(emu_vcpu(e), index, val, false));
+}
+
+static enum emu_status op_wrmsr(struct emu *e, u32 index, u64 val)
+{
+	return gp_if(e, msr_set(emu_vcpu(e), index, val, false));
+}
+
+static enum emu_status op_cpuid(struct emu *e, u32 regs[4])
+{
+	cpuid_lookup(emu_vcpu(e), regs[0], regs[2], &regs[0], &regs[1], &regs[2], &regs[3]);
+	return EMU_OK;
+}
+
+static enum emu_status op_rdtsc(struct emu *e, u64 *val)
+{
+	*val = tsc_guest(emu_vcpu(e), rdtsc());
+	return EMU_OK;
+}
+
+static enum emu_status op_rdpmc(struct emu *e, u32 index, u64 *val)
+{
+	return emu_raise(e, X86_TRAP_GP, true, 0);	/* no PMU is offered */
+}
+
+static enum emu_status op_unhandled(struct emu *e)
+{
+	return EMU_UNHANDLEABLE;
+}
+
+static enum emu_status op_invlpg(struct emu *e, u64 linear)
+{
+	backend_call(flush_tlb)(emu_vcpu(e));
+	return EMU_OK;
+}
+
+static enum emu_status op_nothing(struct emu *e)
+{
+	return EMU_OK;
+}
+
+static enum emu_status op_xsetbv(struct emu *e, u32 index, u64 val)
+{
+	return gp_if(e, cr_set_xcr(emu_vcpu(e), index, val));
+}
+
+static enum emu_status op_xgetbv(struct emu *e, u32 index, u64 *val)
+{
+	struct vcpu *v = emu_vcpu(e);
+
+	if (index)
+		return emu_raise(e, X86_TRAP_GP, true, 0);
+	*val = v->cpu.xcr0;
+	return EMU_OK;
+}
+
+/* ---- FPU registers: they are live in the CPU while KVM_RUN goes on ---- */
+
+static enum emu_status op_read_vec(struct emu *e, unsigned int reg, void *buf, unsigned int len)
+{
+	u8 whole[32];
+
+	fpu_read_vector(reg, whole, len > 16 ? 32 : 16);
+	memcpy(buf, whole, len);
+	return EMU_OK;
+}
+
+static enum emu_status op_write_vec(struct emu *e, unsigned int reg, const void *buf, unsigned int len, bool zero)
+{
+	u8 whole[32] = { };
+
+	if (!zero)
+		fpu_read_vector(reg, whole, len > 16 ? 32 : 16);
+	memcpy(whole, buf, len);
+	fpu_write_vector(reg, whole, zero || len > 16 ? 32 : 16);
+	return EMU_OK;
+}
+
+static enum emu_status op_read_mmx(struct emu *e, unsigned int reg, u64 *val)
+{
+	fpu_read_mmx(reg, val);
+	return EMU_OK;
+}
+
+static enum emu_status op_write_mmx(struct emu *e, unsigned int reg, u64 val)
+{
+	fpu_write_mmx(reg, &val);
+	return EMU_OK;
+}
+
+static enum emu_status op_fnstcw(struct emu *e, u16 *val)
+{
+	return EMU_UNHANDLEABLE;
+}
+
+static enum emu_status op_fnstsw(struct emu *e, u16 *val)
+{
+	return EMU_UNHANDLEABLE;
+}
+
+static const struct emu_ops ops = {
+	.fetch		= op_fetch,
+	.read		= op_read,
+	.write		= op_write,
+	.cmpxchg	= op_cmpxchg,
+	.probe		= op_probe,
+	.in		= op_in,
+	.out		= op_out,
+	.set_cr		= op_set_cr,
+	.get_dr		= op_get_dr,
+	.set_dr		= op_set_dr,
+	.rdmsr		= op_rdmsr,
+	.wrmsr		= op_wrmsr,
+	.cpuid		= op_cpuid,
+	.rdtsc		= op_rdtsc,
+	.rdpmc		= op_rdpmc,
+	.hlt		= op_unhandled,
+	.invlpg		= op_invlpg,
+	.wbinvd		= op_nothing,
+	.hypercall	= op_unhandled,
+	.xsetbv		= op_xsetbv,
+	.xgetbv		= op_xgetbv,
+	.read_vec	= op_read_vec,
+	.write_vec	= op_write_vec,
+	.read_mmx	= op_read_mmx,
+	.write_mmx	= op_write_mmx,
+	.fnstcw		= op_fnstcw,
+	.fnstsw		= op_fnstsw,
+};
+
+/* ---- what the guest's CPUID means to the emulator ---- */
+
+u32 emu_guest_features(struct vcpu *v)
+{
+	static const struct { u32 leaf; u8 reg, bit; u32 feature; } map[] = {
+		{ 1, 2, 0, EMU_FEAT_SSE3 }, { 1, 2, 13, EMU_FEAT_CX16 }, { 1, 2, 19, EMU_FEAT_SSE4_1 }, { 1, 2, 22, EMU_FEAT_MOVBE },
+		{ 1, 2, 23, EMU_FEAT_POPCNT }, { 1, 2, 28, EMU_FEAT_AVX }, { 1, 3, 26, EMU_FEAT_SSE },
+		{ 7, 1, 0, EMU_FEAT_FSGSBASE }, { 7, 1, 3, EMU_FEAT_BMI1 }, { 7, 1, 5, EMU_FEAT_AVX2 }, { 7, 1, 8, EMU_FEAT_BMI2 },
+		{ 7, 2, 22, EMU_FEAT_RDPID },
+		{ 0x80000001, 2, 0, EMU_FEAT_LAHF_LM }, { 0x80000001, 2, 4, EMU_FEAT_ALTMOVCR8 },
+		{ 0x80000001, 2, 5, EMU_FEAT_LZCNT }, { 0x80000001, 3, 27, EMU_FEAT_RDTSCP },
+	};
+	u32 features = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(map); i++) {
+		u32 r[4];
+
+		if (cpuid_lookup(v, map[i].leaf, 0, &r[0], &r[1], &r[2], &r[3]) && (r[map[i].reg] & BIT(map[i].bit)))
+			features |= map[i].feature;
+	}
+	return features;
+}
+
+/* ---- registers in and out ---- */
+
+static void load_segment(struct vcpu *v, struct emu_seg *s, enum seg seg)
+{
+	struct kvm_segment k;
+
+	backend_call(get_segment)(v, &k, seg);
+	*s = (struct emu_seg) {
+		.base = k.base, .limit = k.limit, .selector = k.selector, .type = k.type, .s = k.s, .dpl = k.dpl, .p = k.present,
+		.avl = k.avl, .l = k.l, .db = k.db, .g = k.g, .unusable = k.unusable,
+	};
+}
+
+static void store_segment(struct vcpu *v, const struct emu_seg *s, enum seg seg)
+{
+	const struct kvm_segment k = {
+		.base = s->base, .limit = s->limit, .selector = s->selector, .type = s->type, .s = s->s, .dpl = s->dpl,
+		.present = s->p, .avl = s->avl, .l = s->l, .db = s->db, .g = s->g, .unusable = s->unusable,
+	};
+
+	backend_call(set_segment)(v, &k, seg);
+}
+
+static void load_table(struct vcpu *v, struct emu_table *t, bool idt)
+{
+	struct kvm_dtable dt;
+
+	backend_call(get_dt)(v, &dt, idt);
+	*t = (struct emu_table) { .base = dt.base, .limit = dt.limit };
+}
+
+static void store_table(struct vcpu *v, const struct emu_table *t, bool idt)
+{
+	const struct kvm_dtable dt = { .base = t->base, .limit = t->limit };
+
+	backend_call(set_dt)(v, &dt, idt);
+}
+
+static void emu_load(struct emu *e, struct vcpu *v)
+{
+	struct emu_regs *r = &e->regs;
+	unsigned int i;
+
+	e->ops = &ops;
+	e->ctx = v;
+	e->features = v->emu_features;
+	e->amd = guest_has(v, GUEST_AMD);
+	e->cpl = backend_call(cpl)(v);
+	e->nbytes = 0;
+	for (i = 0; i < 16; i++)
+		r->gpr[i] = vcpu_reg(v, i);
+	r->rip = vcpu_rip(v);
+	r->rflags = vcpu_rflags(v);
+	for (i = 0; i < NR_SEGS; i++)
+		load_segment(v, &r->seg[i], i);
+	load_table(v, &r->gdtr, false);
+	load_table(v, &r->idtr, true);
+	r->cr0 = vcpu_cr0(v);
+	r->cr2 = v->cr2;
+	r->cr3 = vcpu_cr3(v);
+	r->cr4 = vcpu_cr4(v);
+	r->cr8 = v->cr8;
+	r->efer = v->efer;
+}
+
+static void emu_commit(struct emu *e, struct vcpu *v)
+{
+	const struct emu_regs *r = &e->regs;
+	unsigned int i;
+
+	for (i = 0; i < 16; i++)
+		vcpu_set_reg(v, i, r->gpr[i]);
+	vcpu_set_reg(v, REG_RIP, r->rip);
+	vcpu_set_reg(v, REG_RFLAGS, r->rflags);
+	for (i = 0; i < NR_SEGS; i++) {
+		struct emu_seg now;
+
+		load_segment(v, &now, i);
+		if (memcmp(&now, &r->seg[i], sizeof(now)))
+			store_segment(v, &r->seg[i], i);
+	}
+	store_table(v, &r->gdtr, false);
+	store_table(v, &r->idtr, true);
+	backend_call(set_shadow)(v, e->shadow == EMU_SHADOW_STI ? SHADOW_STI : e->shadow == EMU_SHADOW_MOV_SS ? SHADOW_MOV_SS : 0);
+}
+
+static void raise_from(struct vcpu *v, const struct emu_exception *x)
+{
+	static const u8 type[] = {
+		[EMU_EVENT_EXCEPTION]	= EVENT_EXCEPTION,
+		[EMU_EVENT_SOFT_INT]	= EVENT_SOFT_INT,
+		[EMU_EVENT_SOFT_EXC]	= EVENT_SOFT_EXCEPTION,
+		[EMU_EVENT_PRIV_EXC]	= EVENT_PRIV_EXCEPTION,
+	};
+	const struct event ev = {
+		.type = type[x->kind], .vector = x->vector, .len = x->len, .has_error = x->has_error,
+		.has_payload = x->has_payload, .error = x->error, .payload = x->payload,
+	};
+
+	event_raise(&v->events, &ev);
+}
+
+static enum exit_result unhandleable(struct vcpu *v, const struct emu *e)
+{
+	struct kvm_run *run = v->virt.run;
+
+	v->virt.stats.insn_emulation_fail++;
+	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	run->emulation_failure.ndata = 4;	/* flags, size and 15 bytes (padded to 16) */
+	run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+	run->emulation_failure.insn_size = e->nbytes;
+	memset(run->emulation_failure.insn_bytes, 0x90, sizeof(run->emulation_failure.insn_bytes));
+	memcpy(run->emulation_failure.insn_bytes, e->bytes, min_t(unsigned int, e->nbytes, EMU_MAX_INSN));
+	return EXIT_TO_USER;
+}
+
+static enum exit_result emu_done(struct vcpu *v, struct emu *e, enum emu_status s, unsigned long rflags)
+{
+	switch (s) {
+	case EMU_OK:
+		emu_commit(e, v);
+		io_forget(v);
+		return e->shadow == EMU_SHADOW_MOV_SS ? EXIT_RESUME : vcpu_after_insn(v, rflags);
+	case EMU_FAULT:
+		if (e->committed)
+			emu_commit(e, v);
+		io_forget(v);
+		raise_from(v, &e->exc);
+		return EXIT_RESUME;
+	case EMU_IO:
+		v->virt.stats.mmio_exits++;
+		v->io.kind = IO_EMULATE;
+		return EXIT_TO_USER;
+	case EMU_RETRY:
+		io_forget(v);
+		return EXIT_RESUME;
+	default:
+		io_forget(v);
+		return unhandleable(v, e);
+	}
+}
+
+enum exit_result emu_run(struct vcpu *v)
+{
+	unsigned long rflags = vcpu_rflags(v);
+	struct emu e;
+
+	v->virt.stats.insn_emulation++;
+	v->io.pos = 0;
+	v->io.rip = vcpu_rip(v);
+	emu_load(&e, v);
+	return emu_done(v, &e, emulate(&e), rflags);
+}
+
+/* Bytes at RIP, as far as they can be had: up to 15, over a page boundary. */
+static unsigned int fetch_bytes(struct vcpu *v, struct emu *e)
+{
+	unsigned long linear = vcpu_linear_rip(v);
+	unsigned int first = min_t(unsigned int, EMU_MAX_INSN, PAGE_SIZE - offset_in_page(linear));
+
+	emu_load(e, v);
+	if (op_fetch(e, linear, e->bytes, first) != EMU_OK)
+		return 0;
+	if (first < EMU_MAX_INSN && op_fetch(e, linear + first, e->bytes + first, EMU_MAX_INSN - first) == EMU_OK)
+		return EMU_MAX_INSN;
+	return first;
+}
+
+unsigned int emu_insn_length(struct vcpu *v)
+{
+	struct emu_insn insn;
+	struct emu e;
+	unsigned int n = fetch_bytes(v, &e);
+
+	if (!n || emu_decode(&insn, e.bytes, n, vcpu_insn_mode(v)))
+		return 0;
+	return insn.len;
+}
+
+unsigned int emu_soft_length(struct vcpu *v, const struct event *ev)
+{
+	struct emu_insn insn;
+	struct emu e;
+	unsigned int n = fetch_bytes(v, &e);
+
+	if (!n || emu_decode(&insn, e.bytes, n, vcpu_insn_mode(v)) || insn.map != EMU_MAP_1BYTE)
+		return 0;
+	switch (insn.opcode) {
+	case 0xcc:
+		return ev->vector == X86_TRAP_BP ? insn.len : 0;
+	case 0xcd:
+		return ev->vector == (u8)insn.imm ? insn.len : 0;
+	case 0xce:
+		return ev->vector == X86_TRAP_OF ? insn.len : 0;
+	case 0xf1:
+		return ev->vector == X86_TRAP_DB ? insn.len : 0;
+	default:
+		return 0;
+	}
+}
+
+enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool has_error, u32 error, bool soft)
+{
+	unsigned int len = soft ? emu_insn_length(v) : 0;
+	unsigned long rflags = vcpu_rflags(v);
+	struct emu e;
+	enum emu_status s;
+
+	io_forget(v);
+	emu_load(&e, v);
+	e.regs.rip += len;
+	s = emulate_task_switch(&e, selector, reason, has_error, error);
+	/* Memory that userspace serves holds no TSS. */
+	return emu_done(v, &e, s == EMU_IO ? EMU_UNHANDLEABLE : s, rflags);
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Instructions that wait for userspace, and their completion at the next KVM_RUN.
+ */
+#include "backend.h"
+#include "exit.h"
+
+#include "../../virt/coalesced.h"
+
+#include <linux/string.h>
+
+void io_forget(struct vcpu *v)
+{
+	v->io.kind = IO_NONE;
+	v->io.nr = 0;
+	v->io.waiting = false;
+}
+
+static enum exit_result to_user_io(struct vcpu *v, u16 port, unsigned int size, bool in)
+{
+	struct kvm_run *run = v->virt.run;
+
+	run->exit_reason = KVM_EXIT_IO;
+	run->io.direction = in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
+	run->io.size = size;
+	run->io.port = port;
+	run->io.count = 1;
+	run->io.data_offset = PAGE_SIZE;
+	return EXIT_TO_USER;
+}
+
+/*
+ * OUT is over when userspace sees it: RIP is behind it. IN is over when userspace has answered. A single step's #DB exit after an
+ * OUT would need a second exit at once; the trap waits for the next KVM_RUN.
+ */
+enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
+{
+	unsigned long rax = v->regs[REG_RAX];
+	enum exit_result r;
+
+	if (in) {
+		v->io.kind = IO_PORT_IN;
+		v->io.size = size;
+		v->io.rip = vcpu_rip(v);
+		return to_user_io(v, port, size, true);
+	}
+	if (virt_coalesced_write(v->virt.vm, port, size, &rax, true))
+		return vcpu_skip(v);
+	memcpy((void *)v->virt.run + PAGE_SIZE, &rax, size);
+	r = vcpu_skip(v);
+	if (r != EXIT_RESUME) {		/* stepping: the port first */
+		v->io.kind = IO_PORT_OUT;
+		v->io.rip = vcpu_rip(v);
+	}
+	return to_user_io(v, port, size, false);
+}
+
+static enum exit_result complete_in(struct vcpu *v)
+{
+	const struct kvm_run *run = v->virt.run;
+	unsigned long rax = vcpu_reg(v, REG_RAX);
+	const void *data = (const void *)run + PAGE_SIZE;
+
+	switch (v->io.size) {
+	case 1:
+		rax = (rax & ~0xfful) | *(const u8 *)data;
+		break;
+	case 2:
+		rax = (rax & ~0xfffful) | *(const u16 *)data;
+		break;
+	default:
+		rax = *(const u32 *)data;
+		break;
+	}
+	vcpu_set_reg(v, REG_RAX, rax);
+	return vcpu_skip(v);
+}
+
+static enum exit_result complete_emulate(struct vcpu *v)
+{
+	const struct kvm_run *run = v->virt.run;
+	struct io_access *a = &v->io.log[v->io.nr];
+
+	if (v->io.waiting) {
+		if (!a->write)
+			memcpy(a->data, a->pio ? (const void *)run + PAGE_SIZE : run->mmio.data, a->len);
+		v->io.waiting = false;
+		v->io.nr++;
+	}
+	return emu_run(v);
+}
+
+enum exit_result io_msr(struct vcpu *v, u32 msr, u64 data, bool write, u32 reason)
+{
+	struct kvm_run *run = v->virt.run;
+
+	v->io.kind = write ? IO_WRMSR : IO_RDMSR;
+	v->io.rip = vcpu_rip(v);
+	run->exit_reason = write ? KVM_EXIT_X86_WRMSR : KVM_EXIT_X86_RDMSR;
+	run->msr.reason = reason;
+	run->msr.index = msr;
+	run->msr.data = data;
+	run->msr.error = 0;
+	memset(run->msr.pad, 0, sizeof(run->msr.pad));
+	return EXIT_TO_USER;
+}
+
+static enum exit_result complete_msr(struct vcpu *v, bool write)
+{
+	const struct kvm_run *run = v->virt.run;
+
+	if (READ_ONCE(run->msr.error)) {
+		vcpu_raise_gp(v);
+		return EXIT_RESUME;
+	}
+	if (!write)
+		vcpu_set_edx_eax(v, READ_ONCE(run->msr.data));
+	return vcpu_skip(v);
+}
+
+/**
+ * io_complete() - go on with the instruction that waits for userspace
+ * @v: the vCPU, at the beginning of KVM_RUN
+ *
+ * Return: EXIT_RESUME when it is complete (or when userspace has set RIP elsewhere, which drops it).
+ */
+enum exit_result io_complete(struct vcpu *v)
+{
+	u8 kind = v->io.kind;
+
+	if (v->io.rip != vcpu_rip(v)) {
+		io_forget(v);
+		return EXIT_RESUME;
+	}
+	if (kind == IO_EMULATE)
+		return complete_emulate(v);
+	v->io.kind = IO_NONE;
+	switch (kind) {
+	case IO_PORT_IN:
+		return complete_in(v);
+	case IO_PORT_OUT:
+		return exit_debug(v, BIT(14));
+	case IO_RDMSR:
+		return complete_msr(v, false);
+	case IO_WRMSR:
+		return complete_msr(v, true);
+	default:
+		return EXIT_RESUME;
+	}
+}

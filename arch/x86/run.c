@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The run loop: settle what userspace set, work requests, decide about events, enter, handle the exit.
+ *
+ * From the moment the mode is IN_GUEST until the entry interrupts are off: who sets a request afterwards sends an IPI, which
+ * ends the guest at once.
+ */
+#include "backend.h"
+#include "exit.h"
+#include "emulate/emulate.h"
+#include "event/abi.h"
+
+#include "../../virt/arch.h"
+
+#include <linux/entry-kvm.h>
+#include <linux/sched/signal.h>
+#include <linux/vtime.h>
+#include <asm/debugreg.h>
+
+#define OP(ret, name, args) DEFINE_STATIC_CALL_NULL(backend_##name, *((struct backend_ops *)0)->name);
+BACKEND_OPS(OP)
+#undef OP
+
+void vcpu_cache_reg(struct vcpu *v, enum reg reg)
+{
+	backend_call(cache_reg)(v, reg);
+}
+
+void vcpu_raise(struct vcpu *v, u8 vector)
+{
+	event_raise(&v->events, &(struct event){ .type = EVENT_EXCEPTION, .vector = vector });
+}
+
+void vcpu_raise_error(struct vcpu *v, u8 vector, u32 error)
+{
+	event_raise(&v->events, &(struct event){ .type = EVENT_EXCEPTION, .vector = vector, .has_error = true, .error = error });
+}
+
+void vcpu_raise_pf(struct vcpu *v, u32 error, u64 cr2)
+{
+	event_raise(&v->events, &(struct event){ .type = EVENT_EXCEPTION, .vector = X86_TRAP_PF, .has_error = true, .error = error,
+						 .has_payload = true, .payload = cr2 });
+}
+
+void vcpu_raise_db(struct vcpu *v, u64 payload)
+{
+	event_raise(&v->events, &(struct event){ .type = EVENT_EXCEPTION, .vector = X86_TRAP_DB, .has_payload = true,
+						 .payload = payload });
+}
+
+bool vcpu_cs_long(struct vcpu *v)
+{
+	struct kvm_segment cs;
+
+	if (!vcpu_long_mode(v))
+		return false;
+	backend_call(get_segment)(v, &cs, SEG_CS);
+	return cs.l;
+}
+
+unsigned long vcpu_rip_add(struct vcpu *v, unsigned int len)
+{
+	unsigned long rip = vcpu_rip(v) + len;
+
+	/* Only where it would wrap does the code segment matter. */
+	if (likely(!((rip ^ (rip - len)) >> 32)))
+		return rip;
+	return vcpu_cs_long(v) ? rip : (u32)rip;
+}
+
+unsigned long vcpu_linear_rip(struct vcpu *v)
+{
+	struct kvm_segment cs;
+
+	backend_call(get_segment)(v, &cs, SEG_CS);
+	if (vcpu_long_mode(v) && cs.l)
+		return vcpu_rip(v);
+	return (u32)(cs.base + vcpu_rip(v));
+}
+
+unsigned int vcpu_insn_mode(struct vcpu *v)
+{
+	struct kvm_segment cs;
+
+	backend_call(get_segment)(v, &cs, SEG_CS);
+	if (vcpu_long_mode(v) && cs.l)
+		return EMU_MODE_64;
+	if (!(vcpu_cr0(v) & X86_CR0_PE) || (vcpu_rflags(v) & X86_EFLAGS_VM))
+		return EMU_MODE_16;
+	return cs.db ? EMU_MODE_32 : EMU_MODE_16;
+}
+
+void vcpu_view(struct vcpu *v, struct event_view *view)
+{
+	*view = (struct event_view) {
+		.gif		= true,
+		.guest_mode	= v->guest_mode,
+		.irqchip	= vcpu_vm(v)->irqchip,
+		.want_window	= v->want_window,
+		.wait_for_sipi	= v->mp_state == KVM_MP_STATE_INIT_RECEIVED,
+		.nmi_sti_blocked = backend_caps.nmi_sti_blocked,
+	};
+	backend_call(view)(v, view);
+}
+
+void vcpu_reset(struct vcpu *v, bool init)
+{
+	memset(v->regs, 0, sizeof(v->regs));
+	v->regs_avail = ~0u;
+	v->regs_dirty = ~0u;
+	v->regs[REG_RIP] = 0xfff0;
+	v->regs[REG_RFLAGS] = X86_EFLAGS_FIXED;
+	v->regs[REG_RDX] = 0x600;	/* family 6, as CPUID is not known yet */
+	v->cr0 = X86_CR0_ET | X86_CR0_CD | X86_CR0_NW;
+	v->cr2 = v->cr3 = v->cr4 = v->cr8 = 0;
+	v->efer = 0;
+	if (!init)
+		v->apic_base = 0xfee00000 | BIT(11) | (v->virt.id ? 0 : BIT(8));
+	cpu_reset(v, init);
+	backend_call(reset)(v, init);
+	backend_call(set_efer)(v);
+	backend_call(set_cr0)(v);
+	backend_call(set_cr3)(v);
+	backend_call(set_cr4)(v);
+	mmu_mode_changed(v);
+	backend_call(flush_tlb)(v);
+}
+
+/* ---- events ---- */
+
+/* Delivery begins: what the exception carries enters its register now. */
+static void apply_payload(struct vcpu *v, const struct event_plan *p)
+{
+	if (p->set_rf)
+		vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) | X86_EFLAGS_RF);
+	if (!p->event.has_payload)
+		return;
+	if (p->event.vector == X86_TRAP_PF)
+		v->cr2 = p->event.payload;
+	else if (p->event.vector == X86_TRAP_DB)
+		debug_apply_payload(v, p->event.payload);
+}
+
+/* Interrupts off, entry certain unless something else than an entry is due. */
+static enum event_step decide_events(struct vcpu *v)
+{
+	struct event_plan plan;
+	struct event_view view;
+
+	vcpu_view(v, &view);
+	event_next(&v->events, &view, &plan);
+	if (plan.step != STEP_ENTER) {
+		v->virt.run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+		return plan.step;
+	}
+	if (plan.apply)
+		apply_payload(v, &plan);
+	if (v->events.delivering.type) {
+		backend_call(inject)(v);
+		v->virt.stats.irq_injections += v->events.delivering.type == EVENT_INTERRUPT;
+		v->virt.stats.nmi_injections += v->events.delivering.type == EVENT_NMI;
+	}
+	backend_call(windows)(v, &plan);
+	v->windows = plan.irq_window | plan.nmi_window | plan.smi_window | plan.gif_window;
+	if (plan.exit_soon)
+		virt_request(&v->virt, VIRT_REQ_KICK);
+	return STEP_ENTER;
+}
+
+static enum exit_result perform_step(struct vcpu *v, enum event_step step)
+{
+	switch (step) {
+	case STEP_WINDOW_EXIT:
+		v->virt.run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+		return EXIT_TO_USER;
+	case STEP_SHUTDOWN:
+		return exit_shutdown(v);
+	case STEP_INIT:
+		vcpu_reset(v, true);
+		return EXIT_RESUME;
+	default:
+		virt_vm_bugged(v->virt.vm);
+		return exit_error(v, -EIO);
+	}
+}
+
+/* A soft event whose length the CPU did not tell: the instruction is still at RIP. */
+static enum exit_result find_soft_length(struct vcpu *v)
+{
+	struct event *e = &v->events.delivering;
+
+	e->len = emu_soft_length(v, e);
+	if (e->len)
+		return EXIT_RESUME;
+	return exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV, e->vector, e->type);
+}
+
+/* ---- requests ---- */
+
+static enum exit_result work_requests(struct vcpu *v)
+{
+	struct virt_vcpu *vv = &v->virt;
+
+	if (virt_take_request(vv, VIRT_REQ_DEAD))
+		return exit_error(v, -EIO);
+	virt_take_request(vv, VIRT_REQ_KICK);
+	if (virt_take_request(vv, REQ_EVENT))
+		event_drain(&v->events, xchg(&v->inbox, 0), READ_ONCE(v->sipi_vector));
+	if (virt_take_request(vv, REQ_MSR_FILTER))
+		backend_call(update_msr_access)(v);
+	if (virt_take_request(vv, VIRT_REQ_TLB_FLUSH)) {
+		vv->stats.tlb_flush++;
+		backend_call(flush_tlb)(v);
+	}
+	return EXIT_RESUME;
+}
+
+/* ---- entering ---- */
+
+static bool must_not_enter(struct vcpu *v)
+{
+	return READ_ONCE(v->virt.requests) || xfer_to_guest_mode_work_pending();
+}
+
+static bool events_waiting(const struct vcpu *v)
+{
+	return !event_idle(&v->events) | v->want_window | v->windows;
+}
+
+/*
+ * Guest state in, world switch, guest state out. Interrupts are off; on return the host has taken what ended the guest.
+ */
+static void enter_guest(struct vcpu *v)
+{
+	struct vcpu_debug *d = &v->cpu.debug;
+
+	fpu_prepare_entry();
+	if (unlikely(v->cpu.xcr_switch))
+		xcr_load_guest(v);
+	if (unlikely(d->active | d->guest_owned))
+		debug_load_guest(v);
+	backend_call(enter)(v);
+	if (unlikely(d->active | d->guest_owned))
+		debug_load_host(v);
+	if (unlikely(v->cpu.xcr_switch))
+		xcr_load_host(v);
+	backend_call(after_enter)(v);
+}
+
+/* One entry. EXIT_RESUME with *@entered false: something else comes first. */
+static enum exit_result try_enter(struct vcpu *v, bool *entered)
+{
+	enum event_step step = STEP_ENTER;
+
+	*entered = false;
+	preempt_disable();
+	srcu_read_unlock(&v->virt.vm->srcu, v->virt.srcu_index);
+	local_irq_disable();
+	/* Pairs with virt_kick() and virt_request_all(). */
+	smp_store_mb(v->virt.mode, VIRT_IN_GUEST);
+	if (likely(!must_not_enter(v))) {
+		if (unlikely(events_waiting(v)))
+			step = decide_events(v);
+		if (likely(step == STEP_ENTER)) {
+			vtime_account_guest_enter();
+			enter_guest(v);
+			*entered = true;
+		}
+	}
+	WRITE_ONCE(v->virt.mode, VIRT_OUTSIDE);
+	/* Interrupts that ended the guest are taken here, and their time is the guest's. */
+	local_irq_enable();
+	if (*entered)
+		vtime_account_guest_exit();
+	v->virt.srcu_index = srcu_read_lock(&v->virt.vm->srcu);
+	preempt_enable();
+	return step == STEP_ENTER ? EXIT_RESUME : perform_step(v, step);
+}
+
+/* Signals and rescheduling; EXIT_ERROR with -EINTR if userspace is to see a signal. */
+static enum exit_result work_host(struct vcpu *v)
+{
+	struct virt_vcpu *vv = &v->virt;
+	int ret;
+
+	if (!__xfer_to_guest_mode_work_pending())
+		return EXIT_RESUME;
+	srcu_read_unlock(&vv->vm->srcu, vv->srcu_index);
+	ret = xfer_to_guest_mode_handle_work(NULL);
+	vv->srcu_index = srcu_read_lock(&vv->vm->srcu);
+	if (!ret)
+		return EXIT_RESUME;
+	vv->run->exit_reason = KVM_EXIT_INTR;
+	vv->stats.signal_exits++;
+	return exit_error(v, ret);
+}
+
+static enum exit_result run_once(struct vcpu *v)
+{
+	enum exit_result r = EXIT_RESUME;
+	bool entered;
+
+	if (unlikely(READ_ONCE(v->virt.requests)))
+		r = work_requests(v);
+	if (r == EXIT_RESUME)
+		r = work_host(v);
+	if (unlikely(event_is_soft(&v->events.delivering) && !v->events.delivering.len) && r == EXIT_RESUME)
+		r = find_soft_length(v);
+	if (r != EXIT_RESUME)
+		return r;
+	r = try_enter(v, &entered);
+	if (r != EXIT_RESUME || !entered)
+		return r;
+	return backend_call(handle_exit)(v);
+}
+
+/* ---- KVM_RUN ---- */
+
+/* What userspace wrote into kvm_run or through ioctls since the last time becomes true. */
+static enum exit_result settle(struct vcpu *v)
+{
+	struct kvm_run *run = v->virt.run;
+	struct event_view view;
+	int ret = sync_regs_load(v);
+
+	if (ret)
+		return exit_error(v, ret);
+	if (vcpu_vm(v)->irqchip == IRQCHIP_NONE && cr_set_cr8(v, READ_ONCE(run->cr8)))
+		return exit_error(v, -EINVAL);
+	v->want_window = READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
+	vcpu_view(v, &view);
+	event_settle_user(&v->events, &view);
+	if (unlikely(v->cpu.pdptr_stale) && cr_settle(v))
+		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, vcpu_cr3(v), vcpu_cr4(v));
+	return v->io.kind == IO_NONE ? EXIT_RESUME : io_complete(v);
+}
+
+/* What userspace reads in kvm_run. */
+static void report(struct vcpu *v)
+{
+	struct kvm_run *run = v->virt.run;
+	struct event_view view;
+
+	vcpu_view(v, &view);
+	run->ready_for_interrupt_injection = event_ready(&v->events, &view);
+	run->if_flag = !!(vcpu_rflags(v) & X86_EFLAGS_IF);
+	run->flags = (v->events.smm ? KVM_RUN_X86_SMM : 0);
+	run->cr8 = v->cr8;
+	run->apic_base = v->apic_base;
+	sync_regs_store(v);
+}
+
+/* A vCPU that waits for something runs when it comes; without a controller in the kernel only a signal or an inbox event does. */
+static enum exit_result wait_runnable(struct vcpu *v)
+{
+	struct event_view view;
+
+	while (v->mp_state != KVM_MP_STATE_RUNNABLE) {
+		enum exit_result r;
+
+		if (READ_ONCE(v->virt.requests)) {
+			r = work_requests(v);
+			if (r != EXIT_RESUME)
+				return r;
+		}
+		vcpu_view(v, &view);
+		if (v->mp_state == KVM_MP_STATE_HALTED && event_wakes(&v->events, &view)) {
+			v->mp_state = KVM_MP_STATE_RUNNABLE;
+			break;
+		}
+		if (!v->virt.wants_run)
+			return exit_error(v, -EINTR);
+		srcu_read_unlock(&v->virt.vm->srcu, v->virt.srcu_index);
+		rcuwait_wait_event(&v->virt.wait, READ_ONCE(v->virt.requests) || __xfer_to_guest_mode_work_pending(),
+				   TASK_INTERRUPTIBLE);
+		v->virt.srcu_index = srcu_read_lock(&v->virt.vm->srcu);
+		r = work_host(v);
+		if (r != EXIT_RESUME)
+			return r;
+	}
+	return EXIT_RESUME;
+}
+
+/* From here on CPUID is fixed. */
+static void first_run(struct vcpu *v)
+{
+	v->cpu.has_run = true;
+	v->emu_features = emu_guest_features(v);
+}
+
+int arch_vcpu_run(struct virt_vcpu *vv)
+{
+	struct vcpu *v = to_vcpu(vv);
+	enum exit_result r;
+
+	fpu_load_guest(v);
+	if (unlikely(!v->cpu.has_run))
+		first_run(v);
+	v->exit_slow = vcpu_vm(v)->exit_each;
+	vv->run->exit_reason = KVM_EXIT_UNKNOWN;
+	r = settle(v);
+	if (r == EXIT_RESUME && !vv->wants_run) {
+		vv->run->exit_reason = KVM_EXIT_INTR;
+		r = exit_error(v, -EINTR);
+	}
+	if (r == EXIT_RESUME && unlikely(v->mp_state != KVM_MP_STATE_RUNNABLE))
+		r = wait_runnable(v);
+	while (r == EXIT_RESUME)
+		r = run_once(v);
+	fpu_put_guest(v);
+	v->events.exception_user = false;
+	report(v);
+	return r == EXIT_TO_USER ? 0 : v->error;
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Entering the guest and coming back, with the exits that need neither sleep nor lock handled in between.
+ */
+#include "svm.h"
+
+#include <linux/context_tracking.h>
+#include <linux/rcupdate.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/spec-ctrl.h>
+
+/* Registers that the VMCB holds and that every exit copies out: few enough not to be worth a test each. */
+#define EXIT_AVAIL (GENMASK(REG_R15, REG_RAX) | BIT(REG_RIP) | BIT(REG_RFLAGS) | BIT(REG_CR4))
+
+static __always_inline void regs_to_vmcb(struct vcpu *v, struct vmcb *vmcb)
+{
+	vmcb->save.rax = v->regs[REG_RAX];
+	vmcb->save.rsp = v->regs[REG_RSP];
+	vmcb->save.rip = v->regs[REG_RIP];
+	vmcb->save.rflags = v->regs[REG_RFLAGS];
+	vmcb->save.cr2 = v->cr2;
+}
+
+static __always_inline void regs_from_vmcb(struct vcpu *v, const struct vmcb *vmcb)
+{
+	v->regs[REG_RAX] = vmcb->save.rax;
+	v->regs[REG_RSP] = vmcb->save.rsp;
+	v->regs[REG_RIP] = vmcb->save.rip;
+	v->regs[REG_RFLAGS] = vmcb->save.rflags;
+	v->cr2 = vmcb->save.cr2;
+	v->regs_avail = EXIT_AVAIL;
+	v->regs_dirty = 0;
+}
+
+static __always_inline void world_switch(struct svm_vcpu *svm)
+{
+	if (!context_tracking_guest_enter())
+		rcu_virt_note_context_switch();
+	asm volatile("clgi" ::: "memory");
+	svm_world_switch(&svm->sw);
+	asm volatile("stgi" ::: "memory");
+	context_tracking_guest_exit();
+}
+
+/* SPEC_CTRL: switched by the CPU where it can; else the guest's writes exit, and it is switched by hand if the values differ. */
+static __always_inline void spec_ctrl_prepare(struct svm_vcpu *svm)
+{
+	if (svm_caps.virt_spec_ctrl) {
+		svm->vmcb->save.spec_ctrl = svm->vcpu.cpu.spec_ctrl;
+		return;
+	}
+	if (!cpu_feature_enabled(X86_FEATURE_MSR_SPEC_CTRL))
+		return;
+	svm->sw.guest_spec = svm->vcpu.cpu.spec_ctrl;
+	svm->sw.host_spec = this_cpu_read(x86_spec_ctrl_current);
+	svm->sw.spec_switch = svm->sw.guest_spec != svm->sw.host_spec;
+}
+
+/* What the CPU says about the event that went in. */
+static void finish_events(struct svm_vcpu *svm)
+{
+	struct event vectoring;
+
+	svm_vectoring(svm, &vectoring);
+	event_exit(&svm->vcpu.events, &vectoring);
+}
+
+/* Without virtual NMIs the end of an NMI handler is seen by its IRET. */
+static void intercept_iret(struct vmcb *vmcb, bool on)
+{
+	if (on)
+		vmcb_intercept(vmcb, INTERCEPT_IRET);
+	else
+		vmcb_pass(vmcb, INTERCEPT_IRET);
+}
+
+void svm_enter(struct vcpu *v)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	struct vmcb *vmcb = svm->vmcb;
+	bool ssbd = v->cpu.virt_spec_ctrl;
+
+	svm_asid(svm);
+	spec_ctrl_prepare(svm);
+	if (vmcb->save.dr6 != v->cpu.debug.dr6) {
+		vmcb->save.dr6 = v->cpu.debug.dr6;
+		vmcb_dirty(vmcb, CLEAN_DR);
+	}
+	vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_TPR_MASK) | v->cr8;
+	if (unlikely(v->events.nmi_masked != vmcb_intercepts(vmcb, INTERCEPT_IRET)))
+		intercept_iret(vmcb, v->events.nmi_masked);
+	if (unlikely(ssbd))
+		x86_spec_ctrl_set_guest(v->cpu.virt_spec_ctrl);
+	do {
+		regs_to_vmcb(v, vmcb);
+		world_switch(svm);
+		regs_from_vmcb(v, vmcb);
+		v->virt.stats.exits++;
+		vmcb->control.tlb_ctl = 0;
+		vmcb->control.clean = svm_caps.clean_bits ? CLEAN_KEPT : 0;
+		if (unlikely(vmcb->control.event_inj | vmcb->control.exit_int_info | v->events.delivering.type)) {
+			if (vmcb->control.exit_code != SVM_EXIT_ERR)
+				finish_events(svm);
+			else
+				svm_injection_failed(svm);
+			vmcb->control.event_inj = 0;
+			break;
+		}
+	} while (svm_fast_exit(svm));
+	if (unlikely(ssbd))
+		x86_spec_ctrl_restore_host(v->cpu.virt_spec_ctrl);
+	if (svm_caps.virt_spec_ctrl)
+		v->cpu.spec_ctrl = vmcb->save.spec_ctrl;
+	v->cr8 = vmcb->control.int_ctl & V_TPR_MASK;
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
+}
+
+void svm_after_enter(struct vcpu *v)
+{
+	struct vmcb *vmcb = to_svm(v)->vmcb;
+
+	/*
+	 * NMIs were taken at STGI and interrupts come when the caller enables them; a machine check was
+	 * consumed by the exit and is raised again for the host.
+	 */
+	if (unlikely(vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + MC_VECTOR))
+		asm volatile("int $18");
+}

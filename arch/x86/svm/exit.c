@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * SVM exits: what each exit code means to the machine.
+ */
+#include "svm.h"
+#include "../emulate/emulate.h"
+#include "../exit.h"
+
+#include <linux/kvm_para.h>
+#include <linux/mm.h>
+#include <linux/nospec.h>
+#include <asm/debugreg.h>
+
+/* ---- stepping over the instruction that exited ---- */
+
+/* Without next-RIP save the length follows from the bytes, for instructions that the exit code names. */
+static u32 skip_opcode(u32 exit_code)
+{
+	switch (exit_code) {
+	case SVM_EXIT_CPUID:	return EMU_SKIP_CPUID;
+	case SVM_EXIT_HLT:	return EMU_SKIP_HLT;
+	case SVM_EXIT_VMMCALL:	return EMU_SKIP_VMMCALL;
+	case SVM_EXIT_RDPMC:	return EMU_SKIP_RDPMC;
+	case SVM_EXIT_INVD:	return EMU_SKIP_INVD;
+	case SVM_EXIT_WBINVD:	return EMU_SKIP_WBINVD;
+	case SVM_EXIT_PAUSE:	return EMU_SKIP_PAUSE;
+	case SVM_EXIT_MONITOR:	return EMU_SKIP_MONITOR;
+	case SVM_EXIT_MWAIT:	return EMU_SKIP_MWAIT;
+	case SVM_EXIT_XSETBV:	return EMU_SKIP_XSETBV;
+	default:		return 0;
+	}
+}
+
+static unsigned int insn_mode(const struct vcpu *v, const struct vmcb *vmcb)
+{
+	u16 attrib = vmcb->save.cs.attrib;
+
+	if ((attrib & SVM_SELECTOR_L_MASK) && (v->efer & EFER_LMA))
+		return EMU_MODE_64;
+	return attrib & SVM_SELECTOR_DB_MASK ? EMU_MODE_32 : EMU_MODE_16;
+}
+
+/* Length by looking at the bytes, 0 if they cannot be had without sleeping. */
+static unsigned int fetched_length(struct svm_vcpu *svm, u32 opcode)
+{
+	struct vmcb *vmcb = svm->vmcb;
+	unsigned int mode = insn_mode(&svm->vcpu, vmcb), n;
+	unsigned long linear = vmcb->save.rip;
+	u8 bytes[EMU_MAX_INSN + 1];
+	int len;
+
+	if (mode != EMU_MODE_64)
+		linear = (u32)(vmcb->save.cs.base + linear);
+	n = min_t(unsigned int, 8, PAGE_SIZE - offset_in_page(linear));
+	if (mmu_fetch_nofault(&svm->vcpu, linear, bytes, n))
+		return 0;
+	len = emu_skip_length(bytes, n, mode, opcode);
+	return len > 0 ? len : 0;
+}
+
+bool svm_skip(struct vcpu *v)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	struct vmcb_control_area *c = &svm->vmcb->control;
+	unsigned long next = 0;
+
+	if (svm_caps.nrips) {
+		next = c->next_rip;
+	} else if (c->exit_code == SVM_EXIT_IOIO) {
+		next = c->exit_info_2;
+	} else {
+		u32 opcode = c->exit_code == SVM_EXIT_MSR ?
+			(c->exit_info_1 ? EMU_SKIP_WRMSR : EMU_SKIP_RDMSR) : skip_opcode(c->exit_code);
+		unsigned int len = opcode ? fetched_length(svm, opcode) : 0;
+
+		if (len)
+			next = vcpu_rip_add(v, len);
+	}
+	if (!next)
+		return false;
+	vcpu_set_reg(v, REG_RIP, next);
+	c->int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
+	return true;
+}
+
+/* ---- exits that are handled with interrupts off ---- */
+
+/* Nothing but the instruction itself happens: no trap of TF or of userspace, nothing waiting. */
+static __always_inline bool plain(struct vcpu *v)
+{
+	return !(v->regs[REG_RFLAGS] & (X86_EFLAGS_TF | X86_EFLAGS_RF)) && !v->exit_slow;
+}
+
+/* MSRs whose write neither sleeps nor takes a lock that is taken with interrupts on. */
+static __always_inline bool msr_fast(u32 msr)
+{
+	return msr == MSR_IA32_TSC_ADJUST;
+}
+
+static bool fast_wrmsr(struct vcpu *v)
+{
+	u32 msr = v->regs[REG_RCX];
+
+	return msr_fast(msr) && !rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) && !msr_set(v, msr, vcpu_edx_eax(v), false);
+}
+
+bool svm_fast_exit(struct svm_vcpu *svm)
+{
+	struct vcpu *v = &svm->vcpu;
+	struct vmcb *vmcb = svm->vmcb;
+
+	switch (vmcb->control.exit_code) {
+	case SVM_EXIT_CPUID:
+		if (!plain(v) || !svm_skip(v))
+			return false;
+		cpuid_execute(v);
+		return true;
+	case SVM_EXIT_MSR:
+		if (!vmcb->control.exit_info_1 || !plain(v))
+			return false;
+		/* The MSR first: what can be refused must not have moved RIP. */
+		if (!fast_wrmsr(v))
+			return false;
+		/* Done is done, also if the bytes are not at hand now: the slow way would write it again, to no effect. */
+		return svm_skip(v);
+	case SVM_EXIT_VMMCALL:
+		if (!plain(v) || !svm_skip(v))
+			return false;
+		v->virt.stats.hypercalls++;
+		v->regs[REG_RAX] = vmcb->save.cpl ? -KVM_EPERM : -KVM_ENOSYS;
+		return true;
+	case SVM_EXIT_PAUSE:
+		return plain(v) && svm_skip(v);
+	default:
+		return false;
+	}
+}
+
+/* ---- the rest ---- */
+
+static enum exit_result on_cpuid(struct vcpu *v) { return exit_cpuid(v); }
+static enum exit_result on_hlt(struct vcpu *v) { return exit_hlt(v); }
+static enum exit_result on_vmmcall(struct vcpu *v) { return exit_hypercall(v); }
+static enum exit_result on_xsetbv(struct vcpu *v) { return exit_xsetbv(v); }
+static enum exit_result on_nop(struct vcpu *v) { return exit_nop(v); }
+static enum exit_result on_ud(struct vcpu *v) { return exit_ud(v); }
+static enum exit_result on_gp(struct vcpu *v) { return exit_gp(v); }
+static enum exit_result on_shutdown(struct vcpu *v) { v->mp_state = KVM_MP_STATE_RUNNABLE; return exit_shutdown(v); }
+static enum exit_result on_emulate(struct vcpu *v) { return exit_emulate(v); }
+
+static enum exit_result on_nothing(struct vcpu *v)
+{
+	return EXIT_RESUME;	/* after_enter let the host have what it was */
+}
+
+static enum exit_result on_intr(struct vcpu *v)
+{
+	v->virt.stats.irq_exits++;
+	return EXIT_RESUME;
+}
+
+static enum exit_result on_msr(struct vcpu *v)
+{
+	return to_svm(v)->vmcb->control.exit_info_1 ? exit_wrmsr(v) : exit_rdmsr(v);
+}
+
+static enum exit_result on_io(struct vcpu *v)
+{
+	u32 info = to_svm(v)->vmcb->control.exit_info_1;
+
+	return exit_io(v, info >> 16, (info >> SVM_IOIO_SIZE_SHIFT) & 7, info & SVM_IOIO_TYPE_MASK, info & SVM_IOIO_STR_MASK);
+}
+
+static enum exit_result on_npf(struct vcpu *v)
+{
+	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
+
+	return exit_page_fault(v, c->exit_info_2, c->exit_info_1 & (ACCESS_PRESENT | ACCESS_WRITE | ACCESS_FETCH));
+}
+
+static enum exit_result on_mov_dr(struct vcpu *v)
+{
+	struct vmcb *vmcb = to_svm(v)->vmcb;
+	struct vcpu_debug *d = &v->cpu.debug;
+	u32 code = vmcb->control.exit_code;
+	bool write = code >= SVM_EXIT_WRITE_DR0;
+
+	if (!d->guest_debug) {
+		/* Let the guest have its debug registers until the next exit that gives them back. */
+		d->guest_owned = true;
+		svm_update_intercepts(v);
+		return EXIT_RESUME;
+	}
+	if (!svm_caps.decode_assists)
+		return exit_emulate(v);
+	return exit_mov_dr(v, code - (write ? SVM_EXIT_WRITE_DR0 : SVM_EXIT_READ_DR0), vmcb->control.exit_info_1 & 15, write);
+}
+
+static enum exit_result on_cr8_write(struct vcpu *v)
+{
+	u8 before = v->cr8;
+	enum exit_result r = exit_emulate(v);
+
+	if (r != EXIT_RESUME || vcpu_vm(v)->irqchip != IRQCHIP_NONE || v->cr8 >= before)
+		return r;
+	/* Lowered: an interrupt of userspace's controller may be deliverable now. */
+	v->virt.run->exit_reason = KVM_EXIT_SET_TPR;
+	return EXIT_TO_USER;
+}
+
+static enum exit_result on_task_switch(struct vcpu *v)
+{
+	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
+	struct event_queue *q = &v->events;
+	u64 info = c->exit_info_2;
+	bool gate = q->delivering.type, soft = !gate || event_is_soft(&q->delivering);
+	int reason = gate ? EMU_TASK_GATE : info & BIT_ULL(36) ? EMU_TASK_IRET : info & BIT_ULL(38) ? EMU_TASK_JMP : EMU_TASK_CALL;
+
+	/* The switch is the event's delivery. */
+	event_exit(q, &(struct event){ .type = EVENT_NONE });
+	return exit_task_switch(v, c->exit_info_1, reason, gate && (info & BIT_ULL(44)), info, soft);
+}
+
+static enum exit_result on_vintr(struct vcpu *v)
+{
+	v->virt.stats.irq_window_exits++;
+	return EXIT_RESUME;	/* the next event_next() closes the window or uses it */
+}
+
+static enum exit_result on_iret(struct vcpu *v)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	unsigned long rip = vcpu_rip(v);
+	enum exit_result r;
+
+	v->virt.stats.nmi_window_exits++;
+	r = exit_emulate(v);
+	if (r == EXIT_RESUME && !v->events.exception.type && vcpu_rip(v) != rip) {
+		event_nmi_unmask(&v->events);
+		return r;
+	}
+	if (r == EXIT_RESUME)
+		return r;	/* it faulted: NMIs stay masked, as its handler will IRET again */
+	/* An IRET that the emulator cannot do: let the CPU, and stop behind it. */
+	svm->nmi_step = true;
+	svm->nmi_step_rflags = vcpu_rflags(v);
+	vcpu_set_reg(v, REG_RFLAGS, svm->nmi_step_rflags | X86_EFLAGS_TF);
+	vmcb_pass(svm->vmcb, INTERCEPT_IRET);
+	return EXIT_RESUME;
+}
+
+static enum exit_result on_db(struct vcpu *v)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	u64 dr6 = svm->vmcb->save.dr6 ^ DR6_RESERVED;
+	u64 causes = dr6 & (DR_TRAP_BITS | DR_STEP | DR_SWITCH | BIT(13) | BIT(16));
+
+	/* The CPU wrote DR6 already; what the guest sees is written when the exception is delivered. */
+	svm->vmcb->save.dr6 = v->cpu.debug.dr6;
+	if (svm_nmi_step_done(svm)) {
+		causes &= ~(u64)DR_STEP;
+		if (!causes)
+			return EXIT_RESUME;
+	}
+	return exit_debug(v, causes);
+}
+
+static enum exit_result on_bp(struct vcpu *v)
+{
+	return exit_breakpoint(v, 1);
+}
+
+/* An exception that only had to be seen: it is the guest's, unchanged. */
+static enum exit_result on_exception(struct vcpu *v)
+{
+	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
+	u8 vector = c->exit_code - SVM_EXIT_EXCP_BASE;
+	struct event e = {
+		.type = vector == OF_VECTOR ? EVENT_SOFT_EXCEPTION : EVENT_EXCEPTION,
+		.vector = vector,
+		.has_error = vector_has_error(vector),
+	};
+
+	if (e.has_error)
+		e.error = vector == DF_VECTOR ? 0 : c->exit_info_1;
+	if (vector == PF_VECTOR) {
+		e.has_payload = true;
+		e.payload = c->exit_info_2;
+	}
+	if (vector == OF_VECTOR)
+		e.len = 1;
+	event_raise(&v->events, &e);
+	return EXIT_RESUME;
+}
+
+typedef enum exit_result (*exit_fn)(struct vcpu *v);
+
+static const exit_fn exit_table[] = {
+	[SVM_EXIT_READ_CR0]		= on_emulate,
+	[SVM_EXIT_WRITE_CR0]		= on_emulate,
+	[SVM_EXIT_WRITE_CR4]		= on_emulate,
+	[SVM_EXIT_WRITE_CR8]		= on_cr8_write,
+	[SVM_EXIT_READ_DR0]		= on_mov_dr,
+	[SVM_EXIT_READ_DR1]		= on_mov_dr,
+	[SVM_EXIT_READ_DR2]		= on_mov_dr,
+	[SVM_EXIT_READ_DR3]		= on_mov_dr,
+	[SVM_EXIT_READ_DR4]		= on_mov_dr,
+	[SVM_EXIT_READ_DR5]		= on_mov_dr,
+	[SVM_EXIT_READ_DR6]		= on_mov_dr,
+	[SVM_EXIT_READ_DR7]		= on_mov_dr,
+	[SVM_EXIT_WRITE_DR0]		= on_mov_dr,
+	[SVM_EXIT_WRITE_DR1]		= on_mov_dr,
+	[SVM_EXIT_WRITE_DR2]		= on_mov_dr,
+	[SVM_EXIT_WRITE_DR3]		= on_mov_dr,
+	[SVM_EXIT_WRITE_DR4]		= on_mov_dr,
+	[SVM_EXIT_WRITE_DR5]		= on_mov_dr,
+	[SVM_EXIT_WRITE_DR6]		= on_mov_dr,
+	[SVM_EXIT_WRITE_DR7]		= on_mov_dr,
+	[SVM_EXIT_EXCP_BASE + DE_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + DB_VECTOR] = on_db,
+	[SVM_EXIT_EXCP_BASE + BP_VECTOR] = on_bp,
+	[SVM_EXIT_EXCP_BASE + OF_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + BR_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + UD_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + NM_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + DF_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + TS_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + NP_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + SS_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + GP_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + PF_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + MF_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + AC_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + MC_VECTOR] = on_nothing,
+	[SVM_EXIT_EXCP_BASE + XM_VECTOR] = on_exception,
+	[SVM_EXIT_INTR]			= on_intr,
+	[SVM_EXIT_NMI]			= on_nothing,
+	[SVM_EXIT_SMI]			= on_nothing,
+	[SVM_EXIT_INIT]			= on_nothing,
+	[SVM_EXIT_VINTR]		= on_vintr,
+	[SVM_EXIT_CR0_SEL_WRITE]	= on_emulate,
+	[SVM_EXIT_RDPMC]		= on_gp,
+	[SVM_EXIT_CPUID]		= on_cpuid,
+	[SVM_EXIT_RSM]			= on_ud,
+	[SVM_EXIT_IRET]			= on_iret,
+	[SVM_EXIT_INVD]			= on_nop,
+	[SVM_EXIT_PAUSE]		= on_nop,
+	[SVM_EXIT_HLT]			= on_hlt,
+	[SVM_EXIT_INVLPGA]		= on_ud,
+	[SVM_EXIT_IOIO]			= on_io,
+	[SVM_EXIT_MSR]			= on_msr,
+	[SVM_EXIT_TASK_SWITCH]		= on_task_switch,
+	[SVM_EXIT_SHUTDOWN]		= on_shutdown,
+	[SVM_EXIT_VMRUN]		= on_ud,
+	[SVM_EXIT_VMMCALL]		= on_vmmcall,
+	[SVM_EXIT_VMLOAD]		= on_ud,
+	[SVM_EXIT_VMSAVE]		= on_ud,
+	[SVM_EXIT_STGI]			= on_ud,
+	[SVM_EXIT_CLGI]			= on_ud,
+	[SVM_EXIT_SKINIT]		= on_ud,
+	[SVM_EXIT_WBINVD]		= on_nop,
+	[SVM_EXIT_MONITOR]		= on_ud,
+	[SVM_EXIT_MWAIT]		= on_ud,
+	[SVM_EXIT_XSETBV]		= on_xsetbv,
+	[SVM_EXIT_RDPRU]		= on_ud,
+};
+
+static enum exit_result entry_failed(struct vcpu *v)
+{
+	struct kvm_run *run = v->virt.run;
+
+	svm_dump(v);
+	run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+	run->fail_entry.hardware_entry_failure_reason = (u32)SVM_EXIT_ERR;
+	run->fail_entry.cpu = v->virt.last_cpu;
+	return EXIT_TO_USER;
+}
+
+enum exit_result svm_handle_exit(struct vcpu *v)
+{
+	u32 code = to_svm(v)->vmcb->control.exit_code;
+	exit_fn fn;
+
+	/* The frequent ones by direct calls. */
+	switch (code) {
+	case SVM_EXIT_NPF:	return on_npf(v);
+	case SVM_EXIT_IOIO:	return on_io(v);
+	case SVM_EXIT_INTR:	return on_intr(v);
+	case SVM_EXIT_MSR:	return on_msr(v);
+	case SVM_EXIT_HLT:	return on_hlt(v);
+	case (u32)SVM_EXIT_ERR:	return entry_failed(v);
+	}
+	fn = code < ARRAY_SIZE(exit_table) ? exit_table[array_index_nospec(code, ARRAY_SIZE(exit_table))] : NULL;
+	if (!fn)
+		return exit_internal_error(v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, code, v->virt.last_cpu);
+	return fn(v);
+}
+
+void svm_exit_info(struct vcpu *v, u32 *reason, u64 *info1, u64 *info2)
+{
+	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
+
+	*reason = c->exit_code;
+	*info1 = c->exit_info_1;
+	*info2 = c->exit_info_2;
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * SVM on a CPU: capabilities, EFER.SVME, host save areas, ASIDs.
+ *
+ * ASIDs are handed out per CPU in generations: a vCPU whose generation is not the CPU's takes a new one; when they run out the
+ * generation ends and the TLB is flushed once. A flush of one vCPU's translations is a new ASID, or, where the CPU can, a flush by ASID.
+ */
+#include "svm.h"
+
+#include <linux/moduleparam.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <asm/cpufeature.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/spec-ctrl.h>
+#include <asm/reboot.h>
+
+static bool nrips = true, decode_assists = true, clean_bits = true, flush_by_asid = true, pause_filter = true;
+module_param(nrips, bool, 0444);
+MODULE_PARM_DESC(nrips, "use next-RIP save (SVM)");
+module_param(decode_assists, bool, 0444);
+MODULE_PARM_DESC(decode_assists, "use decode assists (SVM)");
+module_param(clean_bits, bool, 0444);
+MODULE_PARM_DESC(clean_bits, "use VMCB clean bits (SVM)");
+module_param(flush_by_asid, bool, 0444);
+MODULE_PARM_DESC(flush_by_asid, "use flush by ASID (SVM)");
+module_param(pause_filter, bool, 0444);
+MODULE_PARM_DESC(pause_filter, "use the PAUSE filter (SVM)");
+
+struct svm_caps svm_caps;
+
+/**
+ * struct svm_cpu - one host CPU; interrupts off
+ * @hsave: page for VM_HSAVE_PA
+ * @host: page that VMSAVE and VMLOAD use for the host's state
+ * @asid_gen: current generation
+ * @next_asid: next free ASID, 1..nr_asids-1
+ * @vmcb: control block that ran here last, for the branch predictor barrier
+ */
+struct svm_cpu {
+	struct page *hsave;
+	struct page *host;
+	u64 asid_gen;
+	u32 next_asid;
+	struct vmcb *vmcb;
+};
+
+static DEFINE_PER_CPU(struct svm_cpu, svm_cpu);
+
+int svm_check(struct backend_caps *caps)
+{
+	if (!boot_cpu_has(X86_FEATURE_SVM))
+		return -ENODEV;
+	if (!boot_cpu_has(X86_FEATURE_NPT)) {
+		pr_err("strata: this CPU's SVM lacks nested paging (CPUID 8000_000A EDX bit 0)\n");
+		return -EOPNOTSUPP;
+	}
+	svm_caps = (struct svm_caps) {
+		.nrips		 = nrips && boot_cpu_has(X86_FEATURE_NRIPS),
+		.decode_assists	 = decode_assists && boot_cpu_has(X86_FEATURE_DECODEASSISTS),
+		.clean_bits	 = clean_bits && boot_cpu_has(X86_FEATURE_VMCBCLEAN),
+		.flush_by_asid	 = flush_by_asid && boot_cpu_has(X86_FEATURE_FLUSHBYASID),
+		.pause_filter	 = pause_filter && boot_cpu_has(X86_FEATURE_PAUSEFILTER),
+		.pause_threshold = pause_filter && boot_cpu_has(X86_FEATURE_PFTHRESHOLD),
+		.virt_spec_ctrl	 = boot_cpu_has(X86_FEATURE_V_SPEC_CTRL),
+		.nr_asids	 = cpuid_ebx(SVM_CPUID_FUNC),
+	};
+	*caps = (struct backend_caps) {
+		.name			= "SVM",
+		.vcpu_size		= sizeof(struct svm_vcpu),
+		.tdp_format		= &tdp_format_npt,
+		.tdp_levels		= pgtable_l5_enabled() ? 5 : 4,
+		.tdp_max_level		= boot_cpu_has(X86_FEATURE_GBPAGES) ? 3 : 2,
+		.tdp_ad			= true,
+		.nrips			= svm_caps.nrips,
+		.allowed_exit_disables	= KVM_X86_DISABLE_EXITS_PAUSE,
+	};
+	return 0;
+}
+
+void svm_unsetup(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
+
+		if (c->hsave)
+			__free_page(c->hsave);
+		if (c->host)
+			__free_page(c->host);
+		c->hsave = c->host = NULL;
+	}
+	free_pages((unsigned long)__va(__sme_clr(svm_iopm_pa)), 2);
+}
+
+static int svm_setup_iopm(void)
+{
+	struct page *pages = alloc_pages(GFP_KERNEL, 2);
+
+	if (!pages)
+		return -ENOMEM;
+	/* Every port is intercepted; nothing is ever passed through. */
+	memset(page_address(pages), 0xff, PAGE_SIZE << 2);
+	svm_iopm_pa = __sme_set(page_to_phys(pages));
+	return 0;
+}
+
+int svm_setup(void)
+{
+	int cpu;
+
+	if (svm_setup_iopm())
+		return -ENOMEM;
+	for_each_possible_cpu(cpu) {
+		struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
+
+		c->hsave = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		c->host = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		if (!c->hsave || !c->host) {
+			svm_unsetup();
+			return -ENOMEM;
+		}
+		c->asid_gen = 1;
+		c->next_asid = 1;
+	}
+	return 0;
+}
+
+int svm_enable(void)
+{
+	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
+	u64 efer, vm_cr;
+
+	rdmsrl(MSR_VM_CR, vm_cr);
+	if (vm_cr & BIT(4)) {	/* SVMDIS */
+		pr_err_ratelimited("strata: SVM is disabled by the firmware on CPU %d\n", smp_processor_id());
+		return -EOPNOTSUPP;
+	}
+	rdmsrl(MSR_EFER, efer);
+	if (efer & EFER_SVME)
+		return -EBUSY;
+	wrmsrl(MSR_EFER, efer | EFER_SVME);
+	wrmsrl(MSR_VM_HSAVE_PA, __sme_set(page_to_phys(c->hsave)));
+	c->asid_gen++;
+	c->next_asid = svm_caps.nr_asids;	/* the first vCPU starts a generation, with a flush */
+	c->vmcb = NULL;
+	return 0;
+}
+
+void svm_disable(void)
+{
+	u64 efer;
+
+	rdmsrl(MSR_EFER, efer);
+	if (!(efer & EFER_SVME))
+		return;
+	/* GIF may be 0 if this is a crash in the middle of a world switch; STGI needs SVME. */
+	asm volatile("stgi" ::: "memory");
+	wrmsrl(MSR_VM_HSAVE_PA, 0);
+	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
+}
+
+/* APM vol. 2, "TLB Control": do nothing, flush all, flush this guest's. */
+enum { TLB_NOTHING = 0, TLB_ALL = 1, TLB_THIS = 3 };
+
+void svm_asid(struct svm_vcpu *svm)
+{
+	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
+
+	if (likely(svm->asid_gen == c->asid_gen))
+		return;
+	if (c->next_asid >= svm_caps.nr_asids) {
+		c->asid_gen++;
+		c->next_asid = 1;
+		svm->vmcb->control.tlb_ctl = TLB_ALL;
+	}
+	svm->asid_gen = c->asid_gen;
+	svm->vmcb->control.asid = c->next_asid++;
+	vmcb_dirty(svm->vmcb, CLEAN_ASID);
+}
+
+void svm_flush_tlb(struct vcpu *v)
+{
+	struct svm_vcpu *svm = to_svm(v);
+
+	if (svm_caps.flush_by_asid)
+		svm->vmcb->control.tlb_ctl = TLB_THIS;
+	else
+		svm->asid_gen = 0;
+}
+
+void svm_vcpu_load(struct vcpu *v, int cpu)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
+
+	if (v->virt.last_cpu != cpu) {
+		svm->asid_gen = 0;
+		svm->vmcb->control.clean = 0;
+	}
+	if (c->vmcb != svm->vmcb) {
+		/* Another guest ran here: its branches must not steer this one's. */
+		if (c->vmcb)
+			indirect_branch_prediction_barrier();
+		c->vmcb = svm->vmcb;
+	}
+	svm->sw.host_pa = __sme_set(page_to_phys(c->host));
+	asm volatile("vmsave %0" : : "a" (svm->sw.host_pa) : "memory");
+}
+
+void svm_vcpu_put(struct vcpu *v)
+{
+}
+
+/* A VMCB is going: its address may come back as another's. */
+static void forget_vmcb(void *vmcb)
+{
+	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
+
+	/* What comes next must be told from "nobody ran here", so that the barrier is not skipped. */
+	if (c->vmcb == vmcb)
+		c->vmcb = (struct vmcb *)1;
+}
+
+void svm_vcpu_destroy(struct vcpu *v)
+{
+	struct svm_vcpu *svm = to_svm(v);
+
+	if (!svm->vmcb)
+		return;
+	if (v->virt.last_cpu >= 0)
+		on_each_cpu(forget_vmcb, svm->vmcb, 1);
+	svm_msrpm_free(svm);
+	free_page((unsigned long)svm->vmcb);
+	svm->vmcb = NULL;
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Events into and out of the VMCB.
+ *
+ * Soft events push the address after their instruction. With next-RIP save the VMCB says which; without it RIP is moved over the
+ * instruction for the entry, and moved back if the delivery is interrupted.
+ */
+#include "svm.h"
+
+static u32 inject_type(const struct event *e)
+{
+	switch (e->type) {
+	case EVENT_INTERRUPT:	return SVM_EVTINJ_TYPE_INTR;
+	case EVENT_NMI:		return SVM_EVTINJ_TYPE_NMI;
+	case EVENT_SOFT_INT:	return SVM_EVTINJ_TYPE_SOFT;
+	default:		return SVM_EVTINJ_TYPE_EXEPT;
+	}
+}
+
+void svm_inject(struct vcpu *v)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	struct vmcb_control_area *c = &svm->vmcb->control;
+	const struct event *e = &v->events.delivering;
+
+	c->event_inj = e->vector | inject_type(e) | SVM_EVTINJ_VALID | (e->has_error ? SVM_EVTINJ_VALID_ERR : 0);
+	c->event_inj_err = e->error;
+	if (!event_is_soft(e))
+		return;
+	if (svm_caps.nrips) {
+		c->next_rip = vcpu_rip_add(v, e->len);
+		return;
+	}
+	svm->soft_moved = e->len;
+	svm->soft_rip = vcpu_rip_add(v, e->len);
+	vcpu_set_reg(v, REG_RIP, svm->soft_rip);
+}
+
+/* RIP back to the instruction whose soft event was not delivered. */
+static void take_back_move(struct svm_vcpu *svm)
+{
+	struct vcpu *v = &svm->vcpu;
+
+	if (svm->soft_moved && v->regs[REG_RIP] == svm->soft_rip)
+		vcpu_set_reg(v, REG_RIP, svm->soft_rip - svm->soft_moved);
+	svm->soft_moved = 0;
+}
+
+/* VMRUN refused the guest's state: nothing was delivered. */
+void svm_injection_failed(struct svm_vcpu *svm)
+{
+	take_back_move(svm);
+}
+
+static u8 type_of(u32 info)
+{
+	u8 vector = info & SVM_EXITINTINFO_VEC_MASK;
+
+	switch (info & SVM_EXITINTINFO_TYPE_MASK) {
+	case SVM_EXITINTINFO_TYPE_INTR:	return EVENT_INTERRUPT;
+	case SVM_EXITINTINFO_TYPE_NMI:	return EVENT_NMI;
+	case SVM_EXITINTINFO_TYPE_SOFT:	return EVENT_SOFT_INT;
+	default:
+		return vector == BP_VECTOR || vector == OF_VECTOR ? EVENT_SOFT_EXCEPTION : EVENT_EXCEPTION;
+	}
+}
+
+/**
+ * svm_vectoring() - the event whose delivery the exit interrupted
+ * @svm: the vCPU, just exited, interrupts off
+ * @e: filled in; a soft event's length is 0 if only decoding can tell it
+ *
+ * APM vol. 2, "Events That Cause #VMEXIT During Event Delivery" (EXITINTINFO).
+ */
+void svm_vectoring(struct svm_vcpu *svm, struct event *e)
+{
+	const struct vmcb_control_area *c = &svm->vmcb->control;
+	const struct event *injected = &svm->vcpu.events.delivering;
+	u32 info = c->exit_int_info;
+
+	*e = (struct event) { .type = EVENT_NONE };
+	if (!(info & SVM_EXITINTINFO_VALID)) {
+		svm->soft_moved = 0;
+		return;
+	}
+	e->type = type_of(info);
+	e->vector = info & SVM_EXITINTINFO_VEC_MASK;
+	e->has_error = info & SVM_EXITINTINFO_VALID_ERR;
+	e->error = e->has_error ? c->exit_int_info_err : 0;
+	if (injected->type && injected->vector == e->vector && event_is_soft(injected)) {
+		e->type = injected->type;	/* EXITINTINFO does not tell INT1 from a trap */
+		e->len = injected->len;
+	}
+	take_back_move(svm);
+}
+
+void svm_windows(struct vcpu *v, const struct event_plan *p)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	struct vmcb *vmcb = svm->vmcb;
+
+	if (p->irq_window) {
+		/* A virtual interrupt of the highest priority that TPR does not hold back: it exits when it could be taken. */
+		vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_INTR_PRIO_MASK) | V_IRQ_MASK | V_IGN_TPR_MASK |
+					(0xf << V_INTR_PRIO_SHIFT);
+		vmcb->control.int_vector = 0;
+		vmcb_intercept(vmcb, INTERCEPT_VINTR);
+	} else if (vmcb_intercepts(vmcb, INTERCEPT_VINTR)) {
+		vmcb->control.int_ctl &= ~(V_IRQ_MASK | V_IGN_TPR_MASK | V_INTR_PRIO_MASK);
+		vmcb_pass(vmcb, INTERCEPT_VINTR);
+	}
+	/* While NMIs are masked the IRET intercept tells the end; a shadow is stepped over. */
+	if (p->nmi_window && !v->events.nmi_masked && !svm->nmi_step) {
+		svm->nmi_step = true;
+		svm->nmi_step_rflags = vcpu_rflags(v);
+		vcpu_set_reg(v, REG_RFLAGS, svm->nmi_step_rflags | X86_EFLAGS_TF);
+	}
+}
+
+bool svm_nmi_step_done(struct svm_vcpu *svm)
+{
+	struct vcpu *v = &svm->vcpu;
+
+	if (!svm->nmi_step)
+		return false;
+	svm->nmi_step = false;
+	event_nmi_unmask(&v->events);
+	if (svm->nmi_step_rflags & X86_EFLAGS_TF)
+		return false;		/* the guest is stepping too: its trap is due */
+	vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) & ~X86_EFLAGS_TF);
+	return true;
+}
+
+void svm_view(struct vcpu *v, struct event_view *view)
+{
+	view->gif = true;
+	view->shadow = svm_shadow(v);
+	view->intr_open = vcpu_rflags(v) & X86_EFLAGS_IF;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The SVM backend's own structures.
+ */
+#ifndef STRATA_SVM_H
+#define STRATA_SVM_H
+
+#include "../backend.h"
+
+#include <asm/svm.h>
+
+/* VMCB clean bits (APM vol. 2, "VMCB Clean Field") */
+enum vmcb_clean {
+	CLEAN_INTERCEPTS, CLEAN_PERM_MAP, CLEAN_ASID, CLEAN_INTR, CLEAN_NPT, CLEAN_CR, CLEAN_DR, CLEAN_DT, CLEAN_SEG, CLEAN_CR2,
+	CLEAN_LBR, CLEAN_AVIC, CLEAN_CET,
+	/* CR2 and the interrupt fields are written before nearly every entry. */
+	CLEAN_ALL = 0x1fff,
+	CLEAN_KEPT = CLEAN_ALL & ~(BIT(CLEAN_INTR) | BIT(CLEAN_CR2)),
+};
+
+/**
+ * struct svm_caps - optional hardware, after the module parameters had their say; constant after load
+ */
+struct svm_caps {
+	bool nrips, decode_assists, clean_bits, flush_by_asid, vgif, lbrv, pause_filter, pause_threshold, virt_spec_ctrl;
+	u32 nr_asids;
+};
+
+extern struct svm_caps svm_caps;
+
+/**
+ * struct svm_switch - what the world switch needs; read by enter.S, so every member is 8 bytes
+ * @vmcb_pa: physical address of the guest's VMCB
+ * @host_pa: physical address of this CPU's host VMLOAD area
+ * @regs: vcpu->regs
+ * @spec_switch: SPEC_CTRL must be switched by hand
+ * @guest_spec: guest's SPEC_CTRL
+ * @host_spec: host's SPEC_CTRL
+ */
+struct svm_switch {
+	u64 vmcb_pa;
+	u64 host_pa;
+	unsigned long *regs;
+	u64 spec_switch;
+	u64 guest_spec;
+	u64 host_spec;
+};
+
+/**
+ * struct svm_vcpu - a vCPU on SVM; (v)
+ * @vcpu: the machine's half, first
+ * @vmcb: control block
+ * @sw: for the world switch
+ * @asid_gen: generation of the VMCB's ASID on the CPU it ran on
+ * @msrpm: MSR permission map
+ * @soft_moved: RIP was moved over a soft event's instruction for injection (no NRIPS): by so many bytes
+ * @soft_rip: RIP after that move
+ * @nmi_step: single-stepping over an IRET (or a shadow) to open the NMI window
+ * @nmi_step_rflags: the guest's TF and RF when it began
+ */
+struct svm_vcpu {
+	struct vcpu vcpu;
+	struct vmcb *vmcb;
+	struct svm_switch sw;
+	u64 asid_gen;
+	u32 *msrpm;
+	u8 soft_moved;
+	unsigned long soft_rip;
+	bool nmi_step;
+	unsigned long nmi_step_rflags;
+};
+
+static inline struct svm_vcpu *to_svm(struct vcpu *v)
+{
+	return container_of(v, struct svm_vcpu, vcpu);
+}
+
+static inline void vmcb_dirty(struct vmcb *vmcb, enum vmcb_clean bit)
+{
+	vmcb->control.clean &= ~BIT(bit);
+}
+
+static inline void vmcb_intercept(struct vmcb *vmcb, unsigned int bit)
+{
+	__set_bit(bit, (unsigned long *)&vmcb->control.intercepts);
+	vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
+}
+
+static inline void vmcb_pass(struct vmcb *vmcb, unsigned int bit)
+{
+	__clear_bit(bit, (unsigned long *)&vmcb->control.intercepts);
+	vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
+}
+
+static inline bool vmcb_intercepts(const struct vmcb *vmcb, unsigned int bit)
+{
+	return test_bit(bit, (const unsigned long *)&vmcb->control.intercepts);
+}
+
+/* vmcb.c: control block and registers */
+int svm_vcpu_init(struct vcpu *v);
+void svm_vcpu_destroy(struct vcpu *v);
+void svm_reset(struct vcpu *v, bool init);
+void svm_cache_reg(struct vcpu *v, enum reg reg);
+void svm_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg);
+void svm_set_segment(struct vcpu *v, const struct kvm_segment *s, enum seg seg);
+void svm_get_dt(struct vcpu *v, struct kvm_dtable *dt, bool idt);
+void svm_set_dt(struct vcpu *v, const struct kvm_dtable *dt, bool idt);
+void svm_set_cr0(struct vcpu *v);
+void svm_set_cr3(struct vcpu *v);
+void svm_set_cr4(struct vcpu *v);
+void svm_set_efer(struct vcpu *v);
+int svm_cpl(struct vcpu *v);
+u8 svm_shadow(struct vcpu *v);
+void svm_set_shadow(struct vcpu *v, u8 shadow);
+void svm_set_tsc(struct vcpu *v);
+void svm_set_root(struct vcpu *v);
+void svm_sync_debug(struct vcpu *v);
+void svm_set_dr7(struct vcpu *v);
+void svm_update_intercepts(struct vcpu *v);
+void svm_update_cpuid(struct vcpu *v);
+void svm_dump(struct vcpu *v);
+
+/* hardware.c: per-CPU state */
+int svm_check(struct backend_caps *caps);
+int svm_setup(void);
+void svm_unsetup(void);
+int svm_enable(void);
+void svm_disable(void);
+void svm_vcpu_load(struct vcpu *v, int cpu);
+void svm_vcpu_put(struct vcpu *v);
+/* Give the VMCB an ASID of this CPU if it has none of the current generation; interrupts off. */
+void svm_asid(struct svm_vcpu *svm);
+void svm_flush_tlb(struct vcpu *v);
+
+/* enter.c: the world switch and what surrounds it */
+void svm_enter(struct vcpu *v);
+void svm_after_enter(struct vcpu *v);
+void svm_world_switch(struct svm_switch *sw);
+
+/* inject.c: events in and out */
+void svm_inject(struct vcpu *v);
+void svm_injection_failed(struct svm_vcpu *svm);
+void svm_windows(struct vcpu *v, const struct event_plan *p);
+void svm_view(struct vcpu *v, struct event_view *view);
+void svm_vectoring(struct svm_vcpu *svm, struct event *e);
+/* The single step over an IRET ended (or another #DB came). True if the #DB is ours alone. */
+bool svm_nmi_step_done(struct svm_vcpu *svm);
+
+/* exit.c: exits */
+enum exit_result svm_handle_exit(struct vcpu *v);
+void svm_exit_info(struct vcpu *v, u32 *reason, u64 *info1, u64 *info2);
+/* Interrupts off: true if the exit is done and the guest may be entered again. */
+bool svm_fast_exit(struct svm_vcpu *svm);
+bool svm_skip(struct vcpu *v);
+
+/* msr.c */
+int svm_msrpm_alloc(struct svm_vcpu *svm);
+void svm_msrpm_free(struct svm_vcpu *svm);
+void svm_update_msr_access(struct vcpu *v);
+int svm_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host);
+int svm_set_msr(struct vcpu *v, u32 msr, u64 val, bool host);
+extern u64 svm_iopm_pa;
+
+#endif
