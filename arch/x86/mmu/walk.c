@@ -40,7 +40,7 @@ static const struct walk_mode *walk_mode(struct vcpu *v)
 }
 
 /* Userspace address of guest memory; a walk stays in one slot mostly, which @slot remembers. */
-static void __user *walk_hva(struct vcpu *v, u64 gpa, const struct virt_slot **slot)
+static __always_inline void __user *walk_hva(struct vcpu *v, u64 gpa, const struct virt_slot **slot)
 {
 	u64 gfn = gpa >> PAGE_SHIFT;
 

@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#define MEM_PAGES	32
+#define MEM_PAGES	16
 #define MEM_SIZE	(MEM_PAGES * 4096)
 
 /* Guest memory from address 0; nothing beyond */
