@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Lifetime of the CPU state: module, VM, vCPU, RESET and INIT. */
+/* Lifetime of the CPU state: module, VM, vCPU, KVM_RUN, RESET and INIT. */
+#include <asm/msr-index.h>
+
 #include "../strata.h"
+
+/* Slot of IA32_TSC_AUX, negative where the CPU has none */
+static int tsc_aux_slot;
 
 int cpu_module_init(void)
 {
+	if (!msr_table_sorted())
+		return -EINVAL;
 	cpuid_host_init();
 	fpu_host_init();
+	tsc_aux_slot = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID) ? user_return_add(MSR_TSC_AUX) : -ENODEV;
 	return user_return_init();
 }
 
@@ -49,6 +57,49 @@ void cpu_vcpu_destroy(struct vcpu *v)
 	cpuid_vcpu_destroy(v);
 	mce_vcpu_destroy(v);
 	fpu_vcpu_destroy(v);
+}
+
+/* Preemption off. RDTSCP and RDPID read it without an exit. */
+static void load_tsc_aux(struct vcpu *v)
+{
+	if (tsc_aux_slot >= 0 && guest_has(v, GUEST_TSC_AUX))
+		user_return_set(tsc_aux_slot, v->cpu.tsc_aux, ~0ull);
+}
+
+void cpu_tsc_aux_changed(struct vcpu *v)
+{
+	if (!v->cpu.in_run)
+		return;
+	preempt_disable();
+	load_tsc_aux(v);
+	preempt_enable();
+}
+
+void cpu_run_begin(struct vcpu *v)
+{
+	fpu_load_guest(v);
+	preempt_disable();
+	v->cpu.in_run = true;
+	load_tsc_aux(v);
+	preempt_enable();
+}
+
+void cpu_run_end(struct vcpu *v)
+{
+	v->cpu.in_run = false;
+	fpu_put_guest(v);
+}
+
+void cpu_load(struct vcpu *v, int cpu)
+{
+	tsc_load(v, cpu);
+	if (v->cpu.in_run)
+		load_tsc_aux(v);
+}
+
+void cpu_put(struct vcpu *v)
+{
+	tsc_put(v);
 }
 
 void cpu_reset(struct vcpu *v, bool init)

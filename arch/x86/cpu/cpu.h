@@ -61,6 +61,7 @@ struct vcpu_mce {
  * @cr4_reserved: CR4 bits the guest must not set
  * @efer_allowed: EFER bits the guest may set
  * @spec_ctrl_allowed: SPEC_CTRL bits the guest may set
+ * @in_run: between cpu_run_begin() and cpu_run_end()
  * @has_run: KVM_RUN was called: CPUID cannot change any more (the run loop sets it)
  * @fpu: guest FPU state, kernel's format
  * @xcr0: XCR0
@@ -101,6 +102,7 @@ struct vcpu_cpu {
 	u64 features;
 	u8 maxphyaddr;
 	bool has_run;
+	bool in_run;
 	u8 xcr_switch;
 	bool pdptr_stale;
 	unsigned long cr4_reserved;
@@ -152,6 +154,18 @@ int cpu_vm_init(struct vm *vm);
 void cpu_vm_destroy(struct vm *vm);
 int cpu_module_init(void);
 void cpu_module_exit(void);
+
+/*
+ * Around KVM_RUN: guest FPU into the registers, MSRs that stay until the thread returns to user mode. May sleep.
+ * cpu_load(), cpu_put(): the vCPU is loaded and put, preemption off; within KVM_RUN after every preemption.
+ */
+void cpu_run_begin(struct vcpu *v);
+void cpu_run_end(struct vcpu *v);
+void cpu_load(struct vcpu *v, int cpu);
+void cpu_put(struct vcpu *v);
+/* IA32_TSC_AUX changed */
+void cpu_tsc_aux_changed(struct vcpu *v);
+
 /* RESET (or INIT) values of everything here */
 void cpu_reset(struct vcpu *v, bool init);
 

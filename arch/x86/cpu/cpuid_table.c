@@ -114,7 +114,7 @@ bool cpuid_table_execute(const struct cpuid_table *t, u32 leaf, u32 index, struc
 	const struct kvm_cpuid_entry2 *e = cpuid_table_find(t, leaf, index);
 	bool exact = e;
 
-	if (unlikely(!e)) {
+	if (!e) {
 		if (t->redirect && out_of_range(t, leaf)) {
 			leaf = t->max_basic;
 			e = cpuid_table_find(t, leaf, index);

@@ -82,6 +82,8 @@ struct msr_row {
 #define MSR_ROW_FEATURE	0x80	/* KVM_GET_MSR_FEATURE_INDEX_LIST lists it: see msr_feature_get() */
 
 const struct msr_row *msr_row_find(u32 msr);
+/* The table's order is what msr_row_find() relies on; checked at module load. */
+bool msr_table_sorted(void);
 extern const struct msr_row msr_table[];
 extern const unsigned int msr_table_nr;
 

@@ -5,7 +5,6 @@
  * Sorted by index. An MSR that is not here and not the backend's does not exist for the guest. Rows that read as zero
  * are those that operating systems touch without asking CPUID first.
  */
-#include <linux/bsearch.h>
 #include <linux/stddef.h>
 #include <asm/msr-index.h>
 #include <asm/msr.h>
@@ -159,6 +158,15 @@ static int set_xss(struct vcpu *v, u32 msr, u64 val, bool host)
 	return 0;
 }
 
+static int set_tsc_aux(struct vcpu *v, u32 msr, u64 val, bool host)
+{
+	if (val >> 32)
+		return 1;
+	v->cpu.tsc_aux = val;
+	cpu_tsc_aux_changed(v);
+	return 0;
+}
+
 static int get_efer(struct vcpu *v, u32 msr, u64 *val, bool host)
 {
 	*val = v->efer;
@@ -228,7 +236,7 @@ const struct msr_row msr_table[] = {
 	{ MSR_PP1_ENERGY_STATUS, MSR_PP1_ENERGY_STATUS, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
 	{ MSR_IA32_XSS, MSR_IA32_XSS, GUEST_XSAVES, MSR_ROW_SAVE, PLAIN(xss, 0), .set = set_xss },
 	{ MSR_EFER, MSR_EFER, MSR_ALWAYS, 0, .get = get_efer, .set = set_efer },
-	{ MSR_TSC_AUX, MSR_TSC_AUX, GUEST_TSC_AUX, MSR_ROW_SAVE | MSR_ROW_TELL, PLAIN(tsc_aux, 0xffffffff) },
+	{ MSR_TSC_AUX, MSR_TSC_AUX, GUEST_TSC_AUX, MSR_ROW_SAVE, PLAIN(tsc_aux, 0), .set = set_tsc_aux },
 	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD },
 	{ MSR_AMD64_SYSCFG, MSR_AMD64_SYSCFG, MSR_ALWAYS, MSR_ROW_AMD, PLAIN(syscfg, 0x7c0000) },
 	{ MSR_K7_HWCR, MSR_K7_HWCR, MSR_ALWAYS, MSR_ROW_SAVE | MSR_ROW_AMD, PLAIN(hwcr, 0), .set = set_hwcr },
@@ -243,6 +251,16 @@ const struct msr_row msr_table[] = {
 	{ MSR_AMD64_BU_CFG2, MSR_AMD64_BU_CFG2, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD, .mask = ~0ull },
 };
 const unsigned int msr_table_nr = ARRAY_SIZE(msr_table);
+
+bool msr_table_sorted(void)
+{
+	unsigned int i;
+
+	for (i = 1; i < ARRAY_SIZE(msr_table); i++)
+		if (WARN_ON_ONCE(msr_table[i].first <= msr_table[i - 1].last || msr_table[i].first > msr_table[i].last))
+			return false;
+	return true;
+}
 
 const struct msr_row *msr_row_find(u32 msr)
 {
