@@ -245,12 +245,9 @@ enum fault_result mmu_fault(struct vcpu *v, u64 gpa, u32 access)
 	struct fault f = { .v = v, .gfn = gpa >> PAGE_SHIFT, .access = access };
 	int error;
 
-	v->virt.stats.pf_taken++;
 	f.slot = virt_vcpu_slot(&v->virt, f.gfn);
-	if (!f.slot || ((access & ACCESS_WRITE) && (f.slot->flags & KVM_MEM_READONLY))) {
-		v->virt.stats.pf_emulate++;
+	if (!f.slot || ((access & ACCESS_WRITE) && (f.slot->flags & KVM_MEM_READONLY)))
 		return FAULT_MMIO;
-	}
 	if (unlikely(f.gfn >= tdp_limit(vcpu_vm(v))))
 		return fault_failed(v, 0, -EFAULT);
 	if ((access & ACCESS_WRITE) && (access & ACCESS_PRESENT) && fault_unprotect(&f)) {

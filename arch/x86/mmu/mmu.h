@@ -52,7 +52,8 @@ struct vm_mmu {
  * @cache_nr: how many
  * @mode: what the walker of guest page tables knows about the paging mode
  * @mode_cr0: @mode_cr4: @mode_efer: the registers @mode was made from
- * @mode_valid: @mode was made since CPUID changed
+ * @mode_features: @mode_maxphyaddr: CPUID's part
+ * @mode_valid: @mode was made, and since then CPUID has not changed
  */
 struct vcpu_mmu {
 	u64 root_hpa;
@@ -62,6 +63,8 @@ struct vcpu_mmu {
 	unsigned long mode_cr0;
 	unsigned long mode_cr4;
 	u64 mode_efer;
+	u64 mode_features;
+	u8 mode_maxphyaddr;
 	struct walk_mode mode;
 };
 

@@ -11,7 +11,11 @@
 
 void mmu_mode_changed(struct vcpu *v)
 {
-	v->mmu.mode_valid = false;
+	struct vcpu_mmu *mmu = &v->mmu;
+
+	/* Called for every CR3, and the rest of the mode is compared at each walk: only CPUID needs the call. */
+	if (mmu->mode_features != v->cpu.features || mmu->mode_maxphyaddr != v->cpu.maxphyaddr)
+		mmu->mode_valid = false;
 }
 
 static noinline void mode_rebuild(struct vcpu *v, unsigned long cr0, unsigned long cr4)
@@ -26,6 +30,8 @@ static noinline void mode_rebuild(struct vcpu *v, unsigned long cr0, unsigned lo
 	v->mmu.mode_cr0 = cr0;
 	v->mmu.mode_cr4 = cr4;
 	v->mmu.mode_efer = v->efer;
+	v->mmu.mode_features = v->cpu.features;
+	v->mmu.mode_maxphyaddr = v->cpu.maxphyaddr;
 	v->mmu.mode_valid = true;
 }
 
