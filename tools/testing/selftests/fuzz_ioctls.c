@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What: random ioctls, sizes, flags and pointers at the system, VM and vCPU file descriptors from two
+ * threads, with vCPUs run in between; argument blocks are random, sparse, or at a page's end.
+ * Conditions: the seed is printed; FUZZ_SEED and FUZZ_ROUNDS in the environment override it and the
+ * number of rounds.
+ * Expected: every call returns; a VM made afterwards works. The harness watches the kernel's log.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cpu.h"
+
+#define BLOCK 16384
+
+struct fuzzer {
+	struct vm *vm;
+	u64 seed, rounds, ok;
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	u8 *block;	/* BLOCK bytes, then a page that is not there */
+};
+
+static u64 rnd(struct fuzzer *f)
+{
+	f->seed ^= f->seed << 13;
+	f->seed ^= f->seed >> 7;
+	f->seed ^= f->seed << 17;
+	return f->seed;
+}
+
+/* Mostly what is there, with the size that belongs to it; sometimes anything. */
+static const unsigned long known[] = {
+	KVM_GET_MSR_INDEX_LIST, KVM_GET_SUPPORTED_CPUID, KVM_GET_EMULATED_CPUID,
+	KVM_GET_MSR_FEATURE_INDEX_LIST, KVM_CHECK_EXTENSION, KVM_CREATE_VCPU, KVM_GET_DIRTY_LOG,
+	KVM_CLEAR_DIRTY_LOG, KVM_SET_USER_MEMORY_REGION, KVM_SET_TSS_ADDR,
+	KVM_SET_IDENTITY_MAP_ADDR, KVM_ENABLE_CAP, KVM_X86_SET_MSR_FILTER, KVM_GET_CLOCK,
+	KVM_SET_CLOCK, KVM_REGISTER_COALESCED_MMIO, KVM_UNREGISTER_COALESCED_MMIO,
+	KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_SREGS2, KVM_SET_SREGS2,
+	KVM_GET_FPU, KVM_SET_FPU, KVM_GET_XSAVE, KVM_SET_XSAVE, KVM_GET_XSAVE2, KVM_GET_XCRS,
+	KVM_SET_XCRS, KVM_GET_MSRS, KVM_SET_MSRS, KVM_GET_CPUID2, KVM_SET_CPUID2,
+	KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, KVM_GET_MP_STATE, KVM_SET_MP_STATE,
+	KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, KVM_INTERRUPT, KVM_NMI, KVM_TRANSLATE,
+	KVM_SET_GUEST_DEBUG, KVM_SET_SIGNAL_MASK, KVM_GET_TSC_KHZ, KVM_SET_TSC_KHZ, KVM_RUN,
+	KVM_GET_STATS_FD, KVM_GET_NESTED_STATE, KVM_SET_NESTED_STATE, KVM_SMI, KVM_KVMCLOCK_CTRL,
+	KVM_GET_VCPU_MMAP_SIZE, KVM_GET_API_VERSION,
+};
+
+#define NR_KNOWN (sizeof(known) / sizeof(known[0]))
+
+static unsigned long pick_cmd(struct fuzzer *f)
+{
+	u64 r = rnd(f);
+
+	if (r % 16)
+		return known[(r >> 8) % NR_KNOWN];
+	return _IOC((r >> 8) & 3, KVMIO, (r >> 16) & 0xff, (r >> 24) & 0xfff);
+}
+
+static void fill(struct fuzzer *f, u8 *p, size_t n)
+{
+	u64 style = rnd(f) % 4, value;
+	size_t i;
+
+	for (i = 0; i + 8 <= n; i += 8) {
+		value = rnd(f);
+		if (style == 0 || (style == 1 && value % 4) || (style == 2 && i > 16))
+			value = 0;
+		if (style == 3 && value % 3)
+			continue;	/* keep what an earlier get left */
+		/* Small numbers pass more checks. */
+		memcpy(p + i, &(u64){ value >> (value % 64) }, 8);
+	}
+}
+
+static void *pick_arg(struct fuzzer *f, unsigned long cmd)
+{
+	size_t size = _IOC_SIZE(cmd);
+	u64 r = rnd(f);
+
+	switch (r % 16) {
+	case 0:
+		return (void *)(r >> 8);
+	case 1:
+		return (void *)((r >> 8) % 64);
+	case 2:
+		/* Runs off the end. */
+		return f->block + BLOCK - (r >> 8) % (size + 8);
+	default:
+		fill(f, f->block, BLOCK);
+		return f->block;
+	}
+}
+
+/* Sets must not map our own memory away: only the fuzzer's block is ever offered as guest memory. */
+static void tame(struct fuzzer *f, unsigned long cmd, void *arg)
+{
+	struct kvm_userspace_memory_region *region = arg;
+
+	if (cmd == KVM_SET_USER_MEMORY_REGION && (u8 *)arg >= f->block &&
+	    (u8 *)arg + sizeof(*region) <= f->block + BLOCK) {
+		region->userspace_addr = (u64)f->block & ~0xfffull;
+		region->memory_size &= 0x3fff;
+	}
+}
+
+static void guest_anything(void)
+{
+	for (;;) {
+		guest_sync(0);
+		asm volatile("cpuid" : : "a"(0) : "rbx", "rcx", "rdx");
+	}
+}
+
+static void *fuzz(void *arg)
+{
+	struct fuzzer *f = arg;
+	int fds[3] = { f->vm->kvm, f->vm->fd, 0 }, fd, r;
+	unsigned long cmd;
+	void *p;
+	u64 i;
+
+	for (i = 0; i < f->rounds; i++) {
+		fds[2] = f->vm->vcpu[rnd(f) & 1].fd;
+		cmd = pick_cmd(f);
+		/* KVM_SET_SIGNAL_MASK could block the timer that ends runs. */
+		if (cmd == KVM_SET_SIGNAL_MASK)
+			continue;
+		p = pick_arg(f, cmd);
+		tame(f, cmd, p);
+		fd = fds[rnd(f) % 4 % 3 ? 2 : rnd(f) % 3];
+		r = ioctl(fd, cmd, p);
+		f->ok += r >= 0;
+		/* New file descriptors are not kept. */
+		if (r > 2 && (cmd == KVM_CREATE_VCPU || cmd == KVM_GET_STATS_FD))
+			close(r);
+		if (i % 64 == 0) {
+			/* Back to work, unless the CPUID of the moment forbids it. */
+			kvm_ioctl(fds[2], KVM_SET_SREGS, &f->sregs);
+			kvm_ioctl(fds[2], KVM_SET_REGS, &f->regs);
+		}
+	}
+	return NULL;
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+static u64 env(const char *name, u64 otherwise)
+{
+	const char *s = getenv(name);
+
+	return s ? strtoull(s, NULL, 0) : otherwise;
+}
+
+static void fuzz_vm(u64 seed, u64 rounds)
+{
+	struct fuzzer f[2] = { 0 };
+	pthread_t threads[2];
+	struct vm *vm = vm_create(2);
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		f[i] = (struct fuzzer){ .vm = vm, .seed = seed * (i + 3) | 1, .rounds = rounds };
+		vcpu_set_long(&vm->vcpu[i], guest_anything, 0);
+		xioctl(vm->vcpu[i].fd, KVM_GET_REGS, &f[i].regs);
+		xioctl(vm->vcpu[i].fd, KVM_GET_SREGS, &f[i].sregs);
+		f[i].block = mmap(NULL, BLOCK + 4096, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		munmap(f[i].block + BLOCK, 4096);
+	}
+	for (i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, fuzz, &f[i]);
+	for (i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	CHECK(f[0].ok + f[1].ok > 0);
+	vm_destroy(vm);
+}
+
+TEST_TIMEOUT(random_ioctls, 300)
+{
+	struct itimerval t = { .it_value.tv_usec = 5000, .it_interval.tv_usec = 5000 };
+	struct sigaction sa = { .sa_handler = on_signal };
+	u64 seed = env("FUZZ_SEED", time(NULL)), rounds = env("FUZZ_ROUNDS", 1500), i;
+	struct vm *vm;
+
+	tap_note("FUZZ_SEED=%llu FUZZ_ROUNDS=%llu", (unsigned long long)seed,
+		 (unsigned long long)rounds);
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &t, NULL);
+	for (i = 0; i < 6; i++)
+		fuzz_vm(seed + i, rounds);
+	memset(&t, 0, sizeof(t));
+	setitimer(ITIMER_REAL, &t, NULL);
+	vm = vm_create(1);
+	vcpu_set_long(vm->vcpu, guest_done, 0);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What: KVM_SET_GUEST_DEBUG: single steps, hardware breakpoints on execution and on data, software
+ * breakpoints, and none of it once switched off; the guest's own debug registers stay its own.
+ * Conditions: what QEMU's TCG lacks in SVM is skipped there: the INT3 intercept, DR7 at VMRUN.
+ * Expected: KVM_EXIT_DEBUG at the right address with the right DR6; the guest does not notice.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu.h"
+
+#define DATA (GPA_HEAP + 0x100)
+
+extern char step_0[], step_1[], step_2[], step_3[], step_4[];
+
+__attribute__((noinline)) static void guest_steps(void)
+{
+	guest_sync(1);
+	asm volatile(".globl step_0, step_1, step_2, step_3, step_4\n"
+		     "step_0: mov $1, %%eax\n"
+		     "step_1: cpuid\n"
+		     "step_2: nop\n"
+		     "step_3: movl $5, 0x800100\n"
+		     "step_4: nop\n"
+		     : : : "rax", "rbx", "rcx", "rdx", "memory");
+	GUEST_ASSERT_EQ(read_rflags() & RFLAGS_TF, 0);
+	guest_done();
+}
+
+static void debug(struct vcpu *vcpu, u32 control, const u64 *dr)
+{
+	struct kvm_guest_debug dbg = { .control = control };
+
+	if (dr)
+		memcpy(dbg.arch.debugreg, dr, sizeof(dbg.arch.debugreg));
+	xioctl(vcpu->fd, KVM_SET_GUEST_DEBUG, &dbg);
+}
+
+static struct vm *stepped_vm(void)
+{
+	struct vm *vm = vm_create(1);
+
+	vcpu_set_long(vm->vcpu, guest_steps, 0);
+	RUN_UNTIL_SYNC(vm->vcpu, 1);
+	return vm;
+}
+
+static void expect_stop(struct vcpu *vcpu, const void *pc, u64 dr6)
+{
+	RUN_UNTIL(vcpu, KVM_EXIT_DEBUG);
+	CHECK_EQ(vcpu->run->debug.arch.exception, DB_VECTOR);
+	CHECK_EQ(vcpu->run->debug.arch.pc, (u64)pc);
+	CHECK_EQ(vcpu->run->debug.arch.dr6 & 0xe00f, dr6);
+}
+
+static bool host_is_tcg(void)
+{
+	char line[256] = "";
+	FILE *f = fopen("/sys/class/dmi/id/sys_vendor", "r");
+
+	if (f && !fgets(line, sizeof(line), f))
+		line[0] = 0;
+	return strstr(line, "QEMU");
+}
+
+/* TCG arms breakpoints when the guest writes DR7, not when VMRUN loads it. */
+static void need_breakpoints(void)
+{
+	if (host_is_tcg())
+		tap_skip("QEMU's TCG does not arm breakpoints at VMRUN");
+}
+
+TEST(hardware_execution)
+{
+	struct vm *vm = stepped_vm();
+	u64 dr[8] = { (u64)step_2, [7] = 0x402 };
+
+	need_breakpoints();
+	debug(vm->vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP, dr);
+	expect_stop(vm->vcpu, step_2, 1);
+	debug(vm->vcpu, 0, NULL);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+TEST(hardware_data)
+{
+	struct vm *vm = stepped_vm();
+	u64 dr[8] = { [1] = DATA, [7] = 0x400 | 1 << 3 | 0xdull << 20 };
+
+	need_breakpoints();
+	debug(vm->vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP, dr);
+	expect_stop(vm->vcpu, step_4, 2);
+	CHECK_EQ(*(u32 *)gpa_to_host(vm, DATA), 5);
+	debug(vm->vcpu, 0, NULL);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+/* Through an emulated instruction (CPUID exits) as through native ones. */
+TEST(single_step)
+{
+	const char *stops[] = { step_1, step_2, step_3, step_4 };
+	struct vm *vm = stepped_vm();
+	unsigned int i;
+
+	debug(vm->vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP, NULL);
+	/* What is left of the sync is a few instructions. */
+	for (i = 0; i < 20; i++) {
+		RUN_UNTIL(vm->vcpu, KVM_EXIT_DEBUG);
+		if (vm->vcpu->run->debug.arch.pc == (u64)step_0)
+			break;
+	}
+	REQUIRE(i < 20);
+	for (i = 0; i < 4; i++)
+		expect_stop(vm->vcpu, stops[i], 0x4000);
+	debug(vm->vcpu, 0, NULL);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+TEST(software_breakpoint)
+{
+	struct vm *vm = stepped_vm();
+	u8 *code = gpa_to_host(vm, (u64)step_2), saved = *code;
+
+	if (host_is_tcg())
+		tap_skip("QEMU's TCG does not intercept INT3");
+	*code = 0xcc;
+	debug(vm->vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP, NULL);
+	RUN_UNTIL(vm->vcpu, KVM_EXIT_DEBUG);
+	CHECK_EQ(vm->vcpu->run->debug.arch.exception, BP_VECTOR);
+	CHECK_EQ(vm->vcpu->run->debug.arch.pc, (u64)step_2);
+	*code = saved;
+	debug(vm->vcpu, 0, NULL);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+static volatile u64 db_rip, db_count;
+
+static void on_db(struct guest_frame *frame)
+{
+	db_rip = frame->rip;
+	db_count++;
+	/* RF lets the instruction go on behind an execution breakpoint. */
+	frame->rflags |= RFLAGS_RF;
+}
+
+static void guest_own_breakpoint(void)
+{
+	u64 here;
+
+	guest_handlers[DB_VECTOR] = on_db;
+	asm volatile("lea 1f(%%rip), %0; mov %0, %%dr2; mov $0x420, %%eax; mov %%rax, %%dr7\n"
+		     "1:\tnop\n\txor %%eax, %%eax; mov %%rax, %%dr7"
+		     : "=&r"(here) : : "rax");
+	GUEST_ASSERT_EQ(db_count, 1);
+	GUEST_ASSERT_EQ(db_rip, here);
+	guest_done();
+}
+
+TEST(guests_own)
+{
+	struct vm *vm = vm_create(1);
+
+	vcpu_set_long(vm->vcpu, guest_own_breakpoint, 0);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
