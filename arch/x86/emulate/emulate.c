@@ -36,11 +36,12 @@ enum emu_status emu_raise_pf(struct emu *e, u64 linear, u32 error)
 }
 
 /* More bytes of the instruction, up to the end of a page or of the segment */
-static enum emu_status fetch_more(struct emu *e, unsigned int *n)
+static enum emu_status fetch_more(struct emu *e)
 {
 	const struct emu_seg *cs = &e->regs.seg[EMU_CS];
-	u64 linear = e->regs.rip + *n;
-	unsigned int len = EMU_MAX_INSN - *n;
+	unsigned int left = EMU_MAX_INSN - e->nbytes;
+	u64 linear = e->regs.rip + e->nbytes;
+	unsigned int len = left;
 	enum emu_status st;
 
 	if (e->mode == EMU_MODE_64) {
@@ -50,32 +51,29 @@ static enum emu_status fetch_more(struct emu *e, unsigned int *n)
 		linear = (u32)linear;
 		if (linear > cs->limit)
 			return emu_gp(e, 0);
-		if (cs->limit - linear < len)
-			len = (unsigned int)(cs->limit - linear) + 1;
+		if (cs->limit - linear < left)
+			len = (unsigned int)(cs->limit - linear + 1);
 		linear = (u32)(linear + cs->base);
 	}
-	if (len > EMU_MAX_INSN - *n)
-		len = EMU_MAX_INSN - *n;
 	if (len > 0x1000 - (linear & 0xfff))
 		len = (unsigned int)(0x1000 - (linear & 0xfff));
-	st = e->ops->fetch(e, linear, e->bytes + *n, len);
+	st = e->ops->fetch(e, linear, e->bytes + e->nbytes, len);
 	if (!st)
-		*n += len;
+		e->nbytes += (u8)len;
 	return st;
 }
 
 static enum emu_status fetch_and_decode(struct emu *e)
 {
 	unsigned int mode = e->mode | (e->amd ? EMU_DECODE_AMD : 0);
-	unsigned int n = e->nbytes;
 	enum emu_status st;
 	int ret;
 
 	for (;;) {
-		ret = n ? emu_decode(&e->insn, e->bytes, n, mode) : -ENODATA;
+		ret = e->nbytes ? emu_decode(&e->insn, e->bytes, e->nbytes, mode) : -ENODATA;
 		if (ret != -ENODATA)
 			break;
-		st = fetch_more(e, &n);
+		st = fetch_more(e);
 		if (st)
 			return st;
 	}

@@ -194,6 +194,7 @@ enum emu_seg_nr {
  * @db: default size
  * @g: granularity
  * @unusable: null selector
+ * @reserved: 0, so that two may be compared as bytes
  */
 struct emu_seg {
 	u64 base;
@@ -208,6 +209,7 @@ struct emu_seg {
 	u8 db;
 	u8 g;
 	u8 unusable;
+	u8 reserved;
 };
 
 /* struct emu_table - GDTR or IDTR */
@@ -385,7 +387,7 @@ struct emu_ops {
  * @features: EMU_FEAT_*
  * @amd: behave as an AMD CPU where the vendors differ, else as Intel
  * @cpl: current privilege level, in and out
- * @nbytes: how many of @bytes the caller already has (0: they are fetched)
+ * @nbytes: in: how many of @bytes the caller already has (0: they are fetched); out: how many there are
  * @bytes: the instruction's bytes
  * @shadow: out: enum emu_shadow
  * @repeat: out: a repeated string instruction has iterations left; RIP is still at it, and RF is set
