@@ -46,22 +46,24 @@ static unsigned int priority(const struct kvm_pic_state *c, u8 bits)
 	return i;
 }
 
-/* The input the chip raises INT for, or -1. In the middle of its initialisation it raises none. */
-static int requested_irq(const struct kvm_pic_state *c)
+/*
+ * The input a chip raises INT for, or -1. In the middle of its initialisation it raises none. In special fully nested mode the
+ * master lets the slave interrupt again while it is in service; inputs below it still wait.
+ */
+static int requested_irq(const struct pic *p, unsigned int chip)
 {
-	u8 inhibit = c->isr;
+	const struct kvm_pic_state *c = &p->chip[chip];
 	unsigned int request = priority(c, c->irr & ~c->imr);
+	unsigned int service = priority(c, c->special_mask ? c->isr & ~c->imr : c->isr);
+	int irq = (request + c->priority_add) & 7;
 
 	if (c->init_state != INIT_DONE)
 		return -1;
-	if (c->special_mask)
-		inhibit &= ~c->imr;
-	/* The master lets a slave in service interrupt again. */
-	if (c->special_fully_nested_mode)
-		inhibit &= ~BIT(PIC_CASCADE);
-	if (request >= priority(c, inhibit))
-		return -1;
-	return (request + c->priority_add) & 7;
+	if (request < service)
+		return irq;
+	if (request == service && request < 8 && chip == 0 && irq == PIC_CASCADE && c->special_fully_nested_mode)
+		return irq;
+	return -1;
 }
 
 static enum pic_result set_input(struct kvm_pic_state *c, unsigned int irq, bool level)
@@ -85,8 +87,8 @@ static enum pic_result set_input(struct kvm_pic_state *c, unsigned int irq, bool
 
 static void update_output(struct pic *p)
 {
-	set_input(&p->chip[0], PIC_CASCADE, requested_irq(&p->chip[1]) >= 0);
-	p->output = requested_irq(&p->chip[0]) >= 0;
+	set_input(&p->chip[0], PIC_CASCADE, requested_irq(p, 1) >= 0);
+	p->output = requested_irq(p, 0) >= 0;
 }
 
 void pic_reset(struct pic *p)
@@ -129,7 +131,7 @@ static void acknowledge(struct pic *p, unsigned int chip, unsigned int irq, u16 
 /* INT of the slave falls during its acknowledge cycle, so that what it requests next is a new edge for the master. */
 static u8 acknowledge_slave(struct pic *p, u16 *ended)
 {
-	int irq = requested_irq(&p->chip[1]);
+	int irq = requested_irq(p, 1);
 
 	if (irq < 0)
 		irq = 7;
@@ -141,7 +143,7 @@ static u8 acknowledge_slave(struct pic *p, u16 *ended)
 
 u8 pic_ack(struct pic *p, u16 *ended)
 {
-	int irq = requested_irq(&p->chip[0]);
+	int irq = requested_irq(p, 0);
 	u8 vector;
 
 	*ended = 0;
@@ -287,7 +289,7 @@ void pic_write(struct pic *p, u16 port, u8 val, u16 *ended)
 /* The poll word: an acknowledge cycle of this chip alone */
 static u8 poll(struct pic *p, unsigned int chip, u16 *ended)
 {
-	int irq = requested_irq(&p->chip[chip]);
+	int irq = requested_irq(p, chip);
 
 	p->chip[chip].poll = 0;
 	if (irq < 0)
@@ -328,6 +330,6 @@ int pic_set_state(struct pic *p, unsigned int chip, const struct kvm_pic_state *
 	p->chip[chip].elcr_mask = elcr_masks[chip];
 	p->chip[chip].elcr &= elcr_masks[chip];
 	memset(&p->sources[chip * 8], 0, 8 * sizeof(p->sources[0]));
-	p->output = requested_irq(&p->chip[0]) >= 0;
+	p->output = requested_irq(p, 0) >= 0;
 	return 0;
 }
