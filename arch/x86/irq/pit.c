@@ -280,23 +280,16 @@ u8 pit_read(struct pit *p, u16 port, u64 now)
 /* The gate of channel 2: level in modes 0 and 4, both level and trigger in 2 and 3, trigger in 1 and 5 */
 static void set_gate(struct pit_channel *c, bool level, u64 now)
 {
-	bool rising = level && !c->s.gate;
+	bool changed = c->s.gate != level;
+	u64 elapsed = pit_elapsed(c, now);
 
-	if (c->s.gate == level)
-		return;
 	c->s.gate = level;
-	if (c->null)
+	if (c->null || !changed || (is_triggered(c) && !level))
 		return;
-	if (is_triggered(c) || is_periodic(c)) {
-		if (rising)
-			c->s.count_load_time = now;
-		else if (is_periodic(c))
-			c->s.count_load_time = 0;
-		c->counting = rising || is_triggered(c);
-	} else {
-		c->s.count_load_time = rising ? now - pit_elapsed(c, now) : pit_elapsed(c, now);
-		c->counting = rising;
-	}
+	if (is_triggered(c) || is_periodic(c))
+		elapsed = 0;
+	c->counting = level;
+	c->s.count_load_time = level ? now - elapsed : elapsed;
 }
 
 u8 pit_speaker_read(const struct pit *p, u64 now)
