@@ -71,14 +71,17 @@ class Step:
 
 
 class Emulator:
-    """The process. Bochs wants a terminal to draw on: it gets one, and nobody looks."""
+    """
+    The process, which does not outlive this one. Bochs wants a terminal to draw on: it gets one, and
+    nobody looks.
+    """
 
     def __init__(self, command, log):
         self._master, slave = os.openpty()
         with open(log, "wb") as errors:
-            self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=errors,
-                                            env={**os.environ, "TERM": "linux", "LINES": "25", "COLUMNS": "80"},
-                                            start_new_session=True)
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *command], stdin=slave, stdout=slave, stderr=errors,
+                env={**os.environ, "TERM": "linux", "LINES": "25", "COLUMNS": "80"}, start_new_session=True)
         os.close(slave)
         threading.Thread(target=self._drain, daemon=True).start()
 
