@@ -63,7 +63,8 @@ void ioapic_reset(struct ioapic *io)
 		io->entry[pin] = IOAPIC_ENTRY_MASKED;
 }
 
-enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned int source, bool level)
+enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned int source,
+				   bool level)
 {
 	u32 bit = BIT(pin);
 	bool was = io->lines & bit;
@@ -121,7 +122,8 @@ u32 ioapic_eoi(struct ioapic *io, u8 vector, u32 *done)
 
 	*done = 0;
 	for (pin = 0; pin < IOAPIC_PINS; pin++) {
-		if (!(io->entry[pin] & IOAPIC_ENTRY_REMOTE_IRR) || (io->entry[pin] & 0xff) != vector)
+		if (!(io->entry[pin] & IOAPIC_ENTRY_REMOTE_IRR) ||
+		    (io->entry[pin] & 0xff) != vector)
 			continue;
 		io->entry[pin] &= ~IOAPIC_ENTRY_REMOTE_IRR;
 		*done |= BIT(pin);

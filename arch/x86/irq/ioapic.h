@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * One IOAPIC with 24 pins, version 0x11 (82093AA data sheet): no EOI register, a level-triggered pin's Remote IRR is cleared by
- * the local APICs' EOI broadcast, or by switching the entry to edge-triggered.
+ * One IOAPIC with 24 pins, version 0x11 (82093AA data sheet): no EOI register, a level-triggered
+ * pin's Remote IRR is cleared by the local APICs' EOI broadcast, or by switching the entry to
+ * edge-triggered.
  *
- * Nothing is sent from inside: operations return a bit mask of pins that have something to say, and the
- * caller (which holds its lock) asks ioapic_service() for each pin's message.
+ * Nothing is sent from inside: operations return a bit mask of pins that have something to say, and
+ * the caller (which holds its lock) asks ioapic_service() for each pin's message.
  *
- * Invariants: a pin's line is the OR of its sources; Remote IRR is set only in level-triggered entries; a level-triggered
- * pin sends nothing while its Remote IRR is set; an edge is sent once, and an edge on a masked pin is lost.
+ * Invariants: a pin's line is the OR of its sources; Remote IRR is set only in level-triggered
+ * entries; a level-triggered pin sends nothing while its Remote IRR is set; an edge is sent once,
+ * and an edge on a masked pin is lost.
  */
 #ifndef STRATA_IOAPIC_H
 #define STRATA_IOAPIC_H
@@ -71,7 +73,8 @@ void ioapic_reset(struct ioapic *io);
  * @source: 0..31
  * @level: up or down
  */
-enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned int source, bool level);
+enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned int source,
+				   bool level);
 
 /**
  * ioapic_service() - send what a pin has to say
@@ -83,10 +86,16 @@ enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned
  */
 bool ioapic_service(struct ioapic *io, unsigned int pin, struct irq_msg *m);
 
-/* ioapic_refused(): nobody took the message that ioapic_service() gave, so nobody will send its EOI. */
+/*
+ * ioapic_refused(): nobody took the message that ioapic_service() gave, so nobody will send its
+ * EOI.
+ */
 void ioapic_refused(struct ioapic *io, unsigned int pin);
 
-/* ioapic_eoi(): a local APIC broadcasts the EOI of @vector. Returns the pins to be serviced again; @done: those that ended. */
+/*
+ * ioapic_eoi(): a local APIC broadcasts the EOI of @vector. Returns the pins to be serviced again;
+ * @done: those that ended.
+ */
 u32 ioapic_eoi(struct ioapic *io, u8 vector, u32 *done);
 
 /* ioapic_covers(): an access at @addr is for this IOAPIC. */
@@ -106,7 +115,8 @@ void ioapic_eoi_vectors(const struct ioapic *io, u64 map[4]);
 /**
  * ioapic_get_state() - KVM_GET_IRQCHIP
  * @io: the IOAPIC
- * @s: irr has the lines of level-triggered pins and unsent edges; pad, which others leave zero, has all lines
+ * @s: irr has the lines of level-triggered pins and unsent edges; pad, which others leave
+ *	zero, has all lines
  */
 void ioapic_get_state(const struct ioapic *io, struct kvm_ioapic_state *s);
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Local APIC: priorities, acceptance and acknowledgement of interrupts (SDM vol. 3, "Handling Interrupts").
+ * Local APIC: priorities, acceptance and acknowledgement of interrupts (SDM vol. 3, "Handling
+ * Interrupts").
  *
- * Vectors below 16 are never set in IRR or ISR, so a highest vector of 0 means none and compares lower than any priority.
+ * Vectors below 16 are never set in IRR or ISR, so a highest vector of 0 means none and compares
+ * lower than any priority.
  */
 #include "lapic.h"
 #include "lapic_dest.h"
@@ -27,7 +29,10 @@ static u8 highest_vector(const struct lapic *l, enum lapic_reg array)
 	return 0;
 }
 
-/* PPR: the higher class of TPR and the interrupt in service; with equal classes TPR's subclass stays. */
+/*
+ * PPR: the higher class of TPR and the interrupt in service; with equal classes TPR's subclass
+ * stays.
+ */
 static void update_priority(struct lapic *l)
 {
 	u8 tpr = lapic_reg(l, LAPIC_TPR);
@@ -150,7 +155,9 @@ enum lapic_action lapic_accept(struct lapic *l, const struct irq_msg *m)
 	return LAPIC_IGNORED;
 }
 
-/* Delivery mode of a local vector table entry; IRQ_MODE_RESERVED if the entry knows no such mode. */
+/*
+ * Delivery mode of a local vector table entry; IRQ_MODE_RESERVED if the entry knows no such mode.
+ */
 static u8 lvt_mode(enum lapic_reg lvt, u32 val)
 {
 	u8 mode = (val >> LAPIC_MODE_SHIFT) & 7;
@@ -163,7 +170,9 @@ static u8 lvt_mode(enum lapic_reg lvt, u32 val)
 	case LAPIC_LVT_LINT1:
 		return mode == IRQ_MODE_LOWEST || mode == IRQ_MODE_SIPI ? IRQ_MODE_RESERVED : mode;
 	default:
-		return mode == IRQ_MODE_FIXED || mode == IRQ_MODE_SMI || mode == IRQ_MODE_NMI ? mode : IRQ_MODE_RESERVED;
+		if (mode == IRQ_MODE_FIXED || mode == IRQ_MODE_SMI || mode == IRQ_MODE_NMI)
+			return mode;
+		return IRQ_MODE_RESERVED;
 	}
 }
 
@@ -190,7 +199,9 @@ void lapic_error(struct lapic *l, u32 bits)
 	u32 fresh = bits & ~l->errors;
 
 	l->errors |= bits;
-	/* An illegal vector in the error entry itself comes back here once, and is not fresh then. */
+	/*
+	 * An illegal vector in the error entry itself comes back here once, and is not fresh then.
+	 */
 	if (fresh)
 		lapic_local(l, LAPIC_LVT_ERROR);
 }

@@ -2,13 +2,14 @@
 /*
  * One local APIC as a value: registers in, interrupts out, time as an argument.
  *
- * Only the vCPU's own thread changes a struct lapic. Other threads collect vectors in a struct lapic_posted of
- * their own (its atomic form belongs to the layer around this one), which the vCPU's thread merges with
- * lapic_drain(); destinations are matched against a struct lapic_addr, a copy of the few fields that matter, so
- * nobody reads the registers of a running APIC.
+ * Only the vCPU's own thread changes a struct lapic. Other threads collect vectors in a struct
+ * lapic_posted of their own (its atomic form belongs to the layer around this one), which the
+ * vCPU's thread merges with lapic_drain(); destinations are matched against a struct lapic_addr, a
+ * copy of the few fields that matter, so nobody reads the registers of a running APIC.
  *
- * Invariants: @irr_max and @isr_max are the highest bits of IRR and ISR (0: none, as vectors below 16 do not exist);
- * the PPR in the page and @pending follow TPR, ISR and IRR after every call; getters take a const lapic.
+ * Invariants: @irr_max and @isr_max are the highest bits of IRR and ISR (0: none, as vectors below
+ * 16 do not exist); the PPR in the page and @pending follow TPR, ISR and IRR after every call;
+ * getters take a const lapic.
  */
 #ifndef STRATA_LAPIC_H
 #define STRATA_LAPIC_H
@@ -56,7 +57,8 @@ struct lapic_config {
  * @armed: one-shot or periodic timer runs
  * @base: IA32_APIC_BASE
  * @expiry: when @armed: host time of the next expiry, nanoseconds
- * @deadline: IA32_TSC_DEADLINE in guest TSC ticks, 0 if disarmed; means something in TSC-deadline mode only
+ * @deadline: IA32_TSC_DEADLINE in guest TSC ticks, 0 if disarmed; means something in
+ *	TSC-deadline mode only
  * @errors: ESR bits collected since the last write to the ESR
  * @cfg: constant while the vCPU runs; lapic_configured() after a change
  */
@@ -187,7 +189,8 @@ static inline u8 lapic_pending_vector(const struct lapic *l)
 void lapic_init(struct lapic *l, u32 *regs, const struct lapic_config *cfg);
 
 /**
- * lapic_reset() - RESET or INIT (SDM, "Local APIC State After Power-Up or Reset" and "After It Receives an INIT-Deassert IPI")
+ * lapic_reset() - RESET or INIT (SDM, "Local APIC State After Power-Up or Reset" and "After It
+ * Receives an INIT-Deassert IPI")
  * @l: the local APIC
  * @init: INIT, which keeps the APIC base and the APIC ID
  */
@@ -214,7 +217,10 @@ enum lapic_action lapic_accept(struct lapic *l, const struct irq_msg *m);
  */
 enum lapic_action lapic_local(struct lapic *l, enum lapic_reg lvt);
 
-/* lapic_drain(): merge vectors collected by other threads. A vector posted both ways counts as level-triggered. */
+/*
+ * lapic_drain(): merge vectors collected by other threads. A vector posted both ways counts as
+ * level-triggered.
+ */
 void lapic_drain(struct lapic *l, const struct lapic_posted *p);
 
 /* lapic_ack(): the processor takes lapic_pending_vector(): IRR to ISR. Returns it, 0 for none. */
@@ -241,18 +247,27 @@ static inline void lapic_set_cr8(struct lapic *l, u8 cr8)
 	lapic_set_tpr(l, (cr8 & 0xf) << 4);
 }
 
-/* lapic_takes_extint(): the 8259A's interrupt reaches the processor (LINT0 as ExtINT, or no APIC at all). */
+/*
+ * lapic_takes_extint(): the 8259A's interrupt reaches the processor (LINT0 as ExtINT, or no APIC at
+ * all).
+ */
 bool lapic_takes_extint(const struct lapic *l);
 
 /* lapic_error(): collect ESR bits, raise the error interrupt if they are new. */
 void lapic_error(struct lapic *l, u32 bits);
 
-/* lapic_refresh(): compute caches, PPR and @pending anew from the page, after somebody wrote there (APICv, set). */
+/*
+ * lapic_refresh(): compute caches, PPR and @pending anew from the page, after somebody wrote there
+ * (APICv, set).
+ */
 void lapic_refresh(struct lapic *l);
 
 /* lapic_access.c: registers through MMIO and MSRs */
 
-/* lapic_timed(): accesses to this register need the present (struct lapic_now); others may pass NULL. */
+/*
+ * lapic_timed(): accesses to this register need the present (struct lapic_now); others may pass
+ * NULL.
+ */
 bool lapic_timed(unsigned int reg);
 
 /**
@@ -262,10 +277,11 @@ bool lapic_timed(unsigned int reg);
  * @len: 1, 2, 4 or 8
  * @now: see lapic_timed()
  *
- * What is not a naturally aligned double-word is undefined in the manual; here bytes of the register are given, and zero
- * beyond it.
+ * What is not a naturally aligned double-word is undefined in the manual; here bytes of the
+ * register are given, and zero beyond it.
  */
-u64 lapic_mmio_read(struct lapic *l, unsigned int offset, unsigned int len, const struct lapic_now *now);
+u64 lapic_mmio_read(struct lapic *l, unsigned int offset, unsigned int len,
+		    const struct lapic_now *now);
 
 /**
  * lapic_mmio_write() - a store to the xAPIC register page
@@ -276,8 +292,8 @@ u64 lapic_mmio_read(struct lapic *l, unsigned int offset, unsigned int len, cons
  * @now: see lapic_timed()
  * @fx: side effects
  */
-void lapic_mmio_write(struct lapic *l, unsigned int offset, unsigned int len, u32 val, const struct lapic_now *now,
-		      struct lapic_effect *fx);
+void lapic_mmio_write(struct lapic *l, unsigned int offset, unsigned int len, u32 val,
+		      const struct lapic_now *now, struct lapic_effect *fx);
 
 /**
  * lapic_rdmsr() - RDMSR of LAPIC_X2APIC_MSR..LAPIC_X2APIC_MSR_LAST
@@ -291,14 +307,21 @@ void lapic_mmio_write(struct lapic *l, unsigned int offset, unsigned int len, u3
 int lapic_rdmsr(const struct lapic *l, u32 msr, u64 *val, const struct lapic_now *now);
 
 /* lapic_wrmsr(): WRMSR, as lapic_rdmsr(); on #GP nothing has changed. */
-int lapic_wrmsr(struct lapic *l, u32 msr, u64 val, const struct lapic_now *now, struct lapic_effect *fx);
+int lapic_wrmsr(struct lapic *l, u32 msr, u64 val, const struct lapic_now *now,
+		struct lapic_effect *fx);
 
-/* lapic_icr(): the message of an ICR write; false if it sends none. @dest is ICR2, or the upper half in x2APIC mode. */
+/*
+ * lapic_icr(): the message of an ICR write; false if it sends none. @dest is ICR2, or the upper
+ * half in x2APIC mode.
+ */
 bool lapic_icr(struct lapic *l, u32 icr, u32 dest, struct irq_msg *m);
 
 /* lapic_timer.c */
 
-/* lapic_bus_ns_valid(): a length of bus cycle that no timer computation overflows with (KVM_CAP_X86_APIC_BUS_CYCLES_NS). */
+/*
+ * lapic_bus_ns_valid(): a length of bus cycle that no timer computation overflows with
+ * (KVM_CAP_X86_APIC_BUS_CYCLES_NS).
+ */
 bool lapic_bus_ns_valid(u64 ns);
 
 /* lapic_timer_next(): when lapic_timer_fire() has work to do; on which clock, and @when on it. */
@@ -325,13 +348,19 @@ u32 lapic_current_count(const struct lapic *l, u64 ns);
 u64 lapic_tsc_deadline(const struct lapic *l);
 void lapic_set_tsc_deadline(struct lapic *l, u64 deadline, u64 tsc);
 
-/* lapic_restore_tsc_deadline(): SET of IA32_TSC_DEADLINE: kept until KVM_SET_LAPIC brings the LVT entry it belongs to. */
+/*
+ * lapic_restore_tsc_deadline(): SET of IA32_TSC_DEADLINE: kept until KVM_SET_LAPIC brings the LVT
+ * entry it belongs to.
+ */
 void lapic_restore_tsc_deadline(struct lapic *l, u64 deadline);
 
 /* lapic_timer_write(): TMICT, TDCR or LVTT; @val is legal. Part of lapic_access.c's writes. */
 void lapic_timer_write(struct lapic *l, unsigned int reg, u32 val, const struct lapic_now *now);
 
-/* lapic_timer_save(), lapic_timer_restore(): TMCCT and the LAPIC_IMAGE_* words of a page that is an image. */
+/*
+ * lapic_timer_save(), lapic_timer_restore(): TMCCT and the LAPIC_IMAGE_* words of a page that is an
+ * image.
+ */
 void lapic_timer_save(struct lapic *l, u64 ns);
 void lapic_timer_restore(struct lapic *l, u64 ns);
 
@@ -354,10 +383,11 @@ int lapic_set_base(struct lapic *l, u64 val, bool host);
  * @ns: host time
  * @s: the image; aligned for double-words
  *
- * A counting timer that has expired but did not yet interrupt is shown as if it had. (In TSC-deadline mode it is
- * not: IA32_TSC_DEADLINE, read separately, still says when.)
+ * A counting timer that has expired but did not yet interrupt is shown as if it had. (In
+ * TSC-deadline mode it is not: IA32_TSC_DEADLINE, read separately, still says when.)
  */
-void lapic_get_state(const struct lapic *l, const struct lapic_posted *posted, u64 ns, struct kvm_lapic_state *s);
+void lapic_get_state(const struct lapic *l, const struct lapic_posted *posted, u64 ns,
+		     struct kvm_lapic_state *s);
 
 /**
  * lapic_set_state() - KVM_SET_LAPIC
@@ -367,7 +397,8 @@ void lapic_get_state(const struct lapic *l, const struct lapic_posted *posted, u
  *
  * IA32_TSC_DEADLINE is not touched, so both orders of setting it and this give the same.
  *
- * Return: 0, or -EINVAL if the x2APIC ID is not this vCPU's (x2APIC mode with KVM_X2APIC_API_USE_32BIT_IDS).
+ * Return: 0, or -EINVAL if the x2APIC ID is not this vCPU's (x2APIC mode with
+ * KVM_X2APIC_API_USE_32BIT_IDS).
  */
 int lapic_set_state(struct lapic *l, const struct kvm_lapic_state *s, u64 ns);
 

@@ -2,8 +2,8 @@
 /*
  * Local APIC: register accesses by MMIO (xAPIC) and by RDMSR, WRMSR (x2APIC).
  *
- * One table says which registers exist in which mode and which of their bits software may write. What breaks its rules is an
- * ESR error in xAPIC mode and #GP in x2APIC mode.
+ * One table says which registers exist in which mode and which of their bits software may write.
+ * What breaks its rules is an ESR error in xAPIC mode and #GP in x2APIC mode.
  */
 #include "lapic.h"
 #include "lapic_dest.h"
@@ -21,7 +21,8 @@
 
 #define LVT_COMMON	(LAPIC_VECTOR | LAPIC_LVT_STATUS | LAPIC_LVT_MASKED)
 #define LVT_MODE	(7 << LAPIC_MODE_SHIFT)
-#define LVT_LINT	(LVT_COMMON | LVT_MODE | LAPIC_LVT_POLARITY | LAPIC_LVT_REMOTE_IRR | LAPIC_LVT_LEVEL)
+#define LVT_LINT	(LVT_COMMON | LVT_MODE | LAPIC_LVT_POLARITY | LAPIC_LVT_REMOTE_IRR | \
+			 LAPIC_LVT_LEVEL)
 
 /* Read-only bits count as writable here (no #GP) and are cleared by clean_value(). */
 struct rule {
@@ -85,7 +86,8 @@ static bool is_lvt(unsigned int reg)
 
 bool lapic_timed(unsigned int reg)
 {
-	return reg == LAPIC_LVT_TIMER || reg == LAPIC_TMICT || reg == LAPIC_TMCCT || reg == LAPIC_TDCR;
+	return reg == LAPIC_LVT_TIMER || reg == LAPIC_TMICT || reg == LAPIC_TMCCT ||
+	       reg == LAPIC_TDCR;
 }
 
 static u32 read_reg(const struct lapic *l, unsigned int reg, const struct lapic_now *now)
@@ -99,7 +101,10 @@ static u32 read_reg(const struct lapic *l, unsigned int reg, const struct lapic_
 	return lapic_reg(l, reg);
 }
 
-/* What is stored of a value: delivery status, remote IRR and (disabled by software) the mask are not software's. */
+/*
+ * What is stored of a value: delivery status, remote IRR and (disabled by software) the mask are
+ * not software's.
+ */
 static u32 clean_value(const struct lapic *l, unsigned int reg, u32 val)
 {
 	if (reg == LAPIC_DFR)
@@ -187,7 +192,8 @@ static void self_ipi(struct lapic *l, u8 vector)
 }
 
 /* A store of a value whose bits are all legal. The ICR's upper half is in ICR2 already. */
-static void write_reg(struct lapic *l, unsigned int reg, u32 val, const struct lapic_now *now, struct lapic_effect *fx)
+static void write_reg(struct lapic *l, unsigned int reg, u32 val, const struct lapic_now *now,
+		      struct lapic_effect *fx)
 {
 	val = clean_value(l, reg, val);
 	switch (reg) {
@@ -229,7 +235,8 @@ static void write_reg(struct lapic *l, unsigned int reg, u32 val, const struct l
 	}
 }
 
-u64 lapic_mmio_read(struct lapic *l, unsigned int offset, unsigned int len, const struct lapic_now *now)
+u64 lapic_mmio_read(struct lapic *l, unsigned int offset, unsigned int len,
+		    const struct lapic_now *now)
 {
 	unsigned int reg = offset & ~0xfu, byte = offset & 0xf;
 	u64 mask = len < 8 ? (1ull << len * 8) - 1 : ~0ull;
@@ -241,8 +248,8 @@ u64 lapic_mmio_read(struct lapic *l, unsigned int offset, unsigned int len, cons
 	return byte < 4 ? (u64)read_reg(l, reg, now) >> byte * 8 & mask : 0;
 }
 
-void lapic_mmio_write(struct lapic *l, unsigned int offset, unsigned int len, u32 val, const struct lapic_now *now,
-		      struct lapic_effect *fx)
+void lapic_mmio_write(struct lapic *l, unsigned int offset, unsigned int len, u32 val,
+		      const struct lapic_now *now, struct lapic_effect *fx)
 {
 	struct rule r;
 
@@ -282,10 +289,12 @@ int lapic_rdmsr(const struct lapic *l, u32 msr, u64 *val, const struct lapic_now
 /* Both timer mode bits together are reserved, too. */
 static bool reserved_timer_mode(u32 val)
 {
-	return (val & (LAPIC_LVTT_PERIODIC | LAPIC_LVTT_DEADLINE)) == (LAPIC_LVTT_PERIODIC | LAPIC_LVTT_DEADLINE);
+	return (val & (LAPIC_LVTT_PERIODIC | LAPIC_LVTT_DEADLINE)) ==
+	       (LAPIC_LVTT_PERIODIC | LAPIC_LVTT_DEADLINE);
 }
 
-int lapic_wrmsr(struct lapic *l, u32 msr, u64 val, const struct lapic_now *now, struct lapic_effect *fx)
+int lapic_wrmsr(struct lapic *l, u32 msr, u64 val, const struct lapic_now *now,
+		struct lapic_effect *fx)
 {
 	unsigned int reg = x2_reg(l, msr, W2);
 
@@ -298,7 +307,8 @@ int lapic_wrmsr(struct lapic *l, u32 msr, u64 val, const struct lapic_now *now, 
 		write_reg(l, reg, (u32)val & ~(u32)LAPIC_ICR_BUSY, now, fx);
 		return 0;
 	}
-	if (val & ~(u64)rule_of(l, reg).bits || (reg == LAPIC_LVT_TIMER && reserved_timer_mode(val)))
+	if (val & ~(u64)rule_of(l, reg).bits ||
+	    (reg == LAPIC_LVT_TIMER && reserved_timer_mode(val)))
 		return 1;
 	write_reg(l, reg, val, now, fx);
 	return 0;

@@ -2,8 +2,8 @@
 /*
  * Local APIC: destinations and arbitration.
  *
- * Beyond the manual, one courtesy to VMMs that start more than 255 processors: an APIC still in xAPIC mode also answers to
- * its own x2APIC ID where that does not fit in 8 bits.
+ * Beyond the manual, one courtesy to VMMs that start more than 255 processors: an APIC still in
+ * xAPIC mode also answers to its own x2APIC ID where that does not fit in 8 bits.
  */
 #include "lapic_dest.h"
 

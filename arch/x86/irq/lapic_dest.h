@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Who is meant by an interrupt message (SDM vol. 3, "Determining IPI Destination" and "Logical Destination Mode in x2APIC Mode").
+ * Who is meant by an interrupt message (SDM vol. 3, "Determining IPI Destination" and "Logical
+ * Destination Mode in x2APIC Mode").
  *
  * Pure functions of small copies, so that senders can ask without a lock.
  */
@@ -71,8 +72,8 @@ struct lapic_rival {
  * @n: how many, at least 1
  * @vector: vector of the message
  *
- * The lowest processor priority class wins. Equals share vectors evenly and always the same way, so that an
- * interrupt stays with one vCPU while priorities do not change.
+ * The lowest processor priority class wins. Equals share vectors evenly and always the same way, so
+ * that an interrupt stays with one vCPU while priorities do not change.
  *
  * Return: index into @r.
  */

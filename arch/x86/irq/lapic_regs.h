@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The local APIC's registers: offsets in the register page and their bits (SDM vol. 3, "Local APIC Register Address Map").
+ * The local APIC's registers: offsets in the register page and their bits (SDM vol. 3, "Local APIC
+ * Register Address Map").
  */
 #ifndef STRATA_LAPIC_REGS_H
 #define STRATA_LAPIC_REGS_H
@@ -39,13 +40,13 @@ enum lapic_reg {
 };
 
 /*
- * Unused double-words of the image that KVM_GET_LAPIC gives. They carry what the architectural registers cannot; zero (as VMMs that
- * rebuild the image leave it) means that it is not known.
+ * Unused double-words of the image that KVM_GET_LAPIC gives. They carry what the architectural
+ * registers cannot; zero (as VMMs that rebuild the image leave it) means that it is not known.
  */
 enum lapic_image {
 	LAPIC_IMAGE_ESR		= 0x284,	/* errors since the last write to the ESR */
-	LAPIC_IMAGE_PHASE	= 0x394,	/* nanoseconds since the current count last changed */
-	LAPIC_IMAGE_MARK	= 0x398,	/* LAPIC_IMAGE_VALID: the count is exact, also where it is zero */
+	LAPIC_IMAGE_PHASE	= 0x394,	/* nanoseconds since the count last changed */
+	LAPIC_IMAGE_MARK	= 0x398,	/* LAPIC_IMAGE_VALID: the count is exact, even if zero */
 };
 
 #define LAPIC_IMAGE_VALID	0x73747261

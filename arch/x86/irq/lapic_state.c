@@ -2,8 +2,9 @@
 /*
  * Local APIC: IA32_APIC_BASE and the images of KVM_GET_LAPIC and KVM_SET_LAPIC.
  *
- * An image is the register page. In x2APIC mode the ID is in xAPIC format unless KVM_X2APIC_API_USE_32BIT_IDS says otherwise, and the
- * ICR's upper half stands in ICR2. What registers cannot say is in unused words, see enum lapic_image.
+ * An image is the register page. In x2APIC mode the ID is in xAPIC format unless
+ * KVM_X2APIC_API_USE_32BIT_IDS says otherwise, and the ICR's upper half stands in ICR2. What
+ * registers cannot say is in unused words, see enum lapic_image.
  */
 #include "lapic.h"
 #include "lapic_dest.h"
@@ -13,8 +14,9 @@
 
 static bool base_valid(const struct lapic *l, u64 val)
 {
-	u64 legal = LAPIC_BASE_BSP | LAPIC_BASE_EN | (((1ull << l->cfg.maxphyaddr) - 1) & ~0xfffull);
+	u64 legal = ((1ull << l->cfg.maxphyaddr) - 1) & ~0xfffull;
 
+	legal |= LAPIC_BASE_BSP | LAPIC_BASE_EN;
 	if (l->cfg.x2apic)
 		legal |= LAPIC_BASE_EXTD;
 	if (val & ~legal)
@@ -64,7 +66,8 @@ int lapic_set_base(struct lapic *l, u64 val, bool host)
 	return 0;
 }
 
-void lapic_get_state(const struct lapic *l, const struct lapic_posted *posted, u64 ns, struct kvm_lapic_state *s)
+void lapic_get_state(const struct lapic *l, const struct lapic_posted *posted, u64 ns,
+		     struct kvm_lapic_state *s)
 {
 	struct lapic copy = *l;
 
@@ -89,7 +92,8 @@ static void clean_page(struct lapic *l)
 	lapic_set_reg(l, LAPIC_APR, 0);
 	lapic_set_reg(l, LAPIC_EOI, 0);
 	lapic_set_reg(l, LAPIC_RRD, 0);
-	lapic_set_reg(l, LAPIC_LDR, x2 ? lapic_x2_ldr(l->cfg.id) : lapic_reg(l, LAPIC_LDR) & 0xff000000);
+	lapic_set_reg(l, LAPIC_LDR,
+		      x2 ? lapic_x2_ldr(l->cfg.id) : lapic_reg(l, LAPIC_LDR) & 0xff000000);
 	lapic_set_reg(l, LAPIC_DFR, lapic_reg(l, LAPIC_DFR) | 0x0fffffff);
 	lapic_set_reg(l, LAPIC_SVR, lapic_reg(l, LAPIC_SVR) & (0x3ff | LAPIC_SVR_DIRECTED));
 	lapic_set_reg(l, LAPIC_ICR, lapic_reg(l, LAPIC_ICR) & ~(u32)LAPIC_ICR_BUSY);

@@ -2,9 +2,10 @@
 /*
  * Local APIC: the timer (SDM vol. 3, "APIC Timer").
  *
- * One-shot and periodic modes count bus cycles of host time; what is stored is the time of the next expiry, and the current count is
- * computed when somebody reads it. TSC-deadline mode stores the deadline only. A timer may be late: until
- * lapic_timer_fire() is called it has not expired, and every write settles what was due before it.
+ * One-shot and periodic modes count bus cycles of host time; what is stored is the time of the next
+ * expiry, and the current count is computed when somebody reads it. TSC-deadline mode stores the
+ * deadline only. A timer may be late: until lapic_timer_fire() is called it has not expired, and
+ * every write settles what was due before it.
  */
 #include "lapic.h"
 
@@ -120,7 +121,10 @@ void lapic_restore_tsc_deadline(struct lapic *l, u64 deadline)
 	l->deadline = deadline;
 }
 
-/* Changing between counting and TSC-deadline mode disarms; between one-shot and periodic the count goes on. */
+/*
+ * Changing between counting and TSC-deadline mode disarms; between one-shot and periodic the count
+ * goes on.
+ */
 static void write_lvtt(struct lapic *l, u32 val)
 {
 	bool counted = counts(l);
@@ -175,8 +179,8 @@ void lapic_timer_save(struct lapic *l, u64 ns)
 }
 
 /*
- * An image whose count is zero may come from a VMM that does not carry TMCCT: a timer that might be running must not be
- * lost, so a one-shot timer expires at once and a periodic one starts anew.
+ * An image whose count is zero may come from a VMM that does not carry TMCCT: a timer that might be
+ * running must not be lost, so a one-shot timer expires at once and a periodic one starts anew.
  */
 static u64 unknown_count_ns(const struct lapic *l)
 {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * An interrupt message: what an IOAPIC, an MSI or an ICR write puts on the bus, and what local APICs take from it.
+ * An interrupt message: what an IOAPIC, an MSI or an ICR write puts on the bus, and what local
+ * APICs take from it.
  *
- * The same structure serves all three senders, so destination matching and acceptance are written once. A
- * sender's own idea of "everybody" (0xff, or all ones in x2APIC format) is settled when the message is made:
- * @broadcast says so, and @dest is then ignored.
+ * The same structure serves all three senders, so destination matching and acceptance are written
+ * once. A sender's own idea of "everybody" (0xff, or all ones in x2APIC format) is settled when the
+ * message is made: @broadcast says so, and @dest is then ignored.
  */
 #ifndef STRATA_IRQ_MSG_H
 #define STRATA_IRQ_MSG_H

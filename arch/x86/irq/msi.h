@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Message-signalled interrupts: address and data decoded to an interrupt message (SDM vol. 3, "Message Signalled Interrupts").
+ * Message-signalled interrupts: address and data decoded to an interrupt message (SDM vol. 3,
+ * "Message Signalled Interrupts").
  */
 #ifndef STRATA_MSI_H
 #define STRATA_MSI_H
@@ -10,14 +11,18 @@
 /**
  * struct msi_api - what KVM_CAP_X2APIC_API made of destinations
  * @ids32: KVM_X2APIC_API_USE_32BIT_IDS: the upper address word holds bits 31..8 of the destination
- * @no_quirk: KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK: 0xff is an ordinary destination for an APIC in x2APIC mode
+ * @no_quirk: KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK: 0xff is an ordinary destination for an
+ *	APIC in x2APIC mode
  */
 struct msi_api {
 	bool ids32;
 	bool no_quirk;
 };
 
-/* irq_msg_broadcast(): settle whether a device's @m->dest means everybody. Also for the IOAPIC's messages. */
+/*
+ * irq_msg_broadcast(): settle whether a device's @m->dest means everybody. Also for the IOAPIC's
+ * messages.
+ */
 void irq_msg_broadcast(struct irq_msg *m, const struct msi_api *api);
 
 /**

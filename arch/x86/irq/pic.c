@@ -31,7 +31,10 @@ enum {
 	OCW2_ROTATE_EOI_SPECIFIC,
 };
 
-/* Inputs that can be level-triggered: not those of the timer, keyboard, cascade, RTC and coprocessor */
+/*
+ * Inputs that can be level-triggered: not those of the timer, keyboard, cascade, RTC and
+ * coprocessor
+ */
 static const u8 elcr_masks[2] = { 0xf8, 0xde };
 
 /* Distance of the highest-priority bit from the top of the rotation, 8 for none */
@@ -47,8 +50,9 @@ static unsigned int priority(const struct kvm_pic_state *c, u8 bits)
 }
 
 /*
- * The input a chip raises INT for, or -1. In the middle of its initialisation it raises none. In special fully nested mode the
- * master lets the slave interrupt again while it is in service; inputs below it still wait.
+ * The input a chip raises INT for, or -1. In the middle of its initialisation it raises none. In
+ * special fully nested mode the master lets the slave interrupt again while it is in service;
+ * inputs below it still wait.
  */
 static int requested_irq(const struct pic *p, unsigned int chip)
 {
@@ -61,7 +65,8 @@ static int requested_irq(const struct pic *p, unsigned int chip)
 		return -1;
 	if (request < service)
 		return irq;
-	if (request == service && request < 8 && chip == 0 && irq == PIC_CASCADE && c->special_fully_nested_mode)
+	if (request == service && request < 8 && chip == 0 && irq == PIC_CASCADE &&
+	    c->special_fully_nested_mode)
 		return irq;
 	return -1;
 }
@@ -128,7 +133,10 @@ static void acknowledge(struct pic *p, unsigned int chip, unsigned int irq, u16 
 	*ended |= bit << chip * 8;
 }
 
-/* INT of the slave falls during its acknowledge cycle, so that what it requests next is a new edge for the master. */
+/*
+ * INT of the slave falls during its acknowledge cycle, so that what it requests next is a new edge
+ * for the master.
+ */
 static u8 acknowledge_slave(struct pic *p, u16 *ended)
 {
 	int irq = requested_irq(p, 1);
@@ -159,10 +167,14 @@ u8 pic_ack(struct pic *p, u16 *ended)
 
 bool pic_covers(u16 port)
 {
-	return (port & ~1) == PIC_PORT_MASTER || (port & ~1) == PIC_PORT_SLAVE || (port & ~1) == PIC_PORT_ELCR;
+	return (port & ~1) == PIC_PORT_MASTER || (port & ~1) == PIC_PORT_SLAVE ||
+	       (port & ~1) == PIC_PORT_ELCR;
 }
 
-/* ICW1 clears masks, service and the edge detectors: an edge-triggered line that is up has to fall first. */
+/*
+ * ICW1 clears masks, service and the edge detectors: an edge-triggered line that is up has to fall
+ * first.
+ */
 static void write_icw1(struct kvm_pic_state *c, u8 val)
 {
 	c->irr &= c->elcr;

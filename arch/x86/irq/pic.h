@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The PC's pair of interrupt controllers (8259A data sheet), with the edge/level control registers of the PIIX.
+ * The PC's pair of interrupt controllers (8259A data sheet), with the edge/level control registers
+ * of the PIIX.
  *
- * State is kept in the ABI's own structure, one per chip: last_irr is the level of the input lines, irr what they
- * request.  The slave's output is the master's input 2.
+ * State is kept in the ABI's own structure, one per chip: last_irr is the level of the input lines,
+ * irr what they request.  The slave's output is the master's input 2.
  *
- * Not modelled, as no PC wires it: single mode, buffered mode, the 8080's CALL sequence, level sensing by ICW1.
+ * Not modelled, as no PC wires it: single mode, buffered mode, the 8080's CALL sequence, level
+ * sensing by ICW1.
  */
 #ifndef STRATA_PIC_H
 #define STRATA_PIC_H
@@ -56,7 +58,8 @@ enum pic_result pic_set_line(struct pic *p, unsigned int pin, unsigned int sourc
  * @p: the controllers
  * @ended: pins whose service ended at once (automatic EOI)
  *
- * Return: the vector; with nothing requested that of a spurious IRQ7 or IRQ15, for which no in-service bit is set.
+ * Return: the vector; with nothing requested that of a spurious IRQ7 or IRQ15, for which no
+ * in-service bit is set.
  */
 u8 pic_ack(struct pic *p, u16 *ended);
 
@@ -74,7 +77,8 @@ void pic_get_state(const struct pic *p, unsigned int chip, struct kvm_pic_state 
 
 /**
  * pic_set_state() - KVM_SET_IRQCHIP of one chip
- * @p: the controllers; who holds a line up is forgotten: the first source of a pin that changes decides
+ * @p: the controllers; who holds a line up is forgotten: the first source of a pin that
+ *	changes decides
  * @chip: 0 master, 1 slave
  * @s: the image
  *

@@ -47,7 +47,8 @@ static u32 period(const struct pit_channel *c)
 
 	if (!c->s.bcd)
 		return n;
-	return (n >> 16) * 10000 + ((n >> 12) & 0xf) * 1000 + ((n >> 8) & 0xf) * 100 + ((n >> 4) & 0xf) * 10 + (n & 0xf);
+	return (n >> 16) * 10000 + ((n >> 12) & 0xf) * 1000 + ((n >> 8) & 0xf) * 100 +
+	       ((n >> 4) & 0xf) * 10 + (n & 0xf);
 }
 
 static bool is_periodic(const struct pit_channel *c)
@@ -93,7 +94,10 @@ static u16 to_bcd(u32 n)
 	return n % 10 | n / 10 % 10 << 4 | n / 100 % 10 << 8 | n / 1000 % 10 << 12;
 }
 
-/* The counting element. Mode 3 counts down by twos, twice a period; one-shot modes go on below zero. */
+/*
+ * The counting element. Mode 3 counts down by twos, twice a period; one-shot modes go on below
+ * zero.
+ */
 static u16 current_count(const struct pit_channel *c, u64 now)
 {
 	u64 ticks = elapsed_ticks(c, now);
@@ -277,7 +281,10 @@ u8 pit_read(struct pit *p, u16 port, u64 now)
 	return c->s.count_latched ? read_latched(c) : read_live(c, now);
 }
 
-/* The gate of channel 2: level in modes 0 and 4, both level and trigger in 2 and 3, trigger in 1 and 5 */
+/*
+ * The gate of channel 2: level in modes 0 and 4, both level and trigger in 2 and 3, trigger in 1
+ * and 5
+ */
 static void set_gate(struct pit_channel *c, bool level, u64 now)
 {
 	bool changed = c->s.gate != level;

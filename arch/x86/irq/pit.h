@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The interval timer (8254 data sheet) with three channels, and port 0x61, which has channel 2's gate and the speaker.
+ * The interval timer (8254 data sheet) with three channels, and port 0x61, which has channel 2's
+ * gate and the speaker.
  *
- * Nothing ticks: a channel knows when its count was loaded, and everything else (OUT, the count, the next interrupt) is computed
- * from the time given.  Channel 0's interrupts are the rising edges of its OUT, numbered from the load on.
+ * Nothing ticks: a channel knows when its count was loaded, and everything else (OUT, the count,
+ * the next interrupt) is computed from the time given.  Channel 0's interrupts are the rising edges
+ * of its OUT, numbered from the load on.
  *
- * Deviation: a count written in modes 2 and 3 counts from the write on, not from the end of the running period.
+ * Deviation: a count written in modes 2 and 3 counts from the write on, not from the end of the
+ * running period.
  */
 #ifndef STRATA_PIT_H
 #define STRATA_PIT_H
@@ -21,8 +24,9 @@
 
 /**
  * struct pit_channel - one channel
- * @s: registers in the ABI's form: count is as written (BCD or binary) with 0x10000 for 0; count_load_time is host
- *	time in nanoseconds of the load, or the time already counted if the channel is stopped
+ * @s: registers in the ABI's form: count is as written (BCD or binary) with 0x10000 for 0;
+ *	count_load_time is host time in nanoseconds of the load, or the time already counted if
+ *	the channel is stopped
  * @counting: the count goes on
  * @null: no count was written since the control word
  */
@@ -97,7 +101,9 @@ bool pit_fire(struct pit *p, u64 now);
  */
 bool pit_inject(struct pit *p);
 
-/* pit_acked(): the guest ended the service of the interrupt. Returns true if pit_inject() has more. */
+/*
+ * pit_acked(): the guest ended the service of the interrupt. Returns true if pit_inject() has more.
+ */
 bool pit_acked(struct pit *p);
 
 /* KVM_REINJECT_CONTROL; ticks that were to be reinjected are dropped when it goes off. */
@@ -110,7 +116,8 @@ bool pit_out(const struct pit *p, unsigned int channel, u64 now);
  * pit_get_state() - KVM_GET_PIT2
  * @p: the timer
  * @now: host time
- * @s: the image. count_load_time is host time; reserved[] says what the channels do not, see pit_state.c
+ * @s: the image. count_load_time is host time; reserved[] says what the channels do not, see
+ *	pit_state.c
  */
 void pit_get_state(const struct pit *p, u64 now, struct kvm_pit_state2 *s);
 
@@ -127,7 +134,10 @@ void pit_get_state(const struct pit *p, u64 now, struct kvm_pit_state2 *s);
  */
 int pit_set_state(struct pit *p, const struct kvm_pit_state2 *s, u64 now);
 
-/* pit_edge_after(): for pit_state.c: first interrupt of channel 0 at or after @ticks from its load; 0 for none. */
+/*
+ * pit_edge_after(): for pit_state.c: first interrupt of channel 0 at or after @ticks from its load;
+ * 0 for none.
+ */
 u64 pit_edge_after(const struct pit *p, u64 ticks);
 
 /* pit_elapsed(): for pit_state.c: nanoseconds counted since the load. */

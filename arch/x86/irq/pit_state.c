@@ -2,9 +2,10 @@
 /*
  * The interval timer: images of KVM_GET_PIT2 and KVM_SET_PIT2.
  *
- * The ABI's channels do not say at which time the image was taken, whether channel 0's interrupt has happened, whether a channel waits
- * for a count or a trigger, nor which ticks wait for reinjection. Words that the ABI reserves carry that; zero
- * (as other implementations leave them) means not known.
+ * The ABI's channels do not say at which time the image was taken, whether channel 0's interrupt
+ * has happened, whether a channel waits for a count or a trigger, nor which ticks wait for
+ * reinjection. Words that the ABI reserves carry that; zero (as other implementations leave them)
+ * means not known.
  */
 #include "pit.h"
 
@@ -48,7 +49,8 @@ void pit_get_state(const struct pit *p, u64 now, struct kvm_pit_state2 *s)
 		flags |= c->counting ? FLAG_COUNTING(i) : 0;
 		flags |= c->null ? FLAG_NULL(i) : 0;
 	}
-	s->flags = (copy.hpet ? KVM_PIT_FLAGS_HPET_LEGACY : 0) | (copy.speaker ? KVM_PIT_FLAGS_SPEAKER_DATA_ON : 0);
+	s->flags = (copy.hpet ? KVM_PIT_FLAGS_HPET_LEGACY : 0) |
+		   (copy.speaker ? KVM_PIT_FLAGS_SPEAKER_DATA_ON : 0);
 	s->reserved[WORD_FLAGS] = flags | (copy.unacked ? FLAG_UNACKED : 0);
 	s->reserved[WORD_MISSED] = copy.missed;
 	put64(&s->reserved[WORD_NOW_LO], &s->reserved[WORD_NOW_HI], now);
@@ -57,8 +59,8 @@ void pit_get_state(const struct pit *p, u64 now, struct kvm_pit_state2 *s)
 
 static bool channel_valid(const struct kvm_pit_channel_state *c)
 {
-	return c->count <= 0x10000 && c->mode <= 7 && c->rw_mode <= 3 && c->read_state <= 4 && c->write_state <= 4 &&
-	       c->count_latched <= 4 && c->bcd <= 1;
+	return c->count <= 0x10000 && c->mode <= 7 && c->rw_mode <= 3 && c->read_state <= 4 &&
+	       c->write_state <= 4 && c->count_latched <= 4 && c->bcd <= 1;
 }
 
 static void set_channel(struct pit_channel *c, const struct kvm_pit_channel_state *s)
@@ -93,8 +95,8 @@ static void restore_exact(struct pit *p, const struct kvm_pit_state2 *s, u64 now
 }
 
 /*
- * Another implementation's image. A one-shot count that has run out may not have interrupted yet: an interrupt too
- * many is harmless there, a lost one is not.
+ * Another implementation's image. A one-shot count that has run out may not have interrupted yet:
+ * an interrupt too many is harmless there, a lost one is not.
  */
 static void restore_plain(struct pit *p, u64 now)
 {
