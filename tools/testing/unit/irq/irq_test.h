@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the suites of the interrupt controllers share: a seeded generator, comparison of structures, fresh local APICs.
+ * What the suites of the interrupt controllers share: a seeded generator, comparison of structures,
+ * fresh local APICs.
  */
 #ifndef STRATA_IRQ_TEST_H
 #define STRATA_IRQ_TEST_H

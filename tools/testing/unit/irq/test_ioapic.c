@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * IOAPIC and MSI: register window, edge and level behaviour, Remote IRR, several sources on one pin, messages, images; a random walk
- * against a model of one pin.
+ * IOAPIC and MSI: register window, edge and level behaviour, Remote IRR, several sources on one
+ * pin, messages, images; a random walk against a model of one pin.
  */
 #include "irq_test.h"
 
@@ -255,7 +255,10 @@ START_TEST(random_walk)
 		pins = 0;
 		switch (rnd_below(&seed, 8)) {
 		case 0 ... 3:
-			/* After a move the image knows the line but not its sources: let them all speak first. */
+			/*
+			 * After a move the image knows the line but not its sources: let them all
+			 * speak first.
+			 */
 			if (moved)
 				continue;
 			up[source] = rnd_below(&seed, 2);
@@ -280,6 +283,7 @@ START_TEST(random_walk)
 			in_service = false;
 			break;
 		case 7:
+			memset(&image, 0xa5, sizeof(image));
 			ioapic_get_state(&io, &image);
 			memset(&io, 0x5a, sizeof(io));
 			pins = ioapic_set_state(&io, &image);
@@ -293,7 +297,10 @@ START_TEST(random_walk)
 		in_service |= expect_msg_out && level_mode;
 		expect_eq(!!(io.entry[7] & IOAPIC_ENTRY_REMOTE_IRR), in_service);
 		if (moved && rnd_below(&seed, 2)) {
-			/* Sources hold their lines still; level changes nothing, for an edge the line is up already. */
+			/*
+			 * Sources hold their lines still; level changes nothing, for an edge the
+			 * line is up already.
+			 */
 			for (source = 0; source < 3; source++) {
 				if (up[source])
 					expect(ioapic_set_line(&io, 7, source, true) != IOAPIC_SEND);
@@ -345,6 +352,7 @@ START_TEST(msi)
 		{ "upper word", 0xfee05000, 0x00000100, 0x31, { .ids32 = true }, 0, { .dest = 0x105, .vector = 0x31 } },
 		{ "upper word, all bits", 0xfeefe000, 0xffffff00, 0x31, { .ids32 = true }, 0,
 		  { .dest = 0xfffffffe, .vector = 0x31 } },
+		{ "reserved bit 7", 0xfee05000, 0x00000180, 0x31, { .ids32 = true }, -EINVAL, { 0 } },
 		{ "reserved bits", 0xfee05000, 0x00000101, 0x31, { .ids32 = true }, -EINVAL, { 0 } },
 		{ "everybody", 0xfeeff000, 0, 0x31, { 0 }, 0, { .dest = 0xff, .vector = 0x31, .broadcast = true } },
 		{ "255 without quirk", 0xfeeff000, 0, 0x31, { .no_quirk = true, .ids32 = true }, 0,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Local APIC: priorities over all vectors, acceptance, acknowledgement, EOI, the local vector table, reset, and a random walk
- * against a model of single bits.
+ * Local APIC: priorities over all vectors, acceptance, acknowledgement, EOI, the local vector
+ * table, reset, and a random walk against a model of single bits.
  */
 #include "irq_test.h"
 
@@ -13,7 +13,10 @@ static const struct irq_msg *fixed(u8 vector, bool level)
 	return &m;
 }
 
-/* Every interrupt in service, every TPR, every requested vector: deliverable if and only if its class is above both. */
+/*
+ * Every interrupt in service, every TPR, every requested vector: deliverable if and only if its
+ * class is above both.
+ */
 START_TEST(all_priorities)
 {
 	unsigned int isr, tpr, vector;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Local APIC registers: which exist and which bits of them are legal, in both modes, as the manual's tables list them; ICR decoding;
- * self IPI; accesses of odd sizes.
+ * Local APIC registers: which exist and which bits of them are legal, in both modes, as the
+ * manual's tables list them; ICR decoding; self IPI; accesses of odd sizes.
  */
 #include "irq_test.h"
 
@@ -176,7 +176,10 @@ START_TEST(xapic_rights)
 		old = mmio_read(&l, reg, 0);
 		expect_eq(l.errors, exists ? 0 : LAPIC_ESR_REGISTER);
 		l.errors = 0;
-		/* As ICR the first is an NMI, the second an ExtINT: neither has a vector that could be illegal. */
+		/*
+		 * As ICR the first is an NMI, the second an ExtINT: neither has a vector that could
+		 * be illegal.
+		 */
 		mmio(&l, reg, 0x400, 0);
 		mmio(&l, reg, ~0u, 0);
 		expect_msg(l.errors == (exists ? 0 : LAPIC_ESR_REGISTER), "store to %#x: %#x", reg, l.errors);
@@ -196,7 +199,10 @@ START_TEST(xapic_rights)
 }
 END_TEST
 
-/* An error interrupts when it is new since the last write to the ESR; the ESR shows it from that write on. */
+/*
+ * An error interrupts when it is new since the last write to the ESR; the ESR shows it from that
+ * write on.
+ */
 START_TEST(error_register)
 {
 	struct page page;
@@ -343,6 +349,27 @@ START_TEST(self_ipis)
 }
 END_TEST
 
+/* Registers whose accesses need the time: all others can do without one. */
+START_TEST(timed)
+{
+	struct lapic_effect fx = { 0 };
+	struct page page;
+	unsigned int reg;
+	struct lapic l;
+
+	fresh_lapic(&l, &page, 1, false);
+	for (reg = 0; reg < LAPIC_REGS_SIZE; reg += 0x10) {
+		bool want = reg == 0x320 || reg == 0x380 || reg == 0x390 || reg == 0x3e0;
+
+		expect_eq(lapic_timed(reg), want);
+		if (want)
+			continue;
+		lapic_mmio_read(&l, reg, 4, NULL);
+		lapic_mmio_write(&l, reg, 4, 0x1ff, NULL, &fx);
+	}
+}
+END_TEST
+
 START_TEST(eoi_effects)
 {
 	struct irq_msg m = { .vector = 0x61, .level = true };
@@ -378,6 +405,7 @@ int main(void)
 	add_case(s, "ICR decoding", icr_decoding);
 	add_case(s, "ICR access", icr_access);
 	add_case(s, "self IPIs", self_ipis);
+	add_case(s, "timed registers", timed);
 	add_case(s, "EOI effects", eoi_effects);
 	return run_suite(s);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Destinations of interrupt messages: every mode against a second formulation of the manual's rules, exhaustive over
- * 8-bit names; x2APIC over four clusters; shorthands, acceptance and lowest-priority arbitration.
+ * Destinations of interrupt messages: every mode against a second formulation of the manual's
+ * rules, exhaustive over 8-bit names; x2APIC over four clusters; shorthands, acceptance and
+ * lowest-priority arbitration.
  */
 #include "irq_test.h"
 
@@ -39,7 +40,9 @@ START_TEST(physical)
 }
 END_TEST
 
-/* Flat: the names are sets of up to eight processors; 0xff is everybody, also those without a name. */
+/*
+ * Flat: the names are sets of up to eight processors; 0xff is everybody, also those without a name.
+ */
 START_TEST(flat)
 {
 	unsigned int ldr, dest, bit;
@@ -225,7 +228,10 @@ START_TEST(acceptance)
 }
 END_TEST
 
-/* All priorities of up to four rivals from four classes: a winner has the lowest class, and equals share evenly. */
+/*
+ * All priorities of up to four rivals from four classes: a winner has the lowest class, and equals
+ * share evenly.
+ */
 START_TEST(arbitration)
 {
 	unsigned int n, code, i, vector;

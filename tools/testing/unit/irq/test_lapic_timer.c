@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The local APIC's timer: divider, counting, expiry on time and late, masks, mode changes, TSC deadline; a random walk against a
- * counter that is stepped tick by tick.
+ * The local APIC's timer: divider, counting, expiry on time and late, masks, mode changes, TSC
+ * deadline; a random walk against a counter that is stepped tick by tick.
  */
 #include "irq_test.h"
 
@@ -196,7 +196,10 @@ START_TEST(tsc_deadline)
 	expect_eq(lapic_tsc_deadline(&l), 0);
 	expect(!lapic_timer_fire(&l, &now));
 
-	/* In the past: at once. Written over after it was due: it interrupts, and the new one is armed. */
+	/*
+	 * In the past: at once. Written over after it was due: it interrupts, and the new one is
+	 * armed.
+	 */
 	lapic_set_tsc_deadline(&l, 100, 600);
 	now.tsc = 600;
 	expect(lapic_timer_fire(&l, &now) && take(&l));
@@ -258,7 +261,10 @@ static void step(struct counter *c)
 		c->count = c->initial;
 }
 
-/* Divided by 1, so that a tick is a nanosecond: counts and interrupts agree at every moment, however late it is looked at. */
+/*
+ * Divided by 1, so that a tick is a nanosecond: counts and interrupts agree at every moment,
+ * however late it is looked at.
+ */
 START_TEST(against_stepped_counter)
 {
 	u64 seed = 77 + _i, now = 0, looked = 0;

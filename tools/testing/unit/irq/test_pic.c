@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The pair of 8259A: programming, all priorities against a second formulation, rotation, automatic EOI, special mask and special fully
- * nested mode, polling, spurious interrupts, the cascade, ELCR, images; a random walk that counts interrupts.
+ * The pair of 8259A: programming, all priorities against a second formulation, rotation, automatic
+ * EOI, special mask and special fully nested mode, polling, spurious interrupts, the cascade, ELCR,
+ * images; a random walk that counts interrupts.
  */
 #include "irq_test.h"
 
@@ -47,7 +48,10 @@ static void pulse(struct pic *p, unsigned int pin)
 	pic_set_line(p, pin, 0, false);
 }
 
-/* Data sheet: from the top of the rotation down, a level in service shuts out itself and all below it. */
+/*
+ * Data sheet: from the top of the rotation down, a level in service shuts out itself and all below
+ * it.
+ */
 static int reference(const struct kvm_pic_state *s, bool master)
 {
 	unsigned int i;
@@ -142,9 +146,15 @@ START_TEST(edges_and_initialisation)
 	out(&p, 0x20, 0x20);
 	expect_eq(ended, 1 << 3);
 	expect(!p.output);
-	/* ICW1 resets the edge detectors: a line that is up must fall first. No INT before the last ICW. */
+	/*
+	 * ICW1 resets the edge detectors: a line that is up must fall first. No INT before the last
+	 * ICW.
+	 */
+	pulse(&p, 1);
+	expect_eq(ack(&p), 0x21);
 	pulse(&p, 5);
 	out(&p, 0x20, 0x11);
+	expect_eq(ended, 1 << 1);
 	expect(!p.output && !p.chip[0].irr);
 	pulse(&p, 6);
 	expect(!p.output);
@@ -348,12 +358,36 @@ START_TEST(polling)
 	expect_eq(p.chip[1].isr, 1 << 2);
 	expect_eq(in(&p, 0xa1), 0);
 	expect(!p.output);
+	/* Polling takes the slave's INT down: what it requests next is a new edge for the master. */
+	out(&p, 0x20, 0x20);
+	out(&p, 0xa0, 0x20);
+	pulse(&p, 12);
+	out(&p, 0x20, 0x0c);
+	expect_eq(in(&p, 0x20), 0x82);
+	pulse(&p, 9);
+	out(&p, 0xa0, 0x0c);
+	expect_eq(in(&p, 0xa0), 0x81);
+	out(&p, 0x20, 0x20);
+	expect(!p.output);
+	out(&p, 0xa0, 0x61);
+	expect_eq(ack(&p), 0x2c);
+
+	program(&p, 1, 3);
+	pulse(&p, 12);
+	pulse(&p, 9);
+	out(&p, 0x20, 0x0c);
+	expect_eq(in(&p, 0x20), 0x82);
+	out(&p, 0x20, 0x20);
+	out(&p, 0xa0, 0x0c);
+	expect_eq(in(&p, 0xa0), 0x81);
+	expect_eq(ack(&p), 0x2c);
 }
 END_TEST
 
 /*
- * Edges on random pins, served by a guest that acknowledges and ends at random moments; meanwhile, both chips move to a fresh pair,
- * in either order. Each edge that found no request is one interrupt, none is spurious.
+ * Edges on random pins, served by a guest that acknowledges and ends at random moments; meanwhile,
+ * both chips move to a fresh pair, in either order. Each edge that found no request is one
+ * interrupt, none is spurious.
  */
 START_TEST(random_walk)
 {
@@ -437,6 +471,7 @@ START_TEST(impossible_images)
 	s = (struct kvm_pic_state){ .elcr = 0xff, .elcr_mask = 0xff };
 	expect_eq(pic_set_state(&p, 0, &s), 0);
 	expect_eq(p.chip[0].elcr, 0xf8);
+	expect_eq(p.chip[0].elcr_mask, 0xf8);
 }
 END_TEST
 

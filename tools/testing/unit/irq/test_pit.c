@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The interval timer: every mode against a counter stepped tick by tick, BCD, latches, read-back, access modes, gate and speaker,
- * interrupts and their reinjection, images.
+ * The interval timer: every mode against a counter stepped tick by tick, BCD, latches, read-back,
+ * access modes, gate and speaker, interrupts and their reinjection, images.
  */
 #include "irq_test.h"
 
@@ -74,7 +74,10 @@ static void clk(struct stepped *s)
 	}
 }
 
-/* OUT of every mode, and the count of all but mode 3; the strobe modes only until the counter wraps. */
+/*
+ * OUT of every mode, and the count of all but mode 3; the strobe modes only until the counter
+ * wraps.
+ */
 START_TEST(modes)
 {
 	static const unsigned int counts[] = { 1, 2, 3, 4, 5, 10, 17, 100, 9999 };
@@ -229,12 +232,19 @@ START_TEST(gate)
 	pit_speaker_write(&p, 1, at(7099));
 	expect(!pit_out(&p, 2, at(7190)));
 	expect(pit_out(&p, 2, at(7205)));
+	/* Between control word and count the gate starts nothing. */
+	control(&p, 2, 3, false, at(8000));
+	pit_speaker_write(&p, 0, at(8000));
+	pit_speaker_write(&p, 1, at(8000));
+	expect(!p.ch[2].counting && pit_out(&p, 2, at(8000 + 40000)));
 	/* Memory refresh toggles. */
 	expect((pit_speaker_read(&p, 1 << 14) ^ pit_speaker_read(&p, 0)) & 0x10);
 }
 END_TEST
 
-/* Interrupts are the rising edges of OUT: counted there, tick by tick, and here, at random moments. */
+/*
+ * Interrupts are the rising edges of OUT: counted there, tick by tick, and here, at random moments.
+ */
 START_TEST(interrupts)
 {
 	static const unsigned int counts[] = { 1, 2, 3, 10, 101 };
@@ -248,7 +258,9 @@ START_TEST(interrupts)
 			struct stepped s;
 			bool last;
 
-			/* Counts of 1 are illegal in modes 2 and 3: not a single edge on the pin. */
+			/*
+			 * Counts of 1 are illegal in modes 2 and 3: not a single edge on the pin.
+			 */
 			if (counts[i] == 1 && (mode == 2 || mode == 3))
 				continue;
 			pit_reset(&p, 0);
@@ -372,7 +384,10 @@ static u32 random_access(struct pit *p, unsigned int what, u32 val, u64 now)
 	return pit_fire(p, now) + p->missed;
 }
 
-/* Two timers live the same life; one moves again and again to a fresh one, whose host's clock reads something else. */
+/*
+ * Two timers live the same life; one moves again and again to a fresh one, whose host's clock reads
+ * something else.
+ */
 START_TEST(restored_lives_on)
 {
 	u64 seed = 1000 + _i, now = 1ull << 40, shift = 0;
@@ -396,7 +411,7 @@ START_TEST(restored_lives_on)
 		if (next)
 			expect_eq(when[1] - shift, when[0]);
 		if (!rnd_below(&seed, 8)) {
-			struct kvm_pit_state2 image, again;
+			struct kvm_pit_state2 image = { .reserved = { [8] = 1 } }, again;
 			struct pit copy = p[1];
 			u64 to = rnd_below(&seed, 1u << 30);
 
@@ -424,7 +439,10 @@ START_TEST(foreign_images)
 		s.channels[i] = (struct kvm_pit_channel_state){ .count = 1000, .mode = 2, .rw_mode = 3, .gate = 1 };
 	s.channels[0].count_load_time = at(10000);
 	pit_reset(&p, 0);
+	p.missed = 7;
+	p.unacked = true;
 	expect_eq(pit_set_state(&p, &s, at(12500)), 0);
+	expect(!p.unacked);
 	expect(p.speaker && pit_next(&p, &when));
 	expect_eq(when, at(10000) + at(3000));
 	expect_eq(p.missed, 0);
@@ -448,7 +466,13 @@ START_TEST(impossible_images)
 	pit_reset(&p, 0);
 	pit_get_state(&p, 0, &good);
 	before = p;
-#define REJECT(change) do { s = good; s.change; expect_eq(pit_set_state(&p, &s, 0), -EINVAL); ck_equal(before, p); } while (0)
+#define REJECT(change)							\
+	do {								\
+		s = good;						\
+		s.change;						\
+		expect_eq(pit_set_state(&p, &s, 0), -EINVAL);		\
+		ck_equal(before, p);					\
+	} while (0)
 	REJECT(channels[0].count = 0x10001);
 	REJECT(channels[1].mode = 8);
 	REJECT(channels[2].rw_mode = 4);
@@ -457,7 +481,26 @@ START_TEST(impossible_images)
 	REJECT(channels[0].count_latched = 5);
 	REJECT(channels[0].bcd = 2);
 	REJECT(flags = 4);
+	good.flags = KVM_PIT_FLAGS_HPET_LEGACY | KVM_PIT_FLAGS_SPEAKER_DATA_ON;
 	expect_eq(pit_set_state(&p, &good, 0), 0);
+	expect(p.hpet && p.speaker);
+	pit_get_state(&p, 0, &s);
+	expect_eq(s.flags, 3);
+}
+END_TEST
+
+START_TEST(after_reset)
+{
+	struct pit p;
+	u64 when;
+	int i;
+
+	pit_reset(&p, 0);
+	expect(p.reinject && !pit_next(&p, &when) && !pit_fire(&p, 1ull << 40));
+	for (i = 0; i < 3; i++) {
+		expect(p.ch[i].s.mode == 3 && p.ch[i].s.count == 0x10000);
+		expect_eq(p.ch[i].s.gate, i != 2);
+	}
 }
 END_TEST
 
@@ -507,6 +550,7 @@ int main(void)
 	add_case(s, "reinjection", reinjection);
 	add_case(s, "foreign images", foreign_images);
 	add_case(s, "impossible images", impossible_images);
+	add_case(s, "after reset", after_reset);
 	tcase_set_timeout(loops, 120);
 	tcase_add_loop_test(loops, restored_lives_on, 0, 16);
 	tcase_add_loop_test(loops, random_images, 0, 200);
