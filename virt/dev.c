@@ -45,7 +45,7 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	long ret;
 
 	if (!row)
-		return -EINVAL;
+		return -ENOTTY;
 	ret = ioctl_copy_in(&b, row, arg, stack);
 	if (ret)
 		return ret;

@@ -18,8 +18,10 @@ int ioctl_table_add(struct ioctl_table *table, const struct ioctl_row *rows, uns
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		const struct ioctl_row **slot = &table->row[_IOC_NR(rows[i].cmd)];
+		const struct ioctl_row **slot = table->row[_IOC_NR(rows[i].cmd)];
 
+		if (slot[0])
+			slot++;
 		if (WARN_ON_ONCE(*slot))
 			return -EINVAL;
 		*slot = &rows[i];
@@ -29,9 +31,11 @@ int ioctl_table_add(struct ioctl_table *table, const struct ioctl_row *rows, uns
 
 const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned int cmd)
 {
-	const struct ioctl_row *row = table->row[array_index_nospec(_IOC_NR(cmd), ARRAY_SIZE(table->row))];
+	const struct ioctl_row *const *row = table->row[array_index_nospec(_IOC_NR(cmd), ARRAY_SIZE(table->row))];
 
-	return row && row->cmd == cmd ? row : NULL;
+	if (likely(row[0] && row[0]->cmd == cmd))
+		return row[0];
+	return row[1] && row[1]->cmd == cmd ? row[1] : NULL;
 }
 
 int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack)

@@ -49,10 +49,10 @@ struct ioctl_row {
 
 /**
  * struct ioctl_table - rows of one kind of descriptor, by command number
- * @row: filled by ioctl_table_add()
+ * @row: filled by ioctl_table_add(); a few numbers of the ABI serve twice, with other sizes or directions
  */
 struct ioctl_table {
-	const struct ioctl_row *row[256];
+	const struct ioctl_row *row[256][2];
 };
 
 /**
@@ -61,7 +61,7 @@ struct ioctl_table {
  * @rows: what
  * @nr: how many
  *
- * Return: 0, or -EINVAL if two rows share a number.
+ * Return: 0, or -EINVAL if three rows share a number.
  */
 int ioctl_table_add(struct ioctl_table *table, const struct ioctl_row *rows, unsigned int nr);
 

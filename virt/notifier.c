@@ -18,7 +18,16 @@ static struct virt_vm *notifier_vm(struct mmu_notifier *n)
 
 typedef bool (*range_fn)(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end);
 
-/* Call @fn for the part of every slot that lies in the userspace range; mmu_lock held. */
+/* Call @fn for the part of the slot that lies in the userspace range. */
+static bool slot_range(struct virt_vm *vm, const struct virt_slot *s, unsigned long start, unsigned long end, range_fn fn)
+{
+	unsigned long lo = max(start, s->hva), hi = min(end, s->hva + (s->npages << PAGE_SHIFT));
+
+	return lo < hi && fn(vm, s, s->base_gfn + ((lo - s->hva) >> PAGE_SHIFT),
+			     s->base_gfn + DIV_ROUND_UP(hi - s->hva, PAGE_SIZE));
+}
+
+/* The same for every slot, the one that is just being taken away included; mmu_lock held. */
 static bool for_each_range(struct virt_vm *vm, unsigned long start, unsigned long end, range_fn fn)
 {
 	unsigned int as, i;
@@ -27,15 +36,11 @@ static bool for_each_range(struct virt_vm *vm, unsigned long start, unsigned lon
 	for (as = 0; as < VIRT_ADDRESS_SPACES; as++) {
 		struct virt_slots *slots = virt_slots(vm, as);
 
-		for (i = 0; i < slots->nr; i++) {
-			const struct virt_slot *s = slots->slot[i];
-			unsigned long lo = max(start, s->hva), hi = min(end, s->hva + (s->npages << PAGE_SHIFT));
-
-			if (lo < hi)
-				ret |= fn(vm, s, s->base_gfn + ((lo - s->hva) >> PAGE_SHIFT),
-					  s->base_gfn + DIV_ROUND_UP(hi - s->hva, PAGE_SIZE));
-		}
+		for (i = 0; i < slots->nr; i++)
+			ret |= slot_range(vm, slots->slot[i], start, end, fn);
 	}
+	if (vm->leaving)
+		ret |= slot_range(vm, vm->leaving, start, end, fn);
 	return ret;
 }
 

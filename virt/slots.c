@@ -105,13 +105,15 @@ static struct virt_slots *slots_replace(const struct virt_slots *old, const stru
 	return new;
 }
 
-static void slots_publish(struct virt_vm *vm, unsigned int as_id, struct virt_slots *new)
+/* @leaving: a slot that the new array lacks, visible to notifiers until slot_left(). */
+static void slots_publish(struct virt_vm *vm, unsigned int as_id, struct virt_slots *new, const struct virt_slot *leaving)
 {
 	struct virt_slots *old = virt_slots(vm, as_id);
 
 	/* Under mmu_lock, so that a fault that holds it sees either the old slots and no zap, or the new ones. */
 	write_lock(&vm->mmu_lock);
 	rcu_assign_pointer(vm->slots[as_id], new);
+	vm->leaving = leaving;
 	vm->inval_seq++;
 	write_unlock(&vm->mmu_lock);
 	/* Readers that may sleep, and those that run with interrupts off between two entries of the guest. */
@@ -119,6 +121,15 @@ static void slots_publish(struct virt_vm *vm, unsigned int as_id, struct virt_sl
 	synchronize_rcu_expedited();
 	forget_hits(vm);
 	kvfree(old);
+}
+
+/* The last mappings of a slot that is in no array any more go. */
+static void slot_left(struct virt_vm *vm, const struct virt_slot *slot)
+{
+	arch_slot_zap(vm, slot);
+	write_lock(&vm->mmu_lock);
+	vm->leaving = NULL;
+	write_unlock(&vm->mmu_lock);
 }
 
 static bool slots_overlap(const struct virt_slots *slots, const struct virt_slot *new, const struct virt_slot *except)
@@ -162,8 +173,8 @@ static int slot_delete(struct virt_vm *vm, struct virt_slot *old)
 
 	if (!new)
 		return -ENOMEM;
-	slots_publish(vm, old->as_id, new);
-	arch_slot_zap(vm, old);
+	slots_publish(vm, old->as_id, new, old);
+	slot_left(vm, old);
 	slot_free(old);
 	return 0;
 }
@@ -181,9 +192,9 @@ static int slot_move(struct virt_vm *vm, struct virt_slot *old, struct virt_slot
 		kvfree(without);
 		return -ENOMEM;
 	}
-	slots_publish(vm, old->as_id, without);
-	arch_slot_zap(vm, old);
-	slots_publish(vm, old->as_id, with);
+	slots_publish(vm, old->as_id, without, old);
+	slot_left(vm, old);
+	slots_publish(vm, old->as_id, with, NULL);
 	slot_free(old);
 	return 0;
 }
@@ -204,7 +215,7 @@ static int slot_reflag(struct virt_vm *vm, struct virt_slot *old, struct virt_sl
 			slot->dirty = slot->dirty_copy = NULL;
 		return -ENOMEM;
 	}
-	slots_publish(vm, old->as_id, new);
+	slots_publish(vm, old->as_id, new, NULL);
 	if (was && is)
 		old->dirty = old->dirty_copy = NULL;
 	if (is && !was && !(vm->manual_protect & KVM_DIRTY_LOG_INITIALLY_SET))
@@ -221,7 +232,7 @@ static int slot_create(struct virt_vm *vm, struct virt_slot *slot)
 
 	if (!new)
 		return -ENOMEM;
-	slots_publish(vm, slot->as_id, new);
+	slots_publish(vm, slot->as_id, new, NULL);
 	return 0;
 }
 

@@ -12,18 +12,24 @@
 
 #define NAME_SIZE	48
 
+/* struct kvm_stats_desc as userspace sees it: headers disagree about the size of its name within the kernel. */
 struct stat_desc {
-	struct kvm_stats_desc desc;
+	u32 flags;
+	s16 exponent;
+	u16 size;
+	u32 offset;
+	u32 bucket_size;
 	char name[NAME_SIZE];
 };
 
-#define DESC(struct_name, field, type, unit) {						\
-	.desc = {									\
-		.flags	= KVM_STATS_TYPE_##type | KVM_STATS_UNIT_##unit | KVM_STATS_BASE_POW10,	\
-		.size	= 1,								\
-		.offset	= offsetof(struct struct_name, field),				\
-	},										\
-	.name = #field,									\
+static_assert(offsetof(struct stat_desc, offset) == offsetof(struct kvm_stats_desc, offset));
+static_assert(offsetof(struct stat_desc, name) == offsetof(struct kvm_stats_desc, name));
+
+#define DESC(struct_name, field, type, unit) {							\
+	.flags	= KVM_STATS_TYPE_##type | KVM_STATS_UNIT_##unit | KVM_STATS_BASE_POW10,	\
+	.size	= 1,									\
+	.offset	= offsetof(struct struct_name, field),					\
+	.name	= #field,								\
 },
 #define S(field, type, unit) DESC(virt_vm_stats, field, type, unit)
 static const struct stat_desc vm_desc[] = { VIRT_VM_STATS(S) };

@@ -43,6 +43,7 @@ struct virt_coalesced;
  * @slots_lock: changes of the memory slots, dirty logging
  * @srcu: readers of @slots
  * @slots: (s) one sorted array per address space
+ * @leaving: (n) a slot that is in no array any more, and whose pages may still be mapped
  * @notifier: (c) MMU notifier of @mm
  * @mmu_lock: nested page tables: shared to install leaves, exclusive to remove them
  * @inval_seq: (n) counts finished invalidations
@@ -64,6 +65,7 @@ struct virt_vm {
 	struct mutex slots_lock;
 	struct srcu_struct srcu;
 	struct virt_slots __rcu *slots[VIRT_ADDRESS_SPACES];
+	const struct virt_slot *leaving;
 	struct mmu_notifier notifier;
 	rwlock_t mmu_lock;
 	unsigned long inval_seq;

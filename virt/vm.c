@@ -36,6 +36,7 @@ static int vm_setup(struct virt_vm *vm)
 	ret = virt_notifier_register(vm);
 	if (ret)
 		goto err_arch;
+	preempt_notifier_inc();
 	return 0;
 
 err_arch:
@@ -77,6 +78,7 @@ static void vm_destroy(struct virt_vm *vm)
 {
 	struct mm_struct *mm = vm->mm;
 
+	preempt_notifier_dec();
 	virt_notifier_unregister(vm);
 	virt_vcpu_destroy_all(vm);
 	virt_coalesced_destroy(vm);

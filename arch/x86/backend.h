@@ -73,7 +73,8 @@ extern struct backend_caps backend_caps;
  * set_tsc: cpu.tsc_offset or cpu.tsc_ratio changed.
  * flush_tlb: this vCPU's guest-physical and combined translations, before the next entry.
  * set_root: nested page table root changed.
- * sync_debug: the guest owned its debug registers: copy them to cpu.debug; interrupts off.
+ * sync_debug: the guest owned its debug registers: copy them (the CPU's DR0..DR3 too) to cpu.debug, end guest_owned and
+ *	intercept MOV DR again; interrupts off.
  * set_dr7: control block follows cpu.debug.
  * fail_entry_dump: print the control block, rate limited.
  */

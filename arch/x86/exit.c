@@ -30,7 +30,7 @@ enum exit_result exit_internal_error(struct vcpu *v, u32 suberror, u64 data0, u6
 /* The guest's TF, or userspace's single step, after an instruction that was executed here. */
 enum exit_result vcpu_after_insn(struct vcpu *v, unsigned long rflags_before)
 {
-	if (likely(!(rflags_before & X86_EFLAGS_TF)))
+	if (likely(!(rflags_before & X86_EFLAGS_TF) && !(v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP)))
 		return EXIT_RESUME;
 	return exit_debug(v, DR_STEP);
 }

@@ -12,7 +12,7 @@
 
 #include "../../virt/arch.h"
 
-#include <linux/entry-kvm.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/vtime.h>
 #include <asm/debugreg.h>
@@ -101,6 +101,8 @@ void vcpu_view(struct vcpu *v, struct event_view *view)
 		.nmi_sti_blocked = backend_caps.nmi_sti_blocked,
 	};
 	backend_call(view)(v, view);
+	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_BLOCKIRQ))
+		view->intr_open = false;
 }
 
 void vcpu_reset(struct vcpu *v, bool init)
@@ -217,9 +219,18 @@ static enum exit_result work_requests(struct vcpu *v)
 
 /* ---- entering ---- */
 
+/*
+ * What keeps a thread from entering a guest. The kernel's helper for this wants the other implementation's vCPU. Work that is only due before
+ * a return to user mode (TIF_NOTIFY_RESUME: task work, restartable sequences) waits for that return.
+ */
+static unsigned long host_work(void)
+{
+	return read_thread_flags() & (_TIF_NEED_RESCHED | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL);
+}
+
 static bool must_not_enter(struct vcpu *v)
 {
-	return READ_ONCE(v->virt.requests) || xfer_to_guest_mode_work_pending();
+	return READ_ONCE(v->virt.requests) || host_work();
 }
 
 static bool events_waiting(const struct vcpu *v)
@@ -234,6 +245,12 @@ static void enter_guest(struct vcpu *v)
 {
 	struct vcpu_debug *d = &v->cpu.debug;
 
+	bool step = d->guest_debug & KVM_GUESTDBG_SINGLESTEP, own_tf = false;
+
+	if (unlikely(step)) {
+		own_tf = vcpu_rflags(v) & X86_EFLAGS_TF;
+		vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) | X86_EFLAGS_TF);
+	}
 	fpu_prepare_entry();
 	if (unlikely(v->cpu.xcr_switch))
 		xcr_load_guest(v);
@@ -245,6 +262,8 @@ static void enter_guest(struct vcpu *v)
 	if (unlikely(v->cpu.xcr_switch))
 		xcr_load_host(v);
 	backend_call(after_enter)(v);
+	if (unlikely(step) && !own_tf)
+		vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) & ~X86_EFLAGS_TF);
 }
 
 /* One entry. EXIT_RESUME with *@entered false: something else comes first. */
@@ -281,18 +300,19 @@ static enum exit_result try_enter(struct vcpu *v, bool *entered)
 static enum exit_result work_host(struct vcpu *v)
 {
 	struct virt_vcpu *vv = &v->virt;
-	int ret;
 
-	if (!__xfer_to_guest_mode_work_pending())
+	if (likely(!host_work()))
 		return EXIT_RESUME;
-	srcu_read_unlock(&vv->vm->srcu, vv->srcu_index);
-	ret = xfer_to_guest_mode_handle_work(NULL);
-	vv->srcu_index = srcu_read_lock(&vv->vm->srcu);
-	if (!ret)
+	if (need_resched()) {
+		srcu_read_unlock(&vv->vm->srcu, vv->srcu_index);
+		schedule();
+		vv->srcu_index = srcu_read_lock(&vv->vm->srcu);
+	}
+	if (!signal_pending(current))
 		return EXIT_RESUME;
 	vv->run->exit_reason = KVM_EXIT_INTR;
 	vv->stats.signal_exits++;
-	return exit_error(v, ret);
+	return exit_error(v, -EINTR);
 }
 
 static enum exit_result run_once(struct vcpu *v)
@@ -371,7 +391,7 @@ static enum exit_result wait_runnable(struct vcpu *v)
 		if (!v->virt.wants_run)
 			return exit_error(v, -EINTR);
 		srcu_read_unlock(&v->virt.vm->srcu, v->virt.srcu_index);
-		rcuwait_wait_event(&v->virt.wait, READ_ONCE(v->virt.requests) || __xfer_to_guest_mode_work_pending(),
+		rcuwait_wait_event(&v->virt.wait, READ_ONCE(v->virt.requests) || host_work(),
 				   TASK_INTERRUPTIBLE);
 		v->virt.srcu_index = srcu_read_lock(&v->virt.vm->srcu);
 		r = work_host(v);

@@ -145,8 +145,15 @@ static enum exit_result on_xsetbv(struct vcpu *v) { return exit_xsetbv(v); }
 static enum exit_result on_nop(struct vcpu *v) { return exit_nop(v); }
 static enum exit_result on_ud(struct vcpu *v) { return exit_ud(v); }
 static enum exit_result on_gp(struct vcpu *v) { return exit_gp(v); }
-static enum exit_result on_shutdown(struct vcpu *v) { v->mp_state = KVM_MP_STATE_RUNNABLE; return exit_shutdown(v); }
 static enum exit_result on_emulate(struct vcpu *v) { return exit_emulate(v); }
+
+/* The VMCB is undefined after a shutdown (APM vol. 2, "Shutdown Intercept"): INIT makes it a defined one. */
+static enum exit_result on_shutdown(struct vcpu *v)
+{
+	memset(&v->events, 0, sizeof(v->events));
+	vcpu_reset(v, true);
+	return exit_shutdown(v);
+}
 
 static enum exit_result on_nothing(struct vcpu *v)
 {

@@ -5,6 +5,7 @@
 #include "svm.h"
 
 #include <linux/slab.h>
+#include <asm/debugreg.h>
 
 u64 svm_iopm_pa;
 
@@ -281,17 +282,23 @@ void svm_set_root(struct vcpu *v)
 void svm_sync_debug(struct vcpu *v)
 {
 	struct vmcb *vmcb = to_svm(v)->vmcb;
+	struct vcpu_debug *d = &v->cpu.debug;
 
-	v->cpu.debug.dr6 = vmcb->save.dr6;
-	v->cpu.debug.dr7 = vmcb->save.dr7;
+	get_debugreg(d->db[0], 0);
+	get_debugreg(d->db[1], 1);
+	get_debugreg(d->db[2], 2);
+	get_debugreg(d->db[3], 3);
+	d->dr6 = vmcb->save.dr6;
+	d->dr7 = vmcb->save.dr7;
+	d->guest_owned = false;
+	svm_update_intercepts(v);
 }
 
 void svm_set_dr7(struct vcpu *v)
 {
 	struct vmcb *vmcb = to_svm(v)->vmcb;
-	const struct vcpu_debug *d = &v->cpu.debug;
 
-	vmcb->save.dr7 = d->guest_debug & KVM_GUESTDBG_USE_HW_BP ? d->user_dr7 : d->dr7;
+	vmcb->save.dr7 = debug_effective_dr7(&v->cpu.debug);
 	vmcb_dirty(vmcb, CLEAN_DR);
 }
 
