@@ -62,6 +62,8 @@ static const struct feature_bit feature_bits[] = {
 	{ GUEST_DDPD_U,			2, LEAF_EDX, 3,  0x7 },
 	{ GUEST_BHI_CTRL,		2, LEAF_EDX, 4,  0x7 },
 	{ GUEST_XSAVES,			1, LEAF_EAX, 3,  0xd },
+	{ GUEST_KVMCLOCK,		0, LEAF_EAX, 0,  0x40000001 },
+	{ GUEST_KVMCLOCK2,		0, LEAF_EAX, 3,  0x40000001 },
 	{ GUEST_SVM,			0, LEAF_ECX, 2,  0x80000001 },
 	{ GUEST_SYSCALL,		0, LEAF_EDX, 11, 0x80000001 },
 	{ GUEST_NX,			0, LEAF_EDX, 20, 0x80000001 },

@@ -6,6 +6,7 @@
  * are those that operating systems touch without asking CPUID first.
  */
 #include <linux/stddef.h>
+#include <asm/kvm_para.h>
 #include <asm/msr-index.h>
 #include <asm/msr.h>
 
@@ -193,6 +194,8 @@ static int set_hwcr(struct vcpu *v, u32 msr, u64 val, bool host)
 
 const struct msr_row msr_table[] = {
 	{ 0x10, 0x10, MSR_ALWAYS, MSR_ROW_SAVE, .get = get_tsc, .set = set_tsc },
+	/* kvmclock: not offered; VMMs write 0 to it without asking. */
+	{ MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, GUEST_KVMCLOCK, MSR_ROW_ZERO },
 	{ MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY },
 	{ MSR_IA32_APICBASE, MSR_IA32_APICBASE, MSR_ALWAYS, 0, .get = get_apic_base, .set = set_apic_base },
 	{ MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, MSR_ALWAYS, MSR_ROW_ZERO },
@@ -235,6 +238,7 @@ const struct msr_row msr_table[] = {
 	{ MSR_PP0_ENERGY_STATUS, MSR_PP0_ENERGY_STATUS, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
 	{ MSR_PP1_ENERGY_STATUS, MSR_PP1_ENERGY_STATUS, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
 	{ MSR_IA32_XSS, MSR_IA32_XSS, GUEST_XSAVES, MSR_ROW_SAVE, PLAIN(xss, 0), .set = set_xss },
+	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, GUEST_KVMCLOCK2, MSR_ROW_ZERO },
 	{ MSR_EFER, MSR_EFER, MSR_ALWAYS, 0, .get = get_efer, .set = set_efer },
 	{ MSR_TSC_AUX, MSR_TSC_AUX, GUEST_TSC_AUX, MSR_ROW_SAVE, PLAIN(tsc_aux, 0), .set = set_tsc_aux },
 	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD },
