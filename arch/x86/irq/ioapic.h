@@ -16,6 +16,7 @@
 
 #include "msg.h"
 
+#include <linux/bits.h>
 #include <linux/types.h>
 #include <linux/kvm.h>
 

@@ -69,8 +69,8 @@ static void reset_lvt(struct lapic *l)
 
 	for (reg = LAPIC_LVT_TIMER; reg <= LAPIC_LVT_ERROR; reg += 0x10)
 		lapic_set_reg(l, reg, LAPIC_LVT_MASKED);
-	if (l->cfg.cmci)
-		lapic_set_reg(l, LAPIC_LVT_CMCI, LAPIC_LVT_MASKED);
+	/* Also without it: userspace may offer CMCI after the reset. */
+	lapic_set_reg(l, LAPIC_LVT_CMCI, LAPIC_LVT_MASKED);
 	if (l->cfg.lint0_extint)
 		lapic_set_reg(l, LAPIC_LVT_LINT0, IRQ_MODE_EXTINT << LAPIC_MODE_SHIFT);
 }

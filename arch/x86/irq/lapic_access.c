@@ -129,8 +129,7 @@ static void write_svr(struct lapic *l, u32 val, struct lapic_effect *fx)
 		return;
 	for (reg = LAPIC_LVT_TIMER; reg <= LAPIC_LVT_ERROR; reg += 0x10)
 		lapic_set_reg(l, reg, lapic_reg(l, reg) | LAPIC_LVT_MASKED);
-	if (l->cfg.cmci)
-		lapic_set_reg(l, LAPIC_LVT_CMCI, lapic_reg(l, LAPIC_LVT_CMCI) | LAPIC_LVT_MASKED);
+	lapic_set_reg(l, LAPIC_LVT_CMCI, lapic_reg(l, LAPIC_LVT_CMCI) | LAPIC_LVT_MASKED);
 	fx->what |= LAPIC_DID_EXTINT;
 }
 

@@ -116,6 +116,9 @@ int lapic_set_state(struct lapic *l, const struct kvm_lapic_state *s, u64 ns)
 	lapic_set_reg(l, LAPIC_ID, id);
 	lapic_configured(l);
 	clean_page(l);
+	/* VMMs that rebuild images do not know this entry; zero would be unmasked. */
+	if (lapic_reg(l, LAPIC_IMAGE_MARK) != LAPIC_IMAGE_VALID && !lapic_reg(l, LAPIC_LVT_CMCI))
+		lapic_set_reg(l, LAPIC_LVT_CMCI, LAPIC_LVT_MASKED);
 	l->errors = lapic_reg(l, LAPIC_IMAGE_ESR) & 0xff;
 	lapic_set_reg(l, LAPIC_IMAGE_ESR, 0);
 	lapic_timer_restore(l, ns);

@@ -303,6 +303,7 @@ START_TEST(local_vectors)
 		{ "thermal as ExtINT", LAPIC_LVT_THERMAL, 0x700, LAPIC_IGNORED },
 		{ "counters as NMI", LAPIC_LVT_PERF, 0x400, LAPIC_NMI },
 		{ "CMCI", LAPIC_LVT_CMCI, 0xf9, LAPIC_ACCEPTED },
+		{ "CMCI as SMI", LAPIC_LVT_CMCI, 0x200, LAPIC_SMI },
 		{ "LINT0 as ExtINT", LAPIC_LVT_LINT0, 0x700, LAPIC_EXTINT },
 		{ "LINT0 fixed", LAPIC_LVT_LINT0, 0x30, LAPIC_ACCEPTED },
 		{ "LINT1 as NMI", LAPIC_LVT_LINT1, 0x400, LAPIC_NMI },
@@ -378,6 +379,7 @@ START_TEST(reset)
 	u64 base;
 
 	fresh_lapic(&l, &page, 3, init);
+	l.cfg.cmci = init;
 	lapic_accept(&l, fixed(0x81, false));
 	lapic_ack(&l);
 	lapic_accept(&l, fixed(0x91, true));
@@ -393,7 +395,7 @@ START_TEST(reset)
 		if (reg == LAPIC_ID)
 			want = init ? 3 : 3 << 24;
 		else if (reg == LAPIC_VERSION)
-			want = 0x60014;
+			want = init ? 0x60014 : 0x50014;
 		else if (reg == LAPIC_LDR)
 			want = init ? 8 : 0;
 		else if (reg == LAPIC_DFR)

@@ -378,6 +378,7 @@ START_TEST(foreign_images)
 		expect_eq(lapic_timer_next(&l, &when), LAPIC_CLOCK_NS);
 		expect_eq(when, rows[i].when);
 		expect_eq(lapic_reg(&l, LAPIC_VERSION), 0x60014);
+		expect_eq(lapic_reg(&l, LAPIC_LVT_CMCI), LAPIC_LVT_MASKED);
 	}
 }
 END_TEST
