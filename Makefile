@@ -18,12 +18,13 @@ kver	= $(shell $(tool) fetch $(1))
 kdir	= $(if $(KDIR),$(KDIR),/lib/modules/$(call kver,$(KERNEL))/build)
 release	= $(shell $(MAKE) -s --no-print-directory -C $(1) kernelrelease 2>/dev/null)
 
+jobs	= $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
 STRICT	:= W=1 C=2 CF="-D__CHECK_ENDIAN__ -Wsparse-error" KCFLAGS=-Werror
 
 .DEFAULT_GOAL := all
-.PHONY: all help modules modules-% mirror-% run check check-unit check-build check-build-% check-amd \
-	check-intel check-bochs-amd selftests setup setup-build bench soak load unload install \
-	uninstall docs clean FORCE
+.PHONY: all help modules module-of run check check-unit check-build check-amd check-intel \
+	check-bochs-amd selftests setup setup-build bench soak load unload install uninstall docs clean
 
 all: modules
 
@@ -64,10 +65,11 @@ endef
 define build
 	$(call mirror,$(2))
 	@test -e Kbuild || { echo "there is no Kbuild"; exit 1; }
-	$(MAKE) -C $(1) M=$(2) $(3) modules
+	$(MAKE) $(jobs) -C $(1) M=$(2) $(3) modules
 endef
 
-modules: setup-build
+modules:
+	@$(host)/setup $(if $(KDIR),module,build)
 	$(MAKE) module-of KDIR=$(kdir)
 
 module-of: O = $(B)/$(call release,$(KDIR))
@@ -79,7 +81,7 @@ modules-%: setup-build
 	$(call build,/lib/modules/$(call kver,$*)/build,$(B)/$(call kver,$*))
 
 selftests: setup-build
-	@if [ -e tools/testing/selftests/Makefile ]; then $(MAKE) -C tools/testing/selftests; fi
+	@if [ -e tools/testing/selftests/Makefile ]; then $(MAKE) $(jobs) -C tools/testing/selftests; fi
 
 setup-build:
 	@$(host)/setup build

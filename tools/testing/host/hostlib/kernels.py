@@ -90,11 +90,22 @@ def _run(argv, cwd=None):
     return done.stdout
 
 
+def _apt(argv, cwd=None):
+    """An apt command; package lists that are missing or too old are renewed once, if we may."""
+    try:
+        return _run(argv, cwd)
+    except HostError as error:
+        if os.geteuid():
+            raise HostError(f"{error}: run apt-get update") from error
+    _run(["apt-get", "update", "-q"])
+    return _run(argv, cwd)
+
+
 def _resolve(series):
     """The version that the series' meta package depends on today."""
-    match = re.search(r"Depends: linux-image-(\S+)", _run(["apt-cache", "depends", META[series]]))
+    match = re.search(r"Depends: linux-image-(\S+)", _apt(["apt-cache", "depends", META[series]]))
     if not match:
-        raise HostError(f"{META[series]} is unknown to apt: run apt-get update")
+        raise HostError(f"{META[series]} names no kernel")
     return match.group(1)
 
 
@@ -103,7 +114,7 @@ def _unpack(version):
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
     print(f"strata-host: downloading linux-image-{version}", flush=True)
-    _run(["apt-get", "download", f"linux-image-{version}"], cwd=partial)
+    _apt(["apt-get", "download", f"linux-image-{version}"], cwd=partial)
     deb = glob.glob(f"{partial}/*.deb")[0]
     _run(["dpkg", "-x", deb, partial])
     os.unlink(deb)
