@@ -149,6 +149,15 @@ static long set_identity_map_addr(struct virt_vm *vm, void *data, unsigned long 
 	return 0;
 }
 
+/*
+ * Routes lead to in-kernel interrupt controllers; without them there is nothing to route to. QEMU asks for the capability even if it
+ * keeps the controllers to itself.
+ */
+static long set_gsi_routing(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	return -EINVAL;
+}
+
 /* ---- capabilities ---- */
 
 static long cap_value_xsave2(void)
@@ -291,6 +300,7 @@ static const struct cap_row caps[] = {
 	  .enable = enable_manual_protect },
 	{ KVM_CAP_SREGS2, 1 },
 	{ KVM_CAP_BINARY_STATS_FD, 1 },
+	{ KVM_CAP_IRQ_ROUTING, 4096 },
 	{ KVM_CAP_SYS_ATTRIBUTES, 1 },
 	{ KVM_CAP_VCPU_ATTRIBUTES, 1 },
 	{ STRATA_CAP_EVENTS, 1, .enable = enable_strata_events },
@@ -341,6 +351,7 @@ static const struct ioctl_row vm_rows[] = {
 	{ KVM_ENABLE_CAP,		IOCTL_LOCK, .vm = vm_enable_cap },
 	{ KVM_SET_TSS_ADDR,		IOCTL_RAW, .vm = set_tss_addr },
 	{ KVM_SET_IDENTITY_MAP_ADDR,	IOCTL_LOCK, .vm = set_identity_map_addr },
+	{ KVM_SET_GSI_ROUTING,		IOCTL_RAW | IOCTL_LOCK, .vm = set_gsi_routing },
 };
 
 #define ADD(table, rows) ioctl_table_add(&table, rows, ARRAY_SIZE(rows))
