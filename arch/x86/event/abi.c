@@ -370,6 +370,9 @@ void event_restore_bitmap(struct event_queue *q, const __u64 bitmap[4])
 	if (EVENT_RULE(BITMAP_KNOWN, (!q->run_pending && q->delivering.type == EVENT_INTERRUPT && q->delivering.vector == vector) ||
 		       (q->irq_stashed && q->irq_vector == vector)))
 		return;
+	/* Userspace knows of one interrupt, and this is it. */
+	if (!q->run_pending && (q->delivering.type == EVENT_INTERRUPT || q->delivering.type == EVENT_SOFT_INT))
+		event_clear(&q->delivering);
 	restore_stash(q, vector, true, false);
 }
 

@@ -216,10 +216,10 @@ void event_settle_user(struct event_queue *q, const struct event_view *v)
 		return;
 	q->irq_unsettled = false;
 	q->irq_soft = false;
-	/* IF does not hold back an INT n; beside another event in delivery it is none: it happens again at its RIP. */
+	/* IF does not hold back an INT n; beside another event it is none: it happens again at its RIP. */
 	if (!EVENT_RULE(SETTLE_SOFT, soft) && !EVENT_RULE(SETTLE_OPEN, event_open(q, v)))
 		return;
-	if (!q->delivering.type)
+	if (!q->delivering.type && !q->exception.type)
 		q->delivering = (struct event) {
 			.type = soft ? EVENT_SOFT_INT : EVENT_INTERRUPT,
 			.vector = q->irq_vector,

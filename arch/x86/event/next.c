@@ -121,12 +121,17 @@ bool event_ready(const struct event_queue *q, const struct event_view *v)
 	return v->irqchip == IRQCHIP_FULL || (event_place(q, v) && event_open(q, v));
 }
 
+static bool init_resets(const struct event_queue *q, const struct event_view *v)
+{
+	return init_open(q, v) && !EVENT_RULE(INIT_L1, v->guest_mode && v->l1_init);
+}
+
 bool event_wakes(const struct event_queue *q, const struct event_view *v)
 {
 	bool interrupt = q->irq_stashed || v->chip_vector;
 
 	if (EVENT_RULE(WAKES_WAIT, v->wait_for_sipi))
-		return q->triple_fault || q->sipi || init_open(q, v);
+		return q->triple_fault || q->sipi || init_resets(q, v);
 	return q->delivering.type || q->exception.type || q->triple_fault || q->mtf || q->timer || trap_open(q, v) ||
 	       smi_open(q, v) || init_open(q, v) || nmi_open(q, v) || (interrupt && interrupt_open(q, v));
 }
@@ -224,6 +229,11 @@ static bool take_smi(struct event_queue *q, const struct event_view *v, struct e
 	return true;
 }
 
+bool event_sipi_pending(const struct event_queue *q, const struct event_view *v)
+{
+	return q->sipi && (v->wait_for_sipi || EVENT_RULE(SIPI_FOLLOWS_INIT, init_resets(q, v)));
+}
+
 /*
  * Row "external hardware interventions": INIT that resets. It comes before the SMI of the same row (APM's order) and before
  * what is being delivered: nothing of that would be left. An SMI stays (SDM "Processor State After Reset"), and the SIPI
@@ -231,7 +241,7 @@ static bool take_smi(struct event_queue *q, const struct event_view *v, struct e
  */
 static bool take_reset(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
-	if (!init_open(q, v) || EVENT_RULE(INIT_L1, v->guest_mode && v->l1_init))
+	if (!init_resets(q, v))
 		return false;
 	*q = (struct event_queue) { .smi = q->smi, .sipi = q->sipi, .sipi_vector = q->sipi_vector };
 	p->step = STEP_INIT;
@@ -248,25 +258,12 @@ static bool take_init(struct event_queue *q, const struct event_view *v, struct 
 	return true;
 }
 
-bool event_sipi_pending(const struct event_queue *q, const struct event_view *v)
-{
-	return q->sipi && (v->wait_for_sipi || EVENT_RULE(SIPI_FOLLOWS_INIT, init_open(q, v)));
-}
-
-/* Same row. Outside the wait-for-SIPI state a SIPI is ignored, unless it follows an INIT that is about to be taken. */
 static bool take_sipi(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
 	struct event sipi = { .vector = q->sipi_vector };
 
 	if (!q->sipi)
 		return false;
-	if (!v->wait_for_sipi) {
-		if (EVENT_RULE(SIPI_IGNORED, !event_sipi_pending(q, v))) {
-			q->sipi = false;
-			q->sipi_vector = 0;
-		}
-		return false;
-	}
 	q->sipi = false;
 	q->sipi_vector = 0;
 	if (v->guest_mode)
@@ -399,9 +396,9 @@ static void plan_windows(const struct event_queue *q, const struct event_view *v
 static bool take_first(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
 	return q->delivering.type || take_exception(q, v, p) ||
-	       take_smi(q, v, p) || take_init(q, v, p) || take_sipi(q, v, p) ||
-	       take_mtf(q, v, p) || take_trap(q, v, p) || take_timer(q, v, p) ||
-	       take_nmi(q, v, p) || take_interrupt(q, v, p) || take_window(q, v, p);
+	       take_smi(q, v, p) || take_init(q, v, p) || take_mtf(q, v, p) ||
+	       take_trap(q, v, p) || take_timer(q, v, p) || take_nmi(q, v, p) ||
+	       take_interrupt(q, v, p) || take_window(q, v, p);
 }
 
 void event_next(struct event_queue *q, const struct event_view *v, struct event_plan *p)
@@ -414,6 +411,11 @@ void event_next(struct event_queue *q, const struct event_view *v, struct event_
 		if (!take_sipi(q, v, p))
 			p->step = STEP_WAIT;
 		return;
+	}
+	/* Outside the wait-for-SIPI state it is ignored. */
+	if (EVENT_RULE(SIPI_IGNORED, q->sipi)) {
+		q->sipi = false;
+		q->sipi_vector = 0;
 	}
 	take_first(q, v, p);
 	if (p->step == STEP_ENTER || p->step == STEP_ACK_ENTER)

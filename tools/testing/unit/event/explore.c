@@ -1,0 +1,638 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The walk: breadth first over every queue that the real code can reach, to the fixpoint.
+ *
+ * A state is a queue at rest: the run loop may return to userspace there, and an image may be taken. From it
+ * - event_next() is asked under every view, and compared with the oracle;
+ * - where it says to enter, the CPU comes back with every event it may have been delivering, and the exit raises every
+ *   exception, or none; what is then in the queue is settled;
+ * - other CPUs, userspace, L1 and the guest do each thing that they can do to the queue;
+ * - it is saved and restored.
+ */
+#include <linux/errno.h>
+
+#include "model.h"
+
+const char *model_failure;
+bool model_quiet;
+enum event_rule event_mutant = NR_EVENT_RULES;
+
+/* ---- sets of states ---- */
+
+struct set {
+	u64 *slots;
+	u64 size, count;
+};
+
+static bool set_put(struct set *s, u64 key);
+
+static void set_grow(struct set *s)
+{
+	struct set old = *s;
+
+	s->size = old.size ? old.size * 2 : 1u << 16;
+	s->slots = calloc(s->size, sizeof(u64));
+	s->count = 0;
+	if (!s->slots)
+		abort();
+	for (u64 i = 0; i < old.size; i++)
+		if (old.slots[i])
+			set_put(s, old.slots[i] - 1);
+	free(old.slots);
+}
+
+/* True if it is new. Slots hold key + 1. */
+static bool set_put(struct set *s, u64 key)
+{
+	u64 i;
+
+	if (s->count * 2 >= s->size)
+		set_grow(s);
+	for (i = (key * 0x9e3779b97f4a7c15ull) >> 20 & (s->size - 1); s->slots[i]; i = (i + 1) & (s->size - 1))
+		if (s->slots[i] == key + 1)
+			return false;
+	s->slots[i] = key + 1;
+	s->count++;
+	return true;
+}
+
+/* ---- the walk's state ---- */
+
+static struct set seen, entered;
+static u64 *todo;
+static u64 todo_size, todo_count;
+static u64 transitions;
+static const struct config *config;
+static struct event_view views[MAX_VIEWS];
+static unsigned int nr_views;
+
+static void add(const struct event_queue *q)
+{
+	u64 key = pack(q);
+
+	transitions++;
+	if (!set_put(&seen, key))
+		return;
+	if (todo_count == todo_size) {
+		todo_size = todo_size ? todo_size * 2 : 1u << 16;
+		todo = realloc(todo, todo_size * sizeof(*todo));
+		if (!todo)
+			abort();
+	}
+	todo[todo_count++] = key;
+}
+
+void print_queue(const struct event_queue *q)
+{
+	static const char *const types[] = { "-", "INTR", "NMI", "EXC", "INTn", "SOFT", "ICEBP" };
+	const struct event *d = &q->delivering, *e = &q->exception;
+
+	printf("#   delivering %s %u len %u%s; exception %s %u%s; stash %s %#x%s%s; nmi %u%s; dbg %llx smm_dbg %llx;%s%s%s%s%s%s%s%s%s\n",
+	       types[d->type], d->vector, d->len, d->replay ? " replay" : "", types[e->type], e->vector,
+	       q->exception_user ? " user" : "", q->irq_stashed ? "full" : "empty", q->irq_vector,
+	       q->irq_unsettled ? " unsettled" : "", q->irq_soft ? " soft" : "", q->nmi_pending, q->nmi_masked ? " masked" : "",
+	       q->pending_dbg, q->smm_dbg, q->run_pending ? " run_pending" : "", q->smm ? " smm" : "",
+	       q->smm_inside_nmi ? " inside_nmi" : "", q->smi ? " smi" : "", q->init ? " init" : "", q->sipi ? " sipi" : "",
+	       q->triple_fault ? " triple" : "", q->mtf ? " mtf" : "", q->timer ? " timer" : "");
+}
+
+bool expect_at(bool ok, const char *what, const struct event_queue *q, const struct event_view *v)
+{
+	if (ok || model_failure)
+		return ok;
+	model_failure = what;
+	if (model_quiet)
+		return false;
+	printf("# violated: %s\n", what);
+	if (config)
+		printf("#   machine: %s\n", config->name);
+	if (q)
+		print_queue(q);
+	if (v)
+		printf("#   view: if %d gif %d shadow %d want %d chip %d wait %d vmxon %d\n", v->intr_open, v->gif, v->shadow,
+		       v->want_window, v->chip_vector, v->wait_for_sipi, v->vmxon);
+	return false;
+}
+
+static bool same(const struct event_queue *a, const struct event_queue *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
+
+/* ---- conservation ---- */
+
+static unsigned int nmis(const struct event_queue *q)
+{
+	return q->nmi_pending + (q->delivering.type == EVENT_NMI);
+}
+
+static unsigned int interrupts(const struct event_queue *q)
+{
+	return q->irq_stashed + (q->delivering.type == EVENT_INTERRUPT);
+}
+
+static unsigned int is_a(const struct event *e, u8 type)
+{
+	return e->type == type;
+}
+
+/* What a step does not hand over is still there. INIT and shutdown end everything else. */
+static void check_conserved(const struct event_queue *q, const struct event_view *v, const struct event_queue *a,
+			    const struct event_plan *p)
+{
+	bool exit = p->step == STEP_NESTED_EXIT;
+	unsigned int nmi_out = exit ? is_a(&p->vectoring, EVENT_NMI) + (p->cause == CAUSE_NMI && v->l1_exit_takes) : 0;
+	unsigned int irq_out = exit ? is_a(&p->vectoring, EVENT_INTERRUPT) + is_a(&p->event, EVENT_INTERRUPT) : 0;
+
+	if (p->step == STEP_INIT || p->step == STEP_SHUTDOWN || p->cause == CAUSE_SHUTDOWN)
+		return;
+	expect_at(nmis(q) == nmis(a) + nmi_out, "no NMI is lost or repeated", q, v);
+	expect_at(interrupts(q) == interrupts(a) + irq_out, "no interrupt is lost or repeated", q, v);
+	expect_at(q->smi == (a->smi || p->step == STEP_SMI), "no SMI is lost", q, v);
+	expect_at(q->triple_fault == a->triple_fault, "no triple fault is lost", q, v);
+	if (q->exception.type && !exit && p->step != STEP_SMI)
+		expect_at(a->exception.type || (p->apply && a->delivering.type), "no exception is lost", q, v);
+}
+
+/* ---- run dry ---- */
+
+static void count_event(const struct event *e, struct taken *t)
+{
+	t->interrupts += e->type == EVENT_INTERRUPT;
+	t->nmis += e->type == EVENT_NMI;
+	if (e->type == EVENT_NONE || e->type == EVENT_INTERRUPT || e->type == EVENT_NMI)
+		return;
+	t->traps += e->vector == EVENT_DB;
+	t->exceptions += e->vector != EVENT_DB;
+}
+
+/* L1 is its own guest again: it handles what it got, and what stayed pending arrives there. */
+static void dry_nested_exit(struct event_queue *q, struct event_view *v, const struct event_plan *p, struct taken *t)
+{
+	count_event(&p->vectoring, t);
+	if (p->cause == CAUSE_EXCEPTION || p->cause == CAUSE_INTR)
+		count_event(&p->event, t);
+	t->traps += p->pending_dbg != 0;
+	t->nmis += p->cause == CAUSE_NMI && v->l1_exit_takes;
+	t->inits += p->cause == CAUSE_INIT && v->l1_exit_takes;
+	t->shutdowns += p->cause == CAUSE_SHUTDOWN;
+	t->mtfs += p->cause == CAUSE_MTF;
+	t->timers += p->cause == CAUSE_TIMER;
+	v->guest_mode = false;
+	q->nmi_masked = false;
+}
+
+static void dry_step(struct event_queue *q, struct event_view *v, struct taken *t)
+{
+	static const struct event none;
+	struct event_plan p;
+
+	event_next(q, v, &p);
+	v->wait_for_sipi = false;
+	switch (p.step) {
+	case STEP_ENTER:
+		count_event(&q->delivering, t);
+		event_exit(q, &none);
+		/* The handler comes to its IRET; SMM to its RSM when nothing else happens there. */
+		if (q->nmi_masked)
+			event_nmi_unmask(q);
+		else if (event_idle(q) || (q->smm && !p.event.type))
+			event_rsm(q);
+		break;
+	case STEP_INIT:
+		t->inits++;
+		v->wait_for_sipi = q->sipi;
+		break;
+	case STEP_SIPI:
+		t->sipis++;
+		break;
+	case STEP_SMI:
+		t->smis++;
+		break;
+	case STEP_SHUTDOWN:
+		t->shutdowns++;
+		break;
+	case STEP_NESTED_EXIT:
+		dry_nested_exit(q, v, &p, t);
+		break;
+	default:
+		break;
+	}
+}
+
+bool run_dry(struct event_queue q, const struct event_view *base, struct taken *t)
+{
+	struct event_view v = *base;
+
+	v.gif = v.intr_open = true;
+	event_settle_user(&q, &v);
+	memset(t, 0, sizeof(*t));
+	for (unsigned int i = 0; i < 48; i++) {
+		if (event_idle(&q) && !q.smm && !q.run_pending && !q.nmi_masked)
+			return true;
+		dry_step(&q, &v, t);
+	}
+	return false;
+}
+
+static void check_dry(const struct event_queue *state)
+{
+	struct event_view open = config->base;
+	struct event_queue settled = *state, *q = &settled;
+	const struct event *d = &q->delivering, *e = &q->exception;
+	struct taken t, want = {};
+
+	open.gif = open.intr_open = true;
+	event_settle_user(q, &open);
+	expect_at(run_dry(*q, &config->base, &t), "everything pending is taken in the end", q, NULL);
+	expect_at(t.shutdowns == q->triple_fault, "a triple fault is taken once", q, NULL);
+	if (q->triple_fault)
+		return;
+	expect_at(t.inits == q->init, "an INIT is taken once", q, NULL);
+	if (q->init)
+		return;
+	count_event(d, &want);
+	count_event(e, &want);
+	expect_at(t.interrupts == want.interrupts + q->irq_stashed, "an interrupt is taken once", q, NULL);
+	expect_at(t.nmis == want.nmis + q->nmi_pending, "an NMI is taken once", q, NULL);
+	expect_at(t.smis == q->smi, "an SMI is taken once", q, NULL);
+	expect_at(t.exceptions == want.exceptions, "an exception is taken once", q, NULL);
+	expect_at(!t.traps == !(want.traps || q->pending_dbg || q->smm_dbg), "a debug trap is taken", q, NULL);
+}
+
+/* ---- event_next() ---- */
+
+static void check_windows(const struct event_queue *q, const struct event_view *v, const struct event_queue *a,
+			  const struct event_plan *p)
+{
+	struct event_view open = config->base, no = *v;
+	struct event_queue b = *a;
+	struct event_plan next;
+
+	if (p->step == STEP_WINDOW_EXIT) {
+		expect_at(v->want_window && event_ready(q, v), "a window exit only if asked and ready", q, v);
+		expect_at(!event_interrupt(&b, VECTOR_A), "a ready vCPU takes an interrupt", q, v);
+		event_next(&b, v, &next);
+		expect_at(next.step != STEP_WINDOW_EXIT, "a window exit that was used does not repeat", q, v);
+		b = *a;
+		no.want_window = false;
+		event_next(&b, &no, &next);
+		expect_at(next.step != STEP_WINDOW_EXIT, "a window exit needs asking", q, v);
+	}
+	/* Asked only for this: the exit it brings about is a window exit. */
+	if (p->step == STEP_ENTER && p->irq_window && v->want_window && !v->chip_vector && !a->irq_stashed && !a->active &&
+	    !a->pending_dbg) {
+		static const struct event none;
+
+		open.gif = open.intr_open = open.want_window = open.chip_accepts_extint = true;
+		event_exit(&b, &none);
+		event_next(&b, &open, &next);
+		expect_at(next.step == STEP_WINDOW_EXIT, "the window that was asked for opens", q, v);
+	}
+}
+
+static void check_renamed(const struct event_queue *q, const struct event_view *v, const struct event_queue *a,
+			  const struct event_plan *p)
+{
+	struct event_queue other = *q, want = *a;
+	struct event_plan got, expected = *p;
+	struct event_view view = *v;
+
+	rename_queue(&other);
+	rename_queue(&want);
+	rename_view(&view);
+	rename_event(&expected.event);
+	rename_event(&expected.vectoring);
+	expected.pending_dbg = p->pending_dbg == TRAP_CAUSE ? 2 : p->pending_dbg;
+	if (p->step == STEP_SIPI || p->cause == CAUSE_SIPI)
+		expected.event.vector += expected.event.vector != 0;
+	event_next(&other, &view, &got);
+	expect_at(same(&other, &want) && same_plan(&got, &expected), "renaming the alphabet renames the outcome", q, v);
+}
+
+static void exits(const struct event_queue *q);
+
+static void check_next(const struct event_queue *q, const struct event_view *v)
+{
+	struct event_queue a = *q, b = *q;
+	struct event_plan p, want;
+
+	event_next(&a, v, &p);
+	oracle_next(&b, v, &want);
+	expect_at(same_plan(&p, &want), "the step is the manuals'", q, v);
+	expect_at(same(&a, &b), "the queue changes as the step says", q, v);
+	check_conserved(q, v, &a, &p);
+	expect_at(event_place(q, v) == oracle_place(q, v), "place", q, v);
+	expect_at(event_open(q, v) == oracle_open(q, v), "open", q, v);
+	expect_at(event_ready(q, v) == (v->irqchip == IRQCHIP_FULL || (oracle_place(q, v) && oracle_open(q, v))), "ready", q, v);
+	if (event_idle(q) && !v->chip_vector && !v->want_window && !v->wait_for_sipi)
+		expect_at(p.step == STEP_ENTER && same(&a, q) && !p.irq_window && !p.nmi_window && !p.gif_window && !p.exit_soon,
+			  "an idle queue decides nothing", q, v);
+	check_windows(q, v, &a, &p);
+	check_renamed(q, v, &a, &p);
+	if (same(&a, q))
+		transitions++;
+	else
+		add(&a);
+	if (p.step != STEP_ENTER)
+		return;
+	b = a;
+	event_next(&b, v, &want);
+	want.apply = p.apply;
+	want.set_rf = p.set_rf;
+	want.event = p.event;
+	expect_at(same(&a, &b) && same_plan(&p, &want), "an entry given up is planned again alike", q, v);
+	expect_at(!a.exception.type, "no exception waits behind an entry", q, v);
+	if (set_put(&entered, pack(&a)))
+		exits(&a);
+}
+
+/* A sleeping vCPU wakes if and only if something would happen. */
+static void check_wakes(const struct event_queue *q, const struct event_view *v)
+{
+	struct event_view halted = *v;
+	struct event_queue a = *q;
+	struct event_plan p;
+	bool something;
+
+	halted.want_window = false;
+	if (q->run_pending)
+		return;
+	event_next(&a, &halted, &p);
+	something = p.step == STEP_ENTER ? a.delivering.type : p.step != STEP_WAIT;
+	/* MTF and timer belong to L2 only. */
+	if (!v->guest_mode && (q->mtf || q->timer))
+		return;
+	expect_at(event_wakes(q, &halted) == something, "HLT ends if something happens", q, &halted);
+}
+
+/* ---- the CPU comes back ---- */
+
+static void check_settle(const struct event_queue *q)
+{
+	struct event_queue a = *q, b = *q, c = *q, d;
+	const struct event_view *v = &config->base;
+	struct event_plan p, want, direct;
+	bool to_l1 = event_settle(&a, v, &p);
+
+	expect_at(to_l1 == oracle_settle(&b, v, &want), "L1 is asked first", q, v);
+	expect_at(same(&a, &b), "two exceptions merge as the manuals say", q, v);
+	if (to_l1)
+		expect_at(same_plan(&p, &want), "L1 gets both events", q, v);
+	expect_at(!a.delivering.type || !a.exception.type, "settled, they do not coexist", q, v);
+	event_next(&c, v, &direct);
+	if (to_l1) {
+		expect_at(same(&c, &a), "event_next() settles first", q, v);
+	} else {
+		d = a;
+		event_next(&d, v, &want);
+		expect_at(same(&c, &d) && same_plan(&direct, &want), "event_next() settles first", q, v);
+	}
+	add(&a);
+}
+
+static bool is_soft(const struct event *e)
+{
+	return e->type == EVENT_SOFT_INT || e->type == EVENT_SOFT_EXCEPTION || e->type == EVENT_PRIV_EXCEPTION;
+}
+
+static void check_exit(const struct event_queue *before, const struct event *vectoring, const struct event_queue *after)
+{
+	const struct event *d = &before->delivering;
+	bool l1s = before->run_pending && vectoring->type && d->type == vectoring->type && d->vector == vectoring->vector &&
+		   d->has_error == vectoring->has_error && d->error == vectoring->error;
+	struct event_queue want = *before;
+
+	if (!l1s) {
+		want.delivering = *vectoring;
+		want.delivering.replay = is_soft(vectoring);
+		want.nmi_masked |= before->run_pending && d->type == EVENT_NMI;
+		want.run_pending = false;
+	}
+	expect_at(same(after, &want), "an exit takes back what was being delivered", before, NULL);
+}
+
+static void exits(const struct event_queue *q)
+{
+	for (unsigned int i = 0; i < nr_vectorings; i++) {
+		struct event_queue back = *q;
+
+		/* NMIs are blocked while one is delivered. */
+		if (vectorings[i].type == EVENT_NMI && q->delivering.type != EVENT_NMI)
+			continue;
+		event_exit(&back, &vectorings[i]);
+		check_exit(q, &vectorings[i], &back);
+		add(&back);
+		for (unsigned int j = 1; j < nr_raises; j++) {
+			struct event_queue raised = back;
+
+			event_raise(&raised, &raises[j]);
+			expect_at(raised.exception.vector == raises[j].vector && raised.exception.replay == is_soft(&raises[j]) &&
+				  raised.exception.payload == raises[j].payload && !raised.exception_user, "what is raised is pending",
+				  &back, NULL);
+			check_settle(&raised);
+		}
+	}
+}
+
+/* ---- what others do ---- */
+
+static void check_drain(const struct event_queue *q, unsigned long inbox)
+{
+	struct event_queue a = *q, want = *q;
+	unsigned int news = (inbox & 1) + (inbox >> 1 & 1), room = q->nmi_masked ? 1 : 2;
+
+	event_drain(&a, inbox, SIPI_VECTOR);
+	room -= q->nmi_pending < room ? q->nmi_pending : room;
+	want.nmi_pending += news < room ? news : room;
+	want.smi |= inbox >> INBOX_SMI & 1;
+	if (inbox & 1 << INBOX_INIT) {
+		want.init = true;
+		want.sipi = false;
+		want.sipi_vector = 0;
+	}
+	if (inbox & 1 << INBOX_SIPI) {
+		want.sipi = true;
+		want.sipi_vector = SIPI_VECTOR;
+	}
+	want.triple_fault |= inbox >> INBOX_TRIPLE & 1;
+	expect_at(same(&a, &want), "the inbox is drained", q, NULL);
+	add(&a);
+}
+
+static void try_inbox(const struct event_queue *q)
+{
+	check_drain(q, 0);
+	check_drain(q, 3);
+	for (unsigned int bit = 0; bit < 6; bit++)
+		check_drain(q, 1ul << bit);
+	check_drain(q, 1ul << INBOX_INIT | 1ul << INBOX_SIPI);
+}
+
+static void try_user(const struct event_queue *q)
+{
+	static const struct event_abi abi = { true, true, true, true };
+	struct event_view open = config->base;
+	struct kvm_vcpu_events image;
+	struct event_queue a = *q, b = *q;
+	__u64 bitmap[4] = { 1ull << VECTOR_A };
+	bool full = q->irq_stashed || q->delivering.type == EVENT_INTERRUPT;
+	int ret;
+
+	for (u8 vector = VECTOR_A; vector <= VECTOR_B; vector++) {
+		a = *q;
+		ret = event_interrupt(&a, vector);
+		expect_at(ret == (full ? -EEXIST : 0) && a.irq_stashed == (!full || q->irq_stashed), "KVM_INTERRUPT", q, NULL);
+		expect_at(full ? same(&a, q) : a.irq_vector == vector, "KVM_INTERRUPT", q, NULL);
+		add(&a);
+	}
+
+	/* An empty bitmap says nothing, another one an interrupt that is settled later. */
+	bitmap[0] = 0;
+	a = *q;
+	event_restore_bitmap(&a, bitmap);
+	expect_at(same(&a, q), "an empty bitmap says nothing", q, NULL);
+	bitmap[0] = 1ull << VECTOR_A;
+	event_restore_bitmap(&a, bitmap);
+	add(&a);
+
+	/* The image of this state, with an INT n of unknown length */
+	event_save(q, 0, 0, &abi, &config->base, &image);
+	event_restore(&b, &image, &abi);
+	add(&b);
+	memset(image.reserved, 0, sizeof(image.reserved));
+	image.interrupt.injected = image.interrupt.soft = 1;
+	image.interrupt.nr = VECTOR_SOFT;
+	b = *q;
+	event_restore(&b, &image, &abi);
+	expect_at(b.irq_stashed && b.irq_unsettled && b.irq_soft && b.irq_vector == VECTOR_SOFT, "interrupt.soft is accepted", q, NULL);
+	add(&b);
+
+	a = *q;
+	event_drop_exception(&a);
+	expect_at(q->exception_user ? !memcmp(&a.exception, &q->exception, sizeof(a.exception)) : !a.exception.type,
+		  "SET_REGS drops what is the guest's", q, NULL);
+	expect_at(a.delivering.type == (q->delivering.replay ? 0 : q->delivering.type), "SET_REGS drops what RIP repeats", q, NULL);
+	add(&a);
+
+	open.gif = open.intr_open = true;
+	for (unsigned int i = 0; i < 2; i++, open.intr_open = false) {
+		bool in = q->irq_unsettled && (q->irq_soft || oracle_open(q, &open));
+
+		a = *q;
+		event_settle_user(&a, &open);
+		expect_at(!a.irq_unsettled && !a.exception_user && a.irq_stashed == (q->irq_stashed && !in), "injected interrupts settle",
+			  q, &open);
+		if (in && !q->delivering.type && !q->exception.type)
+			expect_at(a.delivering.vector == q->irq_vector &&
+				  a.delivering.type == (q->irq_soft ? EVENT_SOFT_INT : EVENT_INTERRUPT) && !a.delivering.len,
+				  "an open vCPU takes an injected interrupt at once", q, &open);
+		else
+			expect_at(!memcmp(&a.delivering, &q->delivering, sizeof(a.delivering)), "what is in delivery stays", q, &open);
+		add(&a);
+	}
+}
+
+static void try_guest(const struct event_queue *q)
+{
+	struct event_queue a = *q;
+	bool pending = q->exception.type;
+
+	event_trap(&a, TRAP_CAUSE, SHADOW_MOV_SS);
+	expect_at(a.pending_dbg == TRAP_CAUSE && !memcmp(&a.exception, &q->exception, sizeof(a.exception)), "MOV SS holds a trap", q, NULL);
+	add(&a);
+	a = *q;
+	event_trap(&a, TRAP_CAUSE, SHADOW_STI);
+	expect_at(pending ? a.pending_dbg == TRAP_CAUSE && a.exception.type == q->exception.type :
+		  a.exception.payload == TRAP_CAUSE && a.exception.vector == EVENT_DB, "no debug cause is lost", q, NULL);
+	check_settle(&a);
+	a = *q;
+	event_raise_triple(&a);
+	expect_at(a.triple_fault, "shutdown is raised", q, NULL);
+	add(&a);
+	a = *q;
+	event_nmi_unmask(&a);
+	add(&a);
+	event_nmi_set_masked(&a, true);
+	expect_at(a.nmi_masked, "NMIs are masked", q, NULL);
+	event_acked(&a, VECTOR_A);
+	expect_at(a.delivering.type == EVENT_INTERRUPT && a.delivering.vector == VECTOR_A, "the controllers' interrupt", q, NULL);
+	if (!q->smm)
+		return;
+	a = *q;
+	event_rsm(&a);
+	expect_at(!a.smm && !a.smm_inside_nmi && !a.smm_dbg && a.nmi_masked == q->smm_inside_nmi, "RSM restores NMI blocking", q, NULL);
+	if (q->smm_dbg)
+		expect_at(pending ? a.pending_dbg : a.exception.payload == TRAP_CAUSE, "RSM lets the trap happen", q, NULL);
+	check_settle(&a);
+}
+
+static void try_l1(const struct event_queue *q)
+{
+	struct event_queue a = *q;
+	struct event_plan p = {};
+
+	if (!config->base.guest_mode)
+		return;
+	event_nested_leave(&a, &p);
+	expect_at(!a.run_pending && !a.delivering.type && !a.mtf && !a.timer && !a.pending_dbg && a.nmi_masked == q->nmi_masked &&
+		  !memcmp(&p.vectoring, &q->delivering, sizeof(p.vectoring)), "an exit gives L1 what was in delivery", q, NULL);
+	if (!q->exception.type && !q->delivering.type && !q->run_pending)
+		for (unsigned int i = 0; i < nr_vectorings; i++) {
+			a = *q;
+			event_nested_begin(&a, &vectorings[i]);
+			expect_at(a.run_pending && !memcmp(&a.delivering, &vectorings[i], sizeof(a.delivering)), "L1 injects", q, NULL);
+			add(&a);
+		}
+	if (!config->base.l1_pending_dbg)
+		return;
+	a = *q;
+	a.mtf = true;
+	add(&a);
+	a = *q;
+	a.timer = true;
+	add(&a);
+}
+
+/* ---- all of it ---- */
+
+static void check_state(u64 key)
+{
+	struct event_queue q;
+
+	unpack(key, &q);
+	/* KVM_RUN settles before it asks. */
+	for (unsigned int i = 0; i < nr_views && !model_failure && !q.irq_unsettled; i++) {
+		check_next(&q, &views[i]);
+		if (i % 5 == 0)
+			check_wakes(&q, &views[i]);
+	}
+	if (model_failure)
+		return;
+	try_inbox(&q);
+	try_user(&q);
+	try_guest(&q);
+	try_l1(&q);
+	check_dry(&q);
+	check_image(&q, config, key);
+}
+
+struct tally explore(const struct config *c, u64 limit)
+{
+	const struct event_queue reset = {};
+	struct tally t;
+
+	config = c;
+	nr_views = make_views(c, views);
+	transitions = todo_count = 0;
+	add(&reset);
+	for (u64 i = 0; i < todo_count && i < limit && !model_failure; i++)
+		check_state(todo[i]);
+	t = (struct tally) { .states = seen.count, .transitions = transitions };
+	free(seen.slots);
+	free(entered.slots);
+	memset(&seen, 0, sizeof(seen));
+	memset(&entered, 0, sizeof(entered));
+	config = NULL;
+	return t;
+}
