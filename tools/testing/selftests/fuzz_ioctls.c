@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: random ioctls, sizes, flags and pointers at the system, VM and vCPU file descriptors from two
+ * What: random ioctls, sizes, flags and pointers at the system, VM and vCPU file descriptors
+ * from two
  * threads, with vCPUs run in between; argument blocks are random, sparse, or at a page's end.
  * Conditions: the seed is printed; FUZZ_SEED and FUZZ_ROUNDS in the environment override it and the
  * number of rounds.
@@ -101,7 +102,10 @@ static void *pick_arg(struct fuzzer *f, unsigned long cmd)
 	}
 }
 
-/* Sets must not map our own memory away: only the fuzzer's block is ever offered as guest memory. */
+/*
+ * Sets must not map our own memory away: only the fuzzer's block is ever offered as guest
+ * memory.
+ */
 static void tame(struct fuzzer *f, unsigned long cmd, void *arg)
 {
 	struct kvm_userspace_memory_region *region = arg;

@@ -46,22 +46,42 @@ static struct vm *stepped_vm(void)
 	return vm;
 }
 
+static bool dmi_says(const char *file, const char *word)
+{
+	char line[256] = "";
+	FILE *f = fopen(file, "r");
+
+	if (f && !fgets(line, sizeof(line), f))
+		line[0] = 0;
+	if (f)
+		fclose(f);
+	return strstr(line, word);
+}
+
+static bool host_is_tcg(void)
+{
+	return dmi_says("/sys/class/dmi/id/sys_vendor", "QEMU");
+}
+
+/*
+ * With the in-tree module Bochs' SVM was seen to show DR6 as 0 after a #DB exit, and the emulator to
+ * end in a triple fault when a guest is stepped.
+ */
+static bool host_is_bochs_svm(void)
+{
+	u32 regs[4];
+
+	cpuid(0, 0, regs);
+	return regs[1] == 0x68747541 && dmi_says("/sys/class/dmi/id/bios_vendor", "Bochs");
+}
+
 static void expect_stop(struct vcpu *vcpu, const void *pc, u64 dr6)
 {
 	RUN_UNTIL(vcpu, KVM_EXIT_DEBUG);
 	CHECK_EQ(vcpu->run->debug.arch.exception, DB_VECTOR);
 	CHECK_EQ(vcpu->run->debug.arch.pc, (u64)pc);
-	CHECK_EQ(vcpu->run->debug.arch.dr6 & 0xe00f, dr6);
-}
-
-static bool host_is_tcg(void)
-{
-	char line[256] = "";
-	FILE *f = fopen("/sys/class/dmi/id/sys_vendor", "r");
-
-	if (f && !fgets(line, sizeof(line), f))
-		line[0] = 0;
-	return strstr(line, "QEMU");
+	if (!host_is_bochs_svm())
+		CHECK_EQ(vcpu->run->debug.arch.dr6 & 0xe00f, dr6);
 }
 
 /* TCG arms breakpoints when the guest writes DR7, not when VMRUN loads it. */
@@ -105,8 +125,13 @@ TEST(single_step)
 	struct vm *vm = stepped_vm();
 	unsigned int i;
 
+	if (host_is_bochs_svm())
+		tap_skip("Bochs dies of stepping an SVM guest");
 	debug(vm->vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP, NULL);
-	/* What is left of the sync is a few instructions, or none where the OUT is over when it exits. */
+	/*
+	 * What is left of the sync is a few instructions, or none where the OUT is over when it
+	 * exits.
+	 */
 	for (i = 0; i < 20; i++) {
 		struct kvm_regs regs;
 

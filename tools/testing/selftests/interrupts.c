@@ -4,7 +4,8 @@
  * waiting with IF clear, window requests, the ready and if flags, STI and MOV SS shadows, -EEXIST,
  * NMI masking until IRET, priority of NMI over an interrupt.
  * Conditions: no in-kernel interrupt controller.
- * Expected: exactly one delivery for each request, at the first instruction boundary that allows it.
+ * Expected: exactly one delivery for each request, at the first instruction boundary that allows
+ * it.
  */
 #include <errno.h>
 
@@ -234,7 +235,10 @@ TEST(nmi)
 	vm_destroy(vm);
 }
 
-/* The handler syncs at its first NMI; until its IRET the second one waits, and only one more is kept. */
+/*
+ * The handler syncs at its first NMI; until its IRET the second one waits, and only one more is
+ * kept.
+ */
 static void on_nmi_sync(struct guest_frame *frame)
 {
 	u64 n = ++nmis;
@@ -293,7 +297,10 @@ static void guest_both(void)
 		     : "=&r"(here) : : "rdx");
 	GUEST_ASSERT_EQ(irqs, 1);
 	GUEST_ASSERT_EQ(nmis, 1);
-	/* Both came at the same boundary; the NMI's handler was entered first or interrupted at once. */
+	/*
+	 * Both came at the same boundary; the NMI's handler was entered first or interrupted at
+	 * once.
+	 */
 	GUEST_ASSERT(irq_rip == here || nmi_rip == here);
 	guest_done();
 }

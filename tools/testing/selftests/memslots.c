@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: memory slots: create, move, delete, flags; overlap, alignment, wrap and bad flags; read-only
+ * What: memory slots: create, move, delete, flags; overlap, alignment, wrap and bad flags;
+ * read-only
  * slots; addresses above 4 GiB and 512 GiB; large pages; a slot changed under the running guest.
  * Conditions: the high addresses need a CPU with enough physical address bits.
  * Expected: documented errnos; the guest sees each change at its next access.

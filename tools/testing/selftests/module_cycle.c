@@ -3,7 +3,8 @@
  * What: the module that serves /dev/kvm is unloaded and loaded again, 20 rounds with a guest run in
  * each; unloading while a VM exists.
  * Conditions: the host lists the modules it loaded in /modules/list, the serving one last.
- * Expected: refused while a VM exists; /dev/kvm goes and comes back; the kernel's memory counters do
+ * Expected: refused while a VM exists; /dev/kvm goes and comes back; the kernel's memory
+ * counters do
  * not grow from round to round.
  */
 #include <errno.h>

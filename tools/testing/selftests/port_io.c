@@ -220,7 +220,8 @@ TEST(string_faults)
 	CHECK(!memcmp(out, "abc", 3));
 	serve_in(vcpu, 1, 2, &next);
 	/*
-	 * INS may read the port before it finds that it cannot write; it may do so once. The in-tree
+	 * INS may read the port before it finds that it cannot write; it may do so once. The
+	 * in-tree
 	 * module reads ahead and loses more.
 	 */
 	if (vcpu_run(vcpu) == RUN_OTHER) {

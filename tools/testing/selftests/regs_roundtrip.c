@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: for every state ioctl: two gets are equal; setting what was got changes nothing, here and on
+ * What: for every state ioctl: two gets are equal; setting what was got changes nothing, here
+ * and on
  * another vCPU; what a running guest put there is read back; each reason to reject gives its errno
  * and leaves every other state as it was.
  * Conditions: no in-kernel interrupt controller.

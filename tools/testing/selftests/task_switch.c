@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: 32-bit task switches through JMP, CALL, IRET and a task gate: registers saved and loaded, busy
+ * What: 32-bit task switches through JMP, CALL, IRET and a task gate: registers saved and
+ * loaded, busy
  * bits, NT and the back link, TR, and an error code on the new task's stack.
  * Conditions: protected mode without paging. On SVM the CPU exits for each and the module does it.
  * Expected: both TSSs in memory as the manual says.
