@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * VMX's answers to the backend's questions, in one place.
+ */
+#include "vmx.h"
+
+static void vmx_vm_destroy(struct vm *vm)
+{
+}
+
+static const struct backend_ops ops = {
+	.enable			= vmx_enable,
+	.disable		= vmx_disable,
+	.vm_init		= vmx_vm_init,
+	.vm_destroy		= vmx_vm_destroy,
+	.vcpu_init		= vmx_vcpu_init,
+	.vcpu_destroy		= vmx_vcpu_destroy,
+	.vcpu_load		= vmx_vcpu_load,
+	.vcpu_put		= vmx_vcpu_put,
+	.reset			= vmx_reset,
+	.cache_reg		= vmx_cache_reg,
+	.get_segment		= vmx_get_segment,
+	.set_segment		= vmx_set_segment,
+	.get_dt			= vmx_get_dt,
+	.set_dt			= vmx_set_dt,
+	.set_cr0		= vmx_set_cr0,
+	.set_cr3		= vmx_set_cr3,
+	.set_cr4		= vmx_set_cr4,
+	.set_efer		= vmx_set_efer,
+	.cpl			= vmx_cpl,
+	.shadow			= vmx_shadow,
+	.set_shadow		= vmx_set_shadow,
+	.skip			= vmx_skip,
+	.enter			= vmx_enter,
+	.after_enter		= vmx_after_enter,
+	.handle_exit		= vmx_handle_exit,
+	.inject			= vmx_inject,
+	.windows		= vmx_windows,
+	.view			= vmx_view,
+	.exit_info		= vmx_exit_info,
+	.update_intercepts	= vmx_update_intercepts,
+	.update_msr_access	= vmx_update_msr_access,
+	.update_cpuid		= vmx_update_cpuid,
+	.get_msr		= vmx_get_msr,
+	.set_msr		= vmx_set_msr,
+	.set_tsc		= vmx_set_tsc,
+	.flush_tlb		= vmx_flush_tlb,
+	.set_root		= vmx_set_root,
+	.sync_debug		= vmx_sync_debug,
+	.set_dr7		= vmx_set_dr7,
+	.fail_entry_dump	= vmx_dump,
+};
+
+const struct backend vmx_backend = {
+	.check		= vmx_check,
+	.setup		= vmx_setup,
+	.unsetup	= vmx_unsetup,
+	.ops		= &ops,
+};

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Events into and out of the VMCS (SDM, "Event Injection" and "Information for VM Exits During Event Delivery").
+ */
+#include "vmx.h"
+#include "insn.h"
+
+static u32 entry_type(const struct event *e)
+{
+	switch (e->type) {
+	case EVENT_INTERRUPT:		return INTR_TYPE_EXT_INTR;
+	case EVENT_NMI:			return INTR_TYPE_NMI_INTR;
+	case EVENT_SOFT_INT:		return INTR_TYPE_SOFT_INTR;
+	case EVENT_SOFT_EXCEPTION:	return INTR_TYPE_SOFT_EXCEPTION;
+	case EVENT_PRIV_EXCEPTION:	return INTR_TYPE_PRIV_SW_EXCEPTION;
+	default:			return INTR_TYPE_HARD_EXCEPTION;
+	}
+}
+
+void vmx_inject(struct vcpu *v)
+{
+	const struct event *e = &v->events.delivering;
+	u32 info = e->vector | entry_type(e) | INTR_INFO_VALID_MASK;
+
+	/* Real mode pushes no error codes, and an entry that asks for it fails. */
+	if (e->has_error && (vcpu_cr0(v) & X86_CR0_PE)) {
+		info |= INTR_INFO_DELIVER_CODE_MASK;
+		vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, e->error);
+	}
+	if (event_is_soft(e))
+		vmwrite(VM_ENTRY_INSTRUCTION_LEN, e->len);
+	/* Interrupts and NMIs end a shadow; an entry that has both fails. */
+	if (e->type == EVENT_INTERRUPT || e->type == EVENT_NMI)
+		vmx_set_shadow(v, 0);
+	vmwrite(VM_ENTRY_INTR_INFO_FIELD, info);
+}
+
+static u8 type_of(u32 info)
+{
+	switch (info & VECTORING_INFO_TYPE_MASK) {
+	case INTR_TYPE_EXT_INTR:		return EVENT_INTERRUPT;
+	case INTR_TYPE_NMI_INTR:		return EVENT_NMI;
+	case INTR_TYPE_SOFT_INTR:		return EVENT_SOFT_INT;
+	case INTR_TYPE_SOFT_EXCEPTION:		return EVENT_SOFT_EXCEPTION;
+	case INTR_TYPE_PRIV_SW_EXCEPTION:	return EVENT_PRIV_EXCEPTION;
+	default:				return EVENT_EXCEPTION;
+	}
+}
+
+/**
+ * vmx_vectoring() - the event whose delivery the exit interrupted
+ * @vmx: the vCPU, just exited, interrupts off
+ * @e: filled in
+ */
+void vmx_vectoring(struct vmx_vcpu *vmx, struct event *e)
+{
+	u32 info = vmread(IDT_VECTORING_INFO_FIELD);
+
+	*e = (struct event) { .type = EVENT_NONE };
+	if (!(info & VECTORING_INFO_VALID_MASK))
+		return;
+	e->type = type_of(info);
+	e->vector = info & VECTORING_INFO_VECTOR_MASK;
+	e->has_error = info & VECTORING_INFO_DELIVER_CODE_MASK;
+	if (e->has_error)
+		e->error = vmread(IDT_VECTORING_ERROR_CODE);
+	if (event_is_soft(e))
+		e->len = vmread(VM_EXIT_INSTRUCTION_LEN);
+}
+
+void vmx_windows(struct vcpu *v, const struct event_plan *p)
+{
+	bool irq = p->irq_window, nmi = p->nmi_window;
+	u32 set = 0;
+
+	/* The NMI window may open within an STI shadow, where NMIs wait; the interrupt window opens right behind it. */
+	if (nmi && (vmx_shadow(v) & SHADOW_STI)) {
+		nmi = false;
+		irq = true;
+	}
+	if (irq)
+		set |= CPU_BASED_INTR_WINDOW_EXITING;
+	if (nmi)
+		set |= CPU_BASED_NMI_WINDOW_EXITING;
+	vmx_cpu_ctl(to_vmx(v), set, CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING);
+}
+
+void vmx_view(struct vcpu *v, struct event_view *view)
+{
+	view->gif = true;
+	view->shadow = vmx_shadow(v);
+	view->intr_open = vcpu_rflags(v) & X86_EFLAGS_IF;
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * MSRs that the backend holds, and the bitmap that lets the guest have them directly.
+ *
+ * FS and GS base and the SYSENTER MSRs are in the VMCS. KERNEL_GS_BASE is in the CPU while the vCPU has entered since it was
+ * loaded. The SYSCALL MSRs and TSC_AUX stay in the CPU until the kernel returns to user mode.
+ */
+#include "vmx.h"
+#include "insn.h"
+
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <asm/msr.h>
+#include <asm/msr-index.h>
+
+static const u32 urmsr_index[] = {
+	[URMSR_STAR]	= MSR_STAR,
+	[URMSR_LSTAR]	= MSR_LSTAR,
+	[URMSR_SFMASK]	= MSR_SYSCALL_MASK,
+	[URMSR_TSC_AUX]	= MSR_TSC_AUX,
+};
+
+/* Slots of user_return_add(); negative if the CPU has no such MSR. */
+static int urmsr_slot[NR_URMSRS];
+static DEFINE_MUTEX(slots_lock);
+static bool slots_known;
+
+/* The CPU room is up only after the backend, so its slots are taken with the first VM. */
+int vmx_vm_init(struct vm *vm)
+{
+	unsigned int i;
+
+	mutex_lock(&slots_lock);
+	for (i = 0; !slots_known && i < NR_URMSRS; i++)
+		urmsr_slot[i] = user_return_add(urmsr_index[i]);
+	slots_known = true;
+	mutex_unlock(&slots_lock);
+	return 0;
+}
+
+/* Guest values into the CPU; preemption off. */
+static void load_urmsr(struct vmx_vcpu *vmx, enum vmx_urmsr i, u64 val)
+{
+	if (urmsr_slot[i] >= 0)
+		user_return_set(urmsr_slot[i], val, ~0ull);
+}
+
+void vmx_msr_load(struct vmx_vcpu *vmx)
+{
+	struct vcpu *v = &vmx->vcpu;
+
+	/* SYSCALL needs EFER.SCE: without it nothing looks at these. */
+	if (v->efer & EFER_SCE) {
+		load_urmsr(vmx, URMSR_STAR, vmx->urmsr[URMSR_STAR]);
+		load_urmsr(vmx, URMSR_LSTAR, vmx->urmsr[URMSR_LSTAR]);
+		load_urmsr(vmx, URMSR_SFMASK, vmx->urmsr[URMSR_SFMASK]);
+	}
+	if (vmx->cpu2_ctl & SECONDARY_EXEC_ENABLE_RDTSCP)
+		load_urmsr(vmx, URMSR_TSC_AUX, v->cpu.tsc_aux);
+}
+
+/* One of them changed, or EFER or CPUID did: they are loaded again before the next entry. */
+void vmx_msr_reload(struct vmx_vcpu *vmx)
+{
+	preempt_disable();
+	if (vmx->host.loaded)
+		vmx_msr_load(vmx);
+	preempt_enable();
+}
+
+/* ---- bitmap ---- */
+
+/* Four parts of 1K: reads of 0..1fff, reads of c0000000..c0001fff, writes of either (SDM, "MSR-Bitmap Address"). */
+#define BITMAP_HIGH	(1024 * 8)
+#define BITMAP_WRITE	(2048 * 8)
+
+static void bitmap_set_msr(unsigned long *map, u32 msr, bool read, bool write)
+{
+	unsigned int bit = (msr & 0x1fff) + (msr >= 0xc0000000 ? BITMAP_HIGH : 0);
+
+	__assign_bit(bit, map, !read);
+	__assign_bit(bit + BITMAP_WRITE, map, !write);
+}
+
+/* What entries and exits switch is the guest's own. */
+static const u32 passed[] = {
+	MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+};
+
+int vmx_msr_alloc(struct vmx_vcpu *vmx)
+{
+	vmx->msr_bitmap = (unsigned long *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	if (!vmx->msr_bitmap)
+		return -ENOMEM;
+	memset(vmx->msr_bitmap, 0xff, PAGE_SIZE);
+	return 0;
+}
+
+void vmx_msr_free(struct vmx_vcpu *vmx)
+{
+	free_page((unsigned long)vmx->msr_bitmap);
+	vmx->msr_bitmap = NULL;
+}
+
+void vmx_update_msr_access(struct vcpu *v)
+{
+	unsigned long *map = to_vmx(v)->msr_bitmap;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(passed); i++)
+		bitmap_set_msr(map, passed[i], msr_allowed(v, passed[i], false), msr_allowed(v, passed[i], true));
+	bitmap_set_msr(map, MSR_IA32_TSC, msr_allowed(v, MSR_IA32_TSC, false), false);
+}
+
+/* ---- values ---- */
+
+/* The VMCS field that is the MSR, or 0 */
+static u32 vmcs_msr(u32 msr)
+{
+	switch (msr) {
+	case MSR_FS_BASE:		return GUEST_FS_BASE;
+	case MSR_GS_BASE:		return GUEST_GS_BASE;
+	case MSR_IA32_SYSENTER_CS:	return GUEST_SYSENTER_CS;
+	case MSR_IA32_SYSENTER_ESP:	return GUEST_SYSENTER_ESP;
+	case MSR_IA32_SYSENTER_EIP:	return GUEST_SYSENTER_EIP;
+	default:			return 0;
+	}
+}
+
+/* Where the others are kept, or NULL */
+static u64 *kept_msr(struct vmx_vcpu *vmx, u32 msr)
+{
+	switch (msr) {
+	case MSR_STAR:			return &vmx->urmsr[URMSR_STAR];
+	case MSR_LSTAR:			return &vmx->urmsr[URMSR_LSTAR];
+	case MSR_SYSCALL_MASK:		return &vmx->urmsr[URMSR_SFMASK];
+	case MSR_CSTAR:			return &vmx->cstar;
+	case MSR_KERNEL_GS_BASE:	return &vmx->kernel_gs_base;
+	default:			return NULL;
+	}
+}
+
+static bool is_address(u32 msr)
+{
+	return msr != MSR_STAR && msr != MSR_SYSCALL_MASK && msr != MSR_IA32_SYSENTER_CS;
+}
+
+int vmx_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u32 field = vmcs_msr(msr);
+	const u64 *p;
+
+	if (field) {
+		*val = vmread(field);
+		return 0;
+	}
+	p = kept_msr(vmx, msr);
+	if (!p)
+		return -ENOENT;
+	preempt_disable();
+	if (msr == MSR_KERNEL_GS_BASE && vmx->host.loaded)
+		rdmsrl(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+	preempt_enable();
+	*val = *p;
+	return 0;
+}
+
+static void set_kept(struct vmx_vcpu *vmx, u32 msr, u64 *p, u64 val)
+{
+	preempt_disable();
+	*p = val;
+	if (msr == MSR_KERNEL_GS_BASE && vmx->host.loaded)
+		wrmsrl(MSR_KERNEL_GS_BASE, val);
+	preempt_enable();
+	vmx_msr_reload(vmx);
+}
+
+int vmx_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+	u32 field = vmcs_msr(msr);
+	u64 *p = kept_msr(vmx, msr);
+
+	switch (msr) {
+	case MSR_IA32_CR_PAT:	/* cpu.pat was checked and set; the VMCS has a copy of its own */
+		vmwrite(GUEST_IA32_PAT, val);
+		return 0;
+	case MSR_TSC_AUX:
+		vmx_msr_reload(vmx);
+		return 0;
+	}
+	if (!field && !p)
+		return -ENOENT;
+	if (is_address(msr) && !__is_canonical_address(val, v->cr4 & X86_CR4_LA57 ? 57 : 48))
+		return 1;
+	if (field)
+		vmwrite(field, val);
+	else
+		set_kept(vmx, msr, p, val);
+	return 0;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The VMX backend's own structures.
+ */
+#ifndef STRATA_VMX_H
+#define STRATA_VMX_H
+
+#include "../backend.h"
+
+#include <asm/vmx.h>
+
+/* Exit reasons that <asm/vmx.h> does not name (SDM, "VMX Basic Exit Reasons"), and our own for VMfail. */
+#define VMX_EXIT_GETSEC		11
+#define VMX_EXIT_RSM		17
+#define VMX_EXIT_ENCLV		70
+#define VMX_EXIT_SEAMCALL	76
+#define VMX_EXIT_TDCALL		77
+#define VMX_EXIT_VMFAIL		0xffffffffu
+
+/* Guest-owned bits of CR0: the guest changes them without an exit. */
+#define VMX_CR0_GUEST	(X86_CR0_TS | X86_CR0_MP)
+/* The same of CR4, as far as the guest's CPUID allows each. */
+#define VMX_CR4_GUEST	(X86_CR4_PVI | X86_CR4_DE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_PGE | \
+			 X86_CR4_TSD | X86_CR4_FSGSBASE)
+
+/* Secondary controls that the headers of 6.1 do not name */
+#define VMX_CPU2_XSAVES	BIT(20)
+#define VMX_CPU2_ENCLV	BIT(28)
+
+/* Fraction bits of the TSC multiplier */
+#define VMX_TSC_FRAC	48
+
+/**
+ * struct vmx_caps - what this CPU's VMX offers, after the module parameters had their say; constant after load
+ * @basic: IA32_VMX_BASIC
+ * @ept_vpid: IA32_VMX_EPT_VPID_CAP
+ * @pin: pin-based controls
+ * @cpu: primary processor-based controls
+ * @cpu2: secondary processor-based controls, those included that depend on the guest
+ * @exit: VM-exit controls
+ * @entry: VM-entry controls
+ * @cr0_fixed: bits that must be 1 in CR0 (PE and PG are the guest's all the same)
+ * @cr4_fixed: bits that must be 1 in CR4
+ */
+struct vmx_caps {
+	u64 basic;
+	u64 ept_vpid;
+	u32 pin, cpu, cpu2, exit, entry;
+	unsigned long cr0_fixed;
+	unsigned long cr4_fixed;
+};
+
+extern struct vmx_caps vmx_caps;
+
+static inline bool vmx_has2(u32 control)
+{
+	return vmx_caps.cpu2 & control;
+}
+
+/**
+ * struct vmx_switch - what the world switch needs; read by world.S, so every member is 8 bytes
+ * @regs: vcpu->regs
+ * @host_rsp: what HOST_RSP holds
+ * @launched: VMRESUME, not VMLAUNCH
+ * @spec_switch: SPEC_CTRL must be switched by hand
+ * @guest_spec: guest's SPEC_CTRL
+ * @host_spec: host's SPEC_CTRL
+ */
+struct vmx_switch {
+	unsigned long *regs;
+	u64 host_rsp;
+	u64 launched;
+	u64 spec_switch;
+	u64 guest_spec;
+	u64 host_spec;
+};
+
+/**
+ * struct vmx_host - host state that VM exits do not bring back; valid while @loaded
+ * @loaded: the guest's is in the CPU; vcpu_put() brings the host's back
+ * @fs: user's FS selector
+ * @gs: user's GS selector
+ * @ds: user's DS selector
+ * @es: user's ES selector
+ * @ldt: LDT selector
+ * @fs_base: what HOST_FS_BASE holds
+ * @cr3: what HOST_CR3 holds
+ * @cr4: what HOST_CR4 holds
+ */
+struct vmx_host {
+	bool loaded;
+	u16 fs, gs, ds, es, ldt;
+	unsigned long fs_base;
+	unsigned long cr3;
+	unsigned long cr4;
+};
+
+/* Guest MSRs that stay in the CPU until the kernel returns to user mode; user-return slots in this order. */
+enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, URMSR_TSC_AUX, NR_URMSRS };
+
+/**
+ * struct vmx_vcpu - a vCPU on VMX; (v) unless said otherwise
+ * @vcpu: the machine's half, first
+ * @vmcs: the VMCS region
+ * @sw: for the world switch
+ * @host: host state
+ * @link: in the list of VMCSs active on @loaded_cpu; that CPU, interrupts off
+ * @loaded_cpu: where the VMCS is active, or -1
+ * @reason: exit reason of the last exit
+ * @intr_info: VM-exit interruption information, if @reason is EXCEPTION_NMI
+ * @cpu_ctl: primary controls in the VMCS
+ * @cpu2_ctl: secondary controls in the VMCS
+ * @entry_ctl: entry controls in the VMCS
+ * @cr4_guest: guest-owned bits of CR4
+ * @vpid: 0 if there is none
+ * @flush: translations are to be flushed before the next entry
+ * @nmi_in_vmcs: "blocking by NMI" as the VMCS has it
+ * @fix_debug: the pending debug exceptions must be made to agree with TF and the shadow
+ * @l1d_dirty: host data may have come into the L1 data cache since the last flush
+ * @msr_bitmap: MSR bitmap
+ * @urmsr: guest's values of the user-return MSRs (TSC_AUX is in struct vcpu_cpu)
+ * @cstar: guest's IA32_CSTAR, which no Intel CPU uses
+ * @kernel_gs_base: guest's KERNEL_GS_BASE while it is not in the CPU
+ */
+struct vmx_vcpu {
+	struct vcpu vcpu;
+	void *vmcs;
+	struct vmx_switch sw;
+	struct vmx_host host;
+	struct list_head link;
+	int loaded_cpu;
+	u32 reason;
+	u32 intr_info;
+	u32 cpu_ctl, cpu2_ctl, entry_ctl;
+	unsigned long cr4_guest;
+	u16 vpid;
+	bool flush;
+	bool nmi_in_vmcs;
+	bool fix_debug;
+	bool l1d_dirty;
+	unsigned long *msr_bitmap;
+	u64 urmsr[NR_URMSRS];
+	u64 cstar;
+	u64 kernel_gs_base;
+};
+
+static inline struct vmx_vcpu *to_vmx(struct vcpu *v)
+{
+	return container_of(v, struct vmx_vcpu, vcpu);
+}
+
+/* caps.c: what the CPU offers */
+int vmx_check(struct backend_caps *caps);
+/* Does this CPU offer the same as the one the module was loaded on? */
+bool vmx_caps_match(void);
+/* Take out of KVM_GET_SUPPORTED_CPUID what the controls do not allow. */
+void vmx_limit_cpuid(void);
+
+/* hardware.c: per-CPU state */
+int vmx_setup(void);
+void vmx_unsetup(void);
+int vmx_enable(void);
+void vmx_disable(void);
+void vmx_vcpu_load(struct vcpu *v, int cpu);
+void vmx_vcpu_put(struct vcpu *v);
+/* The VMCS leaves the CPU it is active on. */
+void vmx_vmcs_clear(struct vmx_vcpu *vmx);
+void vmx_flush_tlb(struct vcpu *v);
+/* Carry out the flush; interrupts off. */
+void vmx_flush_now(struct vmx_vcpu *vmx);
+void vmx_vpid_get(struct vmx_vcpu *vmx);
+void vmx_vpid_put(struct vmx_vcpu *vmx);
+
+/* host.c: host state around entries */
+void vmx_host_const(void);
+void vmx_host_cpu(struct vmx_vcpu *vmx);
+/* Interrupts off, before an entry. */
+void vmx_host_save(struct vmx_vcpu *vmx);
+void vmx_host_restore(struct vmx_vcpu *vmx);
+
+/* l1d.c: the L1 data cache's mitigation */
+int vmx_l1d_setup(void);
+void vmx_l1d_unsetup(void);
+void vmx_l1d_flush(struct vmx_vcpu *vmx);
+
+/* vmcs.c: control block */
+int vmx_vcpu_init(struct vcpu *v);
+void vmx_vcpu_destroy(struct vcpu *v);
+void vmx_vmcs_init(struct vmx_vcpu *vmx);
+void vmx_set_tsc(struct vcpu *v);
+void vmx_set_root(struct vcpu *v);
+void vmx_update_intercepts(struct vcpu *v);
+void vmx_update_cpuid(struct vcpu *v);
+void vmx_cpu_ctl(struct vmx_vcpu *vmx, u32 set, u32 clear);
+u64 vmx_eptp(const struct vmx_vcpu *vmx);
+
+/* regs.c: registers */
+void vmx_reset(struct vcpu *v, bool init);
+void vmx_cache_reg(struct vcpu *v, enum reg reg);
+void vmx_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg);
+void vmx_set_segment(struct vcpu *v, const struct kvm_segment *s, enum seg seg);
+void vmx_get_dt(struct vcpu *v, struct kvm_dtable *dt, bool idt);
+void vmx_set_dt(struct vcpu *v, const struct kvm_dtable *dt, bool idt);
+void vmx_set_cr0(struct vcpu *v);
+void vmx_set_cr3(struct vcpu *v);
+void vmx_set_cr4(struct vcpu *v);
+void vmx_set_efer(struct vcpu *v);
+int vmx_cpl(struct vcpu *v);
+u8 vmx_shadow(struct vcpu *v);
+void vmx_set_shadow(struct vcpu *v, u8 shadow);
+void vmx_sync_debug(struct vcpu *v);
+void vmx_set_dr7(struct vcpu *v);
+/* RSP, RFLAGS and PDPTRs, where they are dirty */
+void vmx_write_regs(struct vmx_vcpu *vmx);
+
+/* enter.c: the world switch and what surrounds it */
+void vmx_enter(struct vcpu *v);
+void vmx_after_enter(struct vcpu *v);
+
+/* world.S. switch: true if VMLAUNCH or VMRESUME failed without trying to enter. */
+bool vmx_world_switch(struct vmx_switch *sw);
+extern const char vmx_exit_point[];
+void vmx_host_nmi(void);
+
+/* inject.c: events in and out */
+void vmx_inject(struct vcpu *v);
+void vmx_windows(struct vcpu *v, const struct event_plan *p);
+void vmx_view(struct vcpu *v, struct event_view *view);
+void vmx_vectoring(struct vmx_vcpu *vmx, struct event *e);
+
+/* exit.c: exits */
+enum exit_result vmx_handle_exit(struct vcpu *v);
+void vmx_exit_info(struct vcpu *v, u32 *reason, u64 *info1, u64 *info2);
+/* Interrupts off: true if the exit is done and the guest may be entered again. */
+bool vmx_fast_exit(struct vmx_vcpu *vmx);
+bool vmx_skip(struct vcpu *v);
+
+/* access.c: exits by control and debug registers, and task switches */
+enum exit_result vmx_on_cr_access(struct vcpu *v);
+enum exit_result vmx_on_dr_access(struct vcpu *v);
+enum exit_result vmx_on_task_switch(struct vcpu *v);
+
+/* dump.c: why an entry failed */
+void vmx_dump(struct vcpu *v);
+
+/* msr.c */
+int vmx_vm_init(struct vm *vm);
+int vmx_msr_alloc(struct vmx_vcpu *vmx);
+void vmx_msr_free(struct vmx_vcpu *vmx);
+void vmx_msr_load(struct vmx_vcpu *vmx);
+void vmx_msr_reload(struct vmx_vcpu *vmx);
+void vmx_update_msr_access(struct vcpu *v);
+int vmx_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host);
+int vmx_set_msr(struct vcpu *v, u32 msr, u64 val, bool host);
+
+#endif
