@@ -71,6 +71,7 @@ struct vcpu_mce {
  * @pkru: PKRU when not loaded
  * @host_pkru: the host's PKRU while the guest's is loaded
  * @xcr_switch: XCR_SWITCH_*: what xcr_load_guest() has to do; 0: not to be called at all
+ * @xcr0_loaded: the CPU holds the guest's XCR0, not the host's
  * @pdptr_stale: KVM_SET_SREGS: PDPTRs are to be loaded from memory before the next entry (cr_settle())
  * @pat: IA32_PAT
  * @tsc_aux: IA32_TSC_AUX
@@ -105,6 +106,7 @@ struct vcpu_cpu {
 	bool in_run;
 	u8 xcr_switch;
 	bool pdptr_stale;
+	bool xcr0_loaded;
 	unsigned long cr4_reserved;
 	u64 efer_allowed;
 	u64 spec_ctrl_allowed;

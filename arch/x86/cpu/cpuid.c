@@ -92,6 +92,8 @@ void cpuid_execute(struct vcpu *v)
 	u32 leaf = vcpu_reg(v, REG_RAX), index = vcpu_reg(v, REG_RCX);
 	struct cpuid_regs4 out;
 
+	if (unlikely(leaf == 0xd))
+		xcr0_sync(v);
 	cpuid_table_execute(&v->cpu.cpuid_table, leaf, index, &out);
 	v->regs[REG_RAX] = out.r[LEAF_EAX];
 	v->regs[REG_RBX] = out.r[LEAF_EBX];

@@ -90,8 +90,10 @@ void xcr_load_guest(struct vcpu *v)
 {
 	struct vcpu_cpu *c = &v->cpu;
 
-	if (c->xcr_switch & XCR_SWITCH_XCR0)
+	if (c->xcr_switch & XCR_SWITCH_XCR0) {
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, c->xcr0);
+		c->xcr0_loaded = true;
+	}
 	if (c->xcr_switch & XCR_SWITCH_XSS)
 		wrmsrl(MSR_IA32_XSS, c->xss);
 	if (c->xcr_switch & XCR_SWITCH_PKRU) {
@@ -104,16 +106,37 @@ void xcr_load_guest(struct vcpu *v)
 void xcr_load_host(struct vcpu *v)
 {
 	struct vcpu_cpu *c = &v->cpu;
+	u8 what = c->xcr_switch;
+	u64 xcr0;
 
-	if (c->xcr_switch & XCR_SWITCH_PKRU) {
+	if (what & XCR_SWITCH_PKRU) {
 		c->pkru = rdpkru();
 		if (c->pkru != c->host_pkru)
 			wrpkru(c->host_pkru);
 	}
-	if (c->xcr_switch & XCR_SWITCH_XCR0)
-		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
-	if (c->xcr_switch & XCR_SWITCH_XSS)
+	if (what & XCR_SWITCH_XSS)
 		wrmsrl(MSR_IA32_XSS, host_xss);
+	if (what & XCR_SWITCH_XCR0) {
+		xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+		c->xcr0_loaded = false;
+		if (unlikely(xcr0 != c->xcr0 || xcr0 == host_xcr0))
+			cr_apply_xcr0(v, xcr0);
+	}
+}
+
+void xcr0_sync(struct vcpu *v)
+{
+	u64 xcr0;
+
+	if (!v->cpu.xcr0_loaded)
+		return;
+	xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	if (xcr0 == v->cpu.xcr0)
+		return;
+	/* What has to be switched back is decided already: xcr_load_host() works out the rest. */
+	v->cpu.xcr0 = xcr0;
+	cpuid_runtime_changed(v);
 }
 
 /* The guest's registers, in the CPU, until fpregs_unlock() */

@@ -32,6 +32,12 @@ void xcr_load_guest(struct vcpu *v);
 void xcr_load_host(struct vcpu *v);
 void xcr_changed(struct vcpu *v);
 
+/*
+ * QEMU's TCG does not intercept XSETBV. While the guest's XCR0 is not the host's, what it set is found here: when it asks for
+ * the sizes in CPUID leaf 0xD, and by xcr_load_host().
+ */
+void xcr0_sync(struct vcpu *v);
+
 /**
  * fpu_read_vector() - read a guest XMM or YMM register for the emulator
  * @reg: 0..15
