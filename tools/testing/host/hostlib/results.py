@@ -21,14 +21,14 @@ class Result:
         self._judge(lines, status)
 
     def _count(self, lines):
+        """TAP points. A unit program sums its tests up in one line of libcheck's; those count instead."""
+        checks = [tuple(map(int, match.groups())) for match in map(CHECK.search, lines) if match]
         for line in lines:
-            checks, point = CHECK.search(line), POINT.match(line)
-            if checks:
-                total, failures, errors = (int(group) for group in checks.groups())
-                self.passed += total - failures - errors
-                self.failed += failures + errors
-            elif point:
+            point = POINT.match(line)
+            if point and (point.group(1) or not checks):
                 self._point(*point.groups())
+        self.passed += sum(total - failures - errors for total, failures, errors in checks)
+        self.failed = max(self.failed, sum(failures + errors for _, failures, errors in checks))
 
     def _point(self, negated, title, directive, _why):
         directive = (directive or "").upper()

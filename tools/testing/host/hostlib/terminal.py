@@ -12,6 +12,7 @@ import tty
 from .session import Emulator
 
 ESCAPE = b"\x1d"
+DONE = b"strata-host: done"
 
 
 def attach(plan):
@@ -38,13 +39,14 @@ def attach(plan):
 
 
 def _relay(emulator, master):
-    sources = [master, 0]
+    sources, seen = [master, 0], b""
     while emulator.alive():
         ready, _, _ = select.select(sources, [], [], 0.2)
         if master in ready:
             data = os.read(master, 4096)
             os.write(1, data)
-            if b"@strata done" in data:
+            seen = (seen + data)[-64:]
+            if DONE in seen:
                 return
         if 0 in ready:
             data = os.read(0, 4096)
