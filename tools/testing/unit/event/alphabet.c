@@ -153,7 +153,7 @@ static const struct field fields[] = {
 	BOOL(smm_inside_nmi),
 };
 
-u64 pack(const struct event_queue *q)
+u64 key_of(const struct event_queue *q)
 {
 	u64 key = event_number(&q->delivering) | event_number(&q->exception) << 6;
 	struct event_queue back;
@@ -170,12 +170,12 @@ u64 pack(const struct event_queue *q)
 		key |= (u64)((const u8 *)q)[fields[i].offset] << shift;
 		shift += fields[i].bits;
 	}
-	unpack(key, &back);
+	queue_of(key, &back);
 	expect_at(!memcmp(&back, q, sizeof(back)), "the queue holds nothing but the alphabet", q, NULL);
 	return key;
 }
 
-void unpack(u64 key, struct event_queue *q)
+void queue_of(u64 key, struct event_queue *q)
 {
 	unsigned int shift = 12;
 

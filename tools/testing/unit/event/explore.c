@@ -10,6 +10,7 @@
  * - it is saved and restored.
  */
 #include <linux/errno.h>
+#include <linux/strata.h>
 
 #include "model.h"
 
@@ -68,7 +69,7 @@ static unsigned int nr_views;
 
 static void add(const struct event_queue *q)
 {
-	u64 key = pack(q);
+	u64 key = key_of(q);
 
 	transitions++;
 	if (!set_put(&seen, key))
@@ -154,112 +155,6 @@ static void check_conserved(const struct event_queue *q, const struct event_view
 		expect_at(a->exception.type || (p->apply && a->delivering.type), "no exception is lost", q, v);
 }
 
-/* ---- run dry ---- */
-
-static void count_event(const struct event *e, struct taken *t)
-{
-	t->interrupts += e->type == EVENT_INTERRUPT;
-	t->nmis += e->type == EVENT_NMI;
-	if (e->type == EVENT_NONE || e->type == EVENT_INTERRUPT || e->type == EVENT_NMI)
-		return;
-	t->traps += e->vector == EVENT_DB;
-	t->exceptions += e->vector != EVENT_DB;
-}
-
-/* L1 is its own guest again: it handles what it got, and what stayed pending arrives there. */
-static void dry_nested_exit(struct event_queue *q, struct event_view *v, const struct event_plan *p, struct taken *t)
-{
-	count_event(&p->vectoring, t);
-	if (p->cause == CAUSE_EXCEPTION || p->cause == CAUSE_INTR)
-		count_event(&p->event, t);
-	t->traps += p->pending_dbg != 0;
-	t->nmis += p->cause == CAUSE_NMI && v->l1_exit_takes;
-	t->inits += p->cause == CAUSE_INIT && v->l1_exit_takes;
-	t->shutdowns += p->cause == CAUSE_SHUTDOWN;
-	t->mtfs += p->cause == CAUSE_MTF;
-	t->timers += p->cause == CAUSE_TIMER;
-	v->guest_mode = false;
-	q->nmi_masked = false;
-}
-
-static void dry_step(struct event_queue *q, struct event_view *v, struct taken *t)
-{
-	static const struct event none;
-	struct event_plan p;
-
-	event_next(q, v, &p);
-	v->wait_for_sipi = false;
-	switch (p.step) {
-	case STEP_ENTER:
-		count_event(&q->delivering, t);
-		event_exit(q, &none);
-		/* The handler comes to its IRET; SMM to its RSM when nothing else happens there. */
-		if (q->nmi_masked)
-			event_nmi_unmask(q);
-		else if (event_idle(q) || (q->smm && !p.event.type))
-			event_rsm(q);
-		break;
-	case STEP_INIT:
-		t->inits++;
-		v->wait_for_sipi = q->sipi;
-		break;
-	case STEP_SIPI:
-		t->sipis++;
-		break;
-	case STEP_SMI:
-		t->smis++;
-		break;
-	case STEP_SHUTDOWN:
-		t->shutdowns++;
-		break;
-	case STEP_NESTED_EXIT:
-		dry_nested_exit(q, v, &p, t);
-		break;
-	default:
-		break;
-	}
-}
-
-bool run_dry(struct event_queue q, const struct event_view *base, struct taken *t)
-{
-	struct event_view v = *base;
-
-	v.gif = v.intr_open = true;
-	event_settle_user(&q, &v);
-	memset(t, 0, sizeof(*t));
-	for (unsigned int i = 0; i < 48; i++) {
-		if (event_idle(&q) && !q.smm && !q.run_pending && !q.nmi_masked)
-			return true;
-		dry_step(&q, &v, t);
-	}
-	return false;
-}
-
-static void check_dry(const struct event_queue *state)
-{
-	struct event_view open = config->base;
-	struct event_queue settled = *state, *q = &settled;
-	const struct event *d = &q->delivering, *e = &q->exception;
-	struct taken t, want = {};
-
-	open.gif = open.intr_open = true;
-	event_settle_user(q, &open);
-	expect_at(run_dry(*q, &config->base, &t), "everything pending is taken in the end", q, NULL);
-	expect_at(t.shutdowns == q->triple_fault, "a triple fault is taken once", q, NULL);
-	if (q->triple_fault)
-		return;
-	expect_at(t.inits == q->init, "an INIT is taken once", q, NULL);
-	if (q->init)
-		return;
-	count_event(d, &want);
-	count_event(e, &want);
-	expect_at(t.interrupts == want.interrupts + q->irq_stashed, "an interrupt is taken once", q, NULL);
-	expect_at(t.nmis == want.nmis + q->nmi_pending, "an NMI is taken once", q, NULL);
-	expect_at(t.smis == q->smi, "an SMI is taken once", q, NULL);
-	expect_at(t.exceptions == want.exceptions, "an exception is taken once", q, NULL);
-	expect_at(!t.traps == !(want.traps || q->pending_dbg || q->smm_dbg), "a debug trap is taken", q, NULL);
-}
-
 /* ---- event_next() ---- */
 
 static void check_windows(const struct event_queue *q, const struct event_view *v, const struct event_queue *a,
@@ -343,7 +238,7 @@ static void check_next(const struct event_queue *q, const struct event_view *v)
 	want.event = p.event;
 	expect_at(same(&a, &b) && same_plan(&p, &want), "an entry given up is planned again alike", q, v);
 	expect_at(!a.exception.type, "no exception waits behind an entry", q, v);
-	if (set_put(&entered, pack(&a)))
+	if (set_put(&entered, key_of(&a)))
 		exits(&a);
 }
 
@@ -508,6 +403,24 @@ static void try_user(const struct event_queue *q)
 	expect_at(b.irq_stashed && b.irq_unsettled && b.irq_soft && b.irq_vector == VECTOR_SOFT, "interrupt.soft is accepted", q, NULL);
 	add(&b);
 
+	/* A soft event in delivery, exactly */
+	for (unsigned int i = 0; i < nr_vectorings; i++) {
+		const struct event *e = &vectorings[i];
+		struct strata_events s = { .flags = STRATA_EVENTS_VALID, .delivering_kind = e->type, .delivering_len = e->len };
+
+		if (e->type < EVENT_SOFT_INT || q->run_pending)
+			continue;
+		memset(&image, 0, sizeof(image));
+		memcpy(image.reserved, &s, sizeof(s));
+		image.exception.injected = e->type != EVENT_SOFT_INT;
+		image.exception.nr = image.interrupt.nr = e->vector;
+		image.interrupt.injected = e->type == EVENT_SOFT_INT;
+		b = *q;
+		event_restore(&b, &image, &abi);
+		expect_at(!memcmp(&b.delivering, e, sizeof(*e)), "a soft event is restored with kind and length", q, NULL);
+		add(&b);
+	}
+
 	a = *q;
 	event_drop_exception(&a);
 	expect_at(q->exception_user ? !memcmp(&a.exception, &q->exception, sizeof(a.exception)) : !a.exception.type,
@@ -600,7 +513,7 @@ static void check_state(u64 key)
 {
 	struct event_queue q;
 
-	unpack(key, &q);
+	queue_of(key, &q);
 	/* KVM_RUN settles before it asks. */
 	for (unsigned int i = 0; i < nr_views && !model_failure && !q.irq_unsettled; i++) {
 		check_next(&q, &views[i]);
@@ -613,7 +526,7 @@ static void check_state(u64 key)
 	try_user(&q);
 	try_guest(&q);
 	try_l1(&q);
-	check_dry(&q);
+	check_dry(&q, &config->base);
 	check_image(&q, config, key);
 }
 

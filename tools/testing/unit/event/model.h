@@ -51,9 +51,9 @@ extern const unsigned int nr_raises;
 #define MAX_VIEWS	512
 unsigned int make_views(const struct config *c, struct event_view *views);
 
-/* The state as a number and back; pack() fails the model if the queue holds what the alphabet does not. */
-u64 pack(const struct event_queue *q);
-void unpack(u64 key, struct event_queue *q);
+/* The state as a number and back; key_of() fails the model if the queue holds what the alphabet does not. */
+u64 key_of(const struct event_queue *q);
+void queue_of(u64 key, struct event_queue *q);
 
 /* Another alphabet of the same shape */
 void rename_event(struct event *e);
@@ -75,6 +75,17 @@ bool same_plan(const struct event_plan *a, const struct event_plan *b);
 void check_image(const struct event_queue *q, const struct config *c, u64 key);
 void check_refusals(void);
 
+/* ---- dry.c ---- */
+
+/* What the guest, or L1, got */
+struct taken {
+	unsigned int interrupts, nmis, exceptions, traps, smis, inits, sipis, shutdowns, mtfs, timers;
+};
+
+/* False if it does not come to an end. */
+bool run_dry(struct event_queue q, const struct event_view *base, struct taken *t);
+void check_dry(const struct event_queue *state, const struct event_view *base);
+
 /* ---- explore.c ---- */
 
 /**
@@ -89,13 +100,6 @@ struct tally {
 
 /* Walk one machine; stops at the first violation, and after @limit states. */
 struct tally explore(const struct config *c, u64 limit);
-
-/* Everything pending is taken in bounded time once nothing blocks, and nothing twice. */
-struct taken {
-	unsigned int interrupts, nmis, exceptions, traps, smis, inits, sipis, shutdowns, mtfs, timers;
-};
-
-bool run_dry(struct event_queue q, const struct event_view *base, struct taken *t);
 
 /* ---- the verdict ---- */
 
