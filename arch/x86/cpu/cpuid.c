@@ -189,14 +189,28 @@ static u64 efer_bits(u64 features)
 	return efer;
 }
 
+static u64 host_features;	/* what the host's table says; 0 until asked, and when the table changed (at load) */
+
+static u64 cached_host_features(void)
+{
+	if (unlikely(!host_features))
+		host_features = collect_features(cpuid_host_table());
+	return host_features;
+}
+
+void cpuid_host_changed(void)
+{
+	host_features = 0;
+}
+
 bool cpuid_host_has(enum guest_feature feature)
 {
-	return collect_features(cpuid_host_table()) & BIT_ULL(feature);
+	return cached_host_features() & BIT_ULL(feature);
 }
 
 u64 cpuid_host_efer(void)
 {
-	return efer_bits(collect_features(cpuid_host_table()));
+	return efer_bits(cached_host_features());
 }
 
 static void derive_limits(struct vcpu *v, const struct cpuid_table *t)

@@ -50,6 +50,9 @@ bool cpuid_host_has(enum guest_feature feature);
 /* EFER bits that the host can run guests with, whatever their CPUID says */
 u64 cpuid_host_efer(void);
 
+/* The host's table was edited, at load: forget what was derived from it. */
+void cpuid_host_changed(void);
+
 /* CR4, XCR0, XSS or the APIC base changed: store the bits that follow them. */
 void cpuid_runtime_changed(struct vcpu *v);
 

@@ -299,6 +299,7 @@ void cpuid_host_clear(u32 leaf, u32 index, enum cpuid_reg reg, u32 bits)
 	struct kvm_cpuid_entry2 *e;
 
 	cpuid_host_init();
+	cpuid_host_changed();
 	e = cpuid_table_find(&host, leaf, index);
 	if (e)
 		*cpuid_entry_reg(e, reg) &= ~bits;
@@ -309,6 +310,7 @@ void cpuid_host_set(u32 leaf, u32 index, enum cpuid_reg reg, u32 bits)
 	struct kvm_cpuid_entry2 *e, *range;
 
 	cpuid_host_init();
+	cpuid_host_changed();
 	e = cpuid_table_find(&host, leaf, index);
 	if (!e) {
 		e = add_entry(leaf, index, leaf == 7 || leaf == 0xd);

@@ -15,14 +15,14 @@
  * struct user_return_cpu - one CPU's MSRs
  * @notifier: fires on the way to user mode
  * @registered: it will
- * @known: @host is filled in
+ * @known: how many of @host are filled in
  * @host: the host's values
  * @now: what the CPU holds
  */
 struct user_return_cpu {
 	struct user_return_notifier notifier;
 	bool registered;
-	bool known;
+	unsigned int known;
 	u64 host[USER_RETURN_MAX];
 	u64 now[USER_RETURN_MAX];
 };
@@ -35,7 +35,7 @@ static void restore(struct user_return_cpu *c)
 {
 	unsigned int i;
 
-	for (i = 0; i < nr_slots; i++) {
+	for (i = 0; i < c->known; i++) {
 		if (c->now[i] == c->host[i])
 			continue;
 		wrmsrl(slots[i], c->host[i]);
@@ -60,8 +60,12 @@ static void on_user_return(struct user_return_notifier *notifier)
 
 int user_return_add(u32 msr)
 {
+	unsigned int i;
 	u64 val;
 
+	for (i = 0; i < nr_slots; i++)
+		if (slots[i] == msr)
+			return i;
 	if (nr_slots == USER_RETURN_MAX)
 		return -ENOSPC;
 	if (rdmsrl_safe(msr, &val) || wrmsrl_safe(msr, val))
@@ -74,18 +78,18 @@ static void learn_host(struct user_return_cpu *c)
 {
 	unsigned int i;
 
-	for (i = 0; i < nr_slots; i++) {
+	for (i = c->known; i < nr_slots; i++) {
 		rdmsrl(slots[i], c->host[i]);
 		c->now[i] = c->host[i];
 	}
-	c->known = true;
+	c->known = nr_slots;
 }
 
 int user_return_set(unsigned int slot, u64 val, u64 mask)
 {
 	struct user_return_cpu *c = this_cpu_ptr(cpus);
 
-	if (unlikely(!c->known))
+	if (unlikely(slot >= c->known))
 		learn_host(c);
 	val = (val & mask) | (c->host[slot] & ~mask);
 	if (val == c->now[slot])
@@ -107,7 +111,7 @@ void user_return_drop(void)
 
 	if (c->registered)
 		on_user_return(&c->notifier);
-	c->known = false;
+	c->known = 0;
 }
 
 int user_return_init(void)

@@ -10,7 +10,10 @@
 
 #define USER_RETURN_MAX	16
 
-/* Give an MSR a slot, at module load (backend.setup). Return: the slot, or -ENODEV if this CPU has no such MSR, -ENOSPC. */
+/*
+ * Give an MSR a slot; one that has a slot keeps it. One caller at a time. Return: the slot, or -ENODEV if this CPU has no such
+ * MSR, -ENOSPC.
+ */
 int user_return_add(u32 msr);
 
 /**
