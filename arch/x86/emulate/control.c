@@ -2,7 +2,7 @@
 /*
  * Near control transfers, and the software interrupts.
  *
- * A target is checked before anything is pushed.  Shadow stacks are not kept: with CR4.CET the instructions that would
+ * Shadow stacks are not kept: with CR4.CET the instructions that would
  * use them are EMU_UNHANDLEABLE.
  */
 #include "exec.h"
@@ -42,18 +42,18 @@ enum emu_status emu_op_jmp_rel(struct emu *e)
 	return jump_rel(e);
 }
 
+/* CPUs look at the stack before they look at the target. */
 static enum emu_status call(struct emu *e, u64 target)
 {
 	u64 rsp = e->regs.gpr[RSP];
-	u64 back = e->next_rip;
 	enum emu_status st;
 
 	if (e->regs.cr4 & CR4_CET)
 		return EMU_UNHANDLEABLE;
-	st = jump(e, target);
+	st = emu_push_at(e, &rsp, e->insn.osize, e->next_rip);
 	if (st)
 		return st;
-	st = emu_push_at(e, &rsp, e->insn.osize, back);
+	st = jump(e, target);
 	if (!st)
 		emu_set_rsp(e, rsp);
 	return st;
@@ -207,21 +207,23 @@ enum emu_status emu_op_icebp(struct emu *e)
 	return soft_event(e, EMU_EVENT_PRIV_EXC, VEC_DB);
 }
 
-/* 62: a pair of signed bounds */
+/* 62: a pair of signed bounds; the second is read only if the first holds */
 enum emu_status emu_op_bound(struct emu *e)
 {
 	unsigned int size = e->insn.osize;
 	s64 index = sign_extend(emu_reg_read(e, modrm_reg(e), size), size);
 	enum emu_status st;
-	u64 low, high;
+	u64 bound;
 
-	st = emu_mem_read(e, e->ea_seg, e->ea, size, &low);
+	st = emu_mem_read(e, e->ea_seg, e->ea, size, &bound);
 	if (st)
 		return st;
-	st = emu_mem_read(e, e->ea_seg, (e->ea + size) & emu_addr_mask(e), size, &high);
+	if (index < sign_extend(bound, size))
+		return emu_raise(e, VEC_BR, false, 0);
+	st = emu_mem_read(e, e->ea_seg, (e->ea + size) & emu_addr_mask(e), size, &bound);
 	if (st)
 		return st;
-	if (index < sign_extend(low, size) || index > sign_extend(high, size))
+	if (index > sign_extend(bound, size))
 		return emu_raise(e, VEC_BR, false, 0);
 	return EMU_OK;
 }

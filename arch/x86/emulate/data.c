@@ -124,14 +124,14 @@ enum emu_status emu_op_xchg_rm(struct emu *e)
 	return st;
 }
 
-/* 90 without REX.B is NOP (F3: PAUSE) and leaves the upper half of RAX alone. */
+/* 90 without REX.B is NOP and leaves the upper half of RAX alone; with F3 it is PAUSE, whatever REX.B. */
 enum emu_status emu_op_xchg_acc(struct emu *e)
 {
 	unsigned int reg = opcode_reg(e);
 	unsigned int size = e->insn.osize;
 	u64 val = emu_reg_read(e, reg, size);
 
-	if (reg == RAX)
+	if (reg == RAX || (e->insn.opcode == 0x90 && (e->insn.prefixes & EMU_PFX_REP)))
 		return EMU_OK;
 	emu_reg_write(e, reg, size, emu_reg_read(e, RAX, size));
 	emu_reg_write(e, RAX, size, val);

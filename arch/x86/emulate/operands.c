@@ -117,7 +117,9 @@ void emu_set_ea(struct emu *e)
 	unsigned int seg = EMU_DS;
 
 	e->ea = (e->insn.asize == 2 ? ea_16(e, &seg) : ea_32(e, &seg)) & emu_addr_mask(e);
-	e->ea_seg = (u8)(e->insn.seg != EMU_SEG_NONE ? e->insn.seg : seg);
+	if (e->insn.seg != EMU_SEG_NONE)
+		seg = e->insn.seg;
+	e->ea_seg = (u8)seg;
 }
 
 bool emu_canonical(const struct emu *e, u64 addr)
@@ -146,8 +148,9 @@ static bool seg_permits(const struct emu *e, const struct emu_seg *s, u64 off, u
 		if (!write && (s->type & 0xa) == 0x8)
 			return false;
 	}
+	/* With a limit of 4 GB, CPUs let an access wrap around */
 	if ((s->type & 0xc) != 0x4)
-		return last <= s->limit;
+		return last <= s->limit || s->limit == 0xffffffff;
 	top = s->db ? 0xffffffffu : 0xffffu;
 	return off > s->limit && last <= top;
 }
@@ -223,6 +226,9 @@ enum emu_status emu_linear_write(struct emu *e, u64 linear, const void *buf, uns
 	enum emu_status st;
 
 	if (first != size) {
+		st = e->ops->probe(e, linear, first, flags | EMU_ACC_WRITE);
+		if (st)
+			return st;
 		st = e->ops->probe(e, 0, size - first, flags | EMU_ACC_WRITE);
 		if (st)
 			return st;

@@ -166,8 +166,12 @@ static enum emu_status check_mmx(struct emu *e)
 static enum emu_status vec_linear(struct emu *e, const struct vec_move *m, unsigned int size, bool write,
 				  u64 *linear)
 {
+	u64 base = e->mode == EMU_MODE_64 ? 0 : e->regs.seg[e->ea_seg].base;
 	enum emu_status st;
 
+	/* Misalignment goes before the segment's limit. FS and GS bases of 64-bit mode are looked at below. */
+	if (m->aligned && e->ea_seg < EMU_FS && ((base + e->ea) & (size - 1)))
+		return emu_gp(e, 0);
 	st = emu_linear(e, e->ea_seg, e->ea, size, write, linear);
 	if (st)
 		return st;

@@ -112,14 +112,14 @@ static unsigned int opcode_seg(const struct emu *e)
 	return e->insn.opcode >> 3 & 3;
 }
 
-/* AMD CPUs write the selector zero-extended, Intel's write 16 bits of the slot. */
+/* The selector is zero-extended, but Intel CPUs write only 16 bits of a 32-bit slot. */
 enum emu_status emu_op_push_seg(struct emu *e)
 {
 	u16 sel = e->regs.seg[opcode_seg(e)].selector;
 	enum emu_status st;
 	u64 top;
 
-	if (e->amd)
+	if (e->amd || e->insn.osize != 4)
 		return push(e, sel);
 	top = (e->regs.gpr[RSP] - e->insn.osize) & emu_stack_mask(e);
 	st = emu_mem_write(e, EMU_SS, top, 2, sel);
@@ -287,10 +287,13 @@ enum emu_status emu_op_enter(struct emu *e)
 	st = emu_linear(e, EMU_SS, rsp, size, true, &linear);
 	if (st)
 		return st;
+	st = emu_check_align(e, linear, size);
+	if (st)
+		return st;
 	st = e->ops->probe(e, linear, size, EMU_ACC_WRITE);
 	if (st)
 		return st;
-	emu_gpr_merge(e, RBP, emu_stack_size(e), frame);
+	emu_gpr_merge(e, RBP, size, frame);
 	emu_set_rsp(e, rsp);
 	return EMU_OK;
 }

@@ -29,10 +29,13 @@ static bool has_rep(const struct emu *e)
 	return e->insn.prefixes & (EMU_PFX_REP | EMU_PFX_REPNE);
 }
 
-/* Nothing to do? */
-static bool count_is_zero(const struct emu *e)
+/* Nothing to do? A 32-bit count is written back all the same, which clears the upper half. */
+static bool count_is_zero(struct emu *e)
 {
-	return has_rep(e) && !index_reg(e, RCX);
+	if (!has_rep(e) || index_reg(e, RCX))
+		return false;
+	emu_gpr_merge(e, RCX, e->insn.asize, 0);
+	return true;
 }
 
 /* After an element: count down, and stay at the instruction while iterations remain. @go_on: the flags permit it */
@@ -48,12 +51,17 @@ static enum emu_status next_iteration(struct emu *e, bool go_on)
 	return EMU_OK;
 }
 
-/* CMPS and SCAS go on while ZF is as the prefix says */
-static bool zf_permits(const struct emu *e)
+/*
+ * CMPS and SCAS go on while ZF is as the prefix says.  Between iterations RFLAGS stays as before the instruction, as CPUs have it.
+ */
+static enum emu_status next_compare(struct emu *e, u64 flags)
 {
-	bool zf = e->regs.rflags & FL_ZF;
+	bool zf = flags & FL_ZF;
 
-	return zf == !!(e->insn.prefixes & EMU_PFX_REP);
+	next_iteration(e, zf == !!(e->insn.prefixes & EMU_PFX_REP));
+	if (!e->repeat)
+		e->regs.rflags = flags;
+	return EMU_OK;
 }
 
 enum emu_status emu_op_movs(struct emu *e)
@@ -78,21 +86,23 @@ enum emu_status emu_op_movs(struct emu *e)
 enum emu_status emu_op_cmps(struct emu *e)
 {
 	unsigned int size = op_size(e);
+	u64 flags = e->regs.rflags;
 	enum emu_status st;
 	u64 a, b;
 
 	if (count_is_zero(e))
 		return EMU_OK;
-	st = emu_mem_read(e, src_seg(e), index_reg(e, RSI), size, &a);
-	if (st)
-		return st;
+	/* In the order that Intel CPUs show by their page faults */
 	st = emu_mem_read(e, EMU_ES, index_reg(e, RDI), size, &b);
 	if (st)
 		return st;
-	emu_alu(ALU_CMP, a, b, size, &e->regs.rflags);
+	st = emu_mem_read(e, src_seg(e), index_reg(e, RSI), size, &a);
+	if (st)
+		return st;
+	emu_alu(ALU_CMP, a, b, size, &flags);
 	advance(e, RSI, size);
 	advance(e, RDI, size);
-	return next_iteration(e, zf_permits(e));
+	return next_compare(e, flags);
 }
 
 enum emu_status emu_op_stos(struct emu *e)
@@ -128,6 +138,7 @@ enum emu_status emu_op_lods(struct emu *e)
 enum emu_status emu_op_scas(struct emu *e)
 {
 	unsigned int size = op_size(e);
+	u64 flags = e->regs.rflags;
 	enum emu_status st;
 	u64 val;
 
@@ -136,9 +147,9 @@ enum emu_status emu_op_scas(struct emu *e)
 	st = emu_mem_read(e, EMU_ES, index_reg(e, RDI), size, &val);
 	if (st)
 		return st;
-	emu_alu(ALU_CMP, emu_reg_read(e, RAX, size), val, size, &e->regs.rflags);
+	emu_alu(ALU_CMP, emu_reg_read(e, RAX, size), val, size, &flags);
 	advance(e, RDI, size);
-	return next_iteration(e, zf_permits(e));
+	return next_compare(e, flags);
 }
 
 /* A port is read only when the memory is known to take the value: what a device gave cannot be put back. */

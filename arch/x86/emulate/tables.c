@@ -230,7 +230,7 @@ enum emu_status emu_op_lar_lsl(struct emu *e)
 	return EMU_OK;
 }
 
-/* 63 outside 64-bit mode; in it the opcode is MOVSXD */
+/* 63 outside 64-bit mode; in it the opcode is MOVSXD. A selector that need not change is not written, nor checked for it. */
 enum emu_status emu_op_arpl(struct emu *e)
 {
 	u16 rpl = emu_reg_read(e, modrm_reg(e), 2) & SEL_RPL;
@@ -242,12 +242,15 @@ enum emu_status emu_op_arpl(struct emu *e)
 		return emu_op_movsxd(e);
 	if (!in_protected(e))
 		return emu_ud(e);
-	st = emu_rmw_begin(e, 2, &sel);
+	st = emu_rm_read(e, 2, &sel);
 	if (st)
 		return st;
 	raise = (sel & SEL_RPL) < rpl;
-	st = emu_rmw_end(e, 2, sel, raise ? (sel & ~(u64)SEL_RPL) | rpl : sel, false);
-	if (!st)
-		set_zf(e, raise);
-	return st;
+	if (raise) {
+		st = emu_rm_write(e, 2, (sel & ~(u64)SEL_RPL) | rpl);
+		if (st)
+			return st;
+	}
+	set_zf(e, raise);
+	return EMU_OK;
 }
