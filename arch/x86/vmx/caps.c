@@ -11,7 +11,7 @@
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 
-static bool vpid = true, ept_ad = true, ple = true, tsc_scaling = true;
+static bool vpid = true, ept_ad = true, ple = true, tsc_scaling = true, preemption_timer = true;
 module_param(vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "tag translations by virtual CPU (VMX)");
 module_param(ept_ad, bool, 0444);
@@ -22,6 +22,9 @@ module_param(tsc_scaling, bool, 0444);
 MODULE_PARM_DESC(tsc_scaling, "let guests have their own TSC rate (VMX)");
 
 struct vmx_caps vmx_caps;
+
+module_param(preemption_timer, bool, 0444);
+MODULE_PARM_DESC(preemption_timer, "use the VMX-preemption timer (VMX)");
 
 /**
  * struct control - one bit of a group of controls
@@ -54,6 +57,7 @@ static const struct control pin_list[] = {
 	{ PIN_BASED_EXT_INTR_MASK,	"external-interrupt exiting" },
 	{ PIN_BASED_NMI_EXITING,	"NMI exiting" },
 	{ PIN_BASED_VIRTUAL_NMIS,	"virtual NMIs" },
+	{ PIN_BASED_VMX_PREEMPTION_TIMER },
 };
 
 static const struct control cpu_list[] = {
@@ -168,6 +172,8 @@ static void apply_parameters(struct vmx_caps *caps)
 {
 	if (!vpid || (caps->ept_vpid & VPID_NEEDED) != VPID_NEEDED)
 		caps->cpu2 &= ~SECONDARY_EXEC_ENABLE_VPID;
+	if (!preemption_timer)
+		caps->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
 	if (!ple)
 		caps->cpu2 &= ~SECONDARY_EXEC_PAUSE_LOOP_EXITING;
 	if (!tsc_scaling)
@@ -197,6 +203,7 @@ static bool read_caps(struct vmx_caps *caps, bool quiet)
 	}
 	complete &= read_ept(caps, quiet);
 	apply_parameters(caps);
+	rdmsrl(MSR_IA32_VMX_MISC, caps->misc);
 	rdmsrl(MSR_IA32_VMX_CR0_FIXED0, caps->cr0_fixed);
 	rdmsrl(MSR_IA32_VMX_CR4_FIXED0, caps->cr4_fixed);
 	return complete;

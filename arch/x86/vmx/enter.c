@@ -63,12 +63,13 @@ static __always_inline void regs_to_vmcs(struct vmx_vcpu *vmx)
 		fix_pending_debug(vmx);
 }
 
-static __always_inline bool world_switch(struct vmx_vcpu *vmx)
+static __always_inline bool world_switch(struct vmx_vcpu *vmx, bool first)
 {
 	struct vcpu *v = &vmx->vcpu;
 	bool failed;
 
-	if (!context_tracking_guest_enter())
+	/* Once is enough: the tick ends the loop of fast exits. */
+	if (!context_tracking_guest_enter() && first)
 		rcu_note_context_switch(false);
 	vmx_l1d_flush(vmx);
 	if (v->cr2 != native_read_cr2())
@@ -108,27 +109,19 @@ static __always_inline bool entered(struct vmx_vcpu *vmx)
 	return false;
 }
 
-/* Nothing was entered: neither registers nor events moved. */
-static noinline void not_entered(struct vmx_vcpu *vmx, bool vmfail)
-{
-	if (vmfail)
-		vmx->reason = VMX_EXIT_VMFAIL;
-	vmwrite(VM_ENTRY_INTR_INFO_FIELD, 0);
-}
-
-static __always_inline void enter_once(struct vmx_vcpu *vmx, bool *again)
+static __always_inline bool enter_once(struct vmx_vcpu *vmx, bool first)
 {
 	bool vmfail;
 
 	regs_to_vmcs(vmx);
-	vmfail = world_switch(vmx);
+	vmfail = world_switch(vmx, first);
 	vmx->reason = vmfail ? VMX_EXIT_VMFAIL : vmread(VM_EXIT_REASON);
 	if (unlikely(vmx->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
-		not_entered(vmx, vmfail);
-		*again = false;
-	} else {
-		*again = entered(vmx) && vmx_fast_exit(vmx);
+		/* Neither registers nor events moved. */
+		vmwrite(VM_ENTRY_INTR_INFO_FIELD, 0);
+		return false;
 	}
+	return entered(vmx) && vmx_fast_exit(vmx);
 }
 
 /* VM exits clear DEBUGCTL and DR7; what the host had there comes back. */
@@ -144,8 +137,8 @@ static __always_inline void restore_debug(const struct vcpu *v, u64 debugctl)
 void vmx_enter(struct vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
+	bool first = true;
 	u64 debugctl;
-	bool again;
 
 	vmx_host_save(vmx);
 	if (unlikely(vmx->flush))
@@ -153,10 +146,11 @@ void vmx_enter(struct vcpu *v)
 	sync_nmi_blocking(vmx);
 	spec_ctrl_prepare(vmx);
 	rdmsrl(MSR_IA32_DEBUGCTLMSR, debugctl);
-	do {
-		enter_once(vmx, &again);
-	} while (again);
+	while (enter_once(vmx, first))
+		first = false;
 	restore_debug(v, debugctl);
+	if (unlikely(vmx->exit_soon))
+		vmx_exit_soon(vmx, false);
 	vmx->nmi_in_vmcs = vmread(GUEST_INTERRUPTIBILITY_INFO) & GUEST_INTR_STATE_NMI;
 	if (likely(!(vmx->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)))
 		event_nmi_set_masked(&v->events, vmx->nmi_in_vmcs);

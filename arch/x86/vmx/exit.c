@@ -22,9 +22,10 @@ bool vmx_skip(struct vcpu *v)
 	if (WARN_ON_ONCE(!len || len > 15))
 		return false;
 	vcpu_set_reg(v, REG_RIP, vcpu_rip_add(v, len));
+	vmx_no_step_trap(v);
 	state = vmread(GUEST_INTERRUPTIBILITY_INFO);
 	if (unlikely(state & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS)))
-		vmx_set_shadow(v, 0);
+		vmx_write_shadow(v, 0);
 	return true;
 }
 
@@ -67,8 +68,6 @@ bool vmx_fast_exit(struct vmx_vcpu *vmx)
 		v->virt.stats.hypercalls++;
 		v->regs[REG_RAX] = vmx_cpl(v) ? -KVM_EPERM : -KVM_ENOSYS;
 		return vmx_skip(v);
-	case EXIT_REASON_PAUSE_INSTRUCTION:
-		return plain(v) && vmx_skip(v);
 	default:
 		return false;
 	}
@@ -173,6 +172,11 @@ static enum exit_result on_intr(struct vcpu *v)
 	return EXIT_RESUME;	/* it was taken when interrupts were enabled */
 }
 
+static enum exit_result on_nothing(struct vcpu *v)
+{
+	return EXIT_RESUME;	/* the run loop looks at what there is to do */
+}
+
 static enum exit_result on_irq_window(struct vcpu *v)
 {
 	v->virt.stats.irq_window_exits++;
@@ -211,6 +215,8 @@ static enum exit_result on_ept_violation(struct vcpu *v)
 		access |= ACCESS_PRESENT;
 	if (qual & EPT_UNBLOCK_NMI)
 		reblock_nmi(v);
+	if (!vmx_shadow(v))
+		vmx_no_step_trap(v);
 	return exit_page_fault(v, vmread(GUEST_PHYSICAL_ADDRESS), access);
 }
 
@@ -258,6 +264,7 @@ static const exit_fn exit_table[] = {
 	[EXIT_REASON_EPT_VIOLATION]		= on_ept_violation,
 	[EXIT_REASON_EPT_MISCONFIG]		= on_ept_misconfig,
 	[EXIT_REASON_INVEPT]			= on_ud,
+	[EXIT_REASON_PREEMPTION_TIMER]		= on_nothing,
 	[EXIT_REASON_INVVPID]			= on_ud,
 	[EXIT_REASON_WBINVD]			= on_nop,
 	[EXIT_REASON_XSETBV]			= on_xsetbv,

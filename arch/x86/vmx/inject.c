@@ -31,7 +31,7 @@ void vmx_inject(struct vcpu *v)
 		vmwrite(VM_ENTRY_INSTRUCTION_LEN, e->len);
 	/* Interrupts and NMIs end a shadow; an entry that has both fails. */
 	if (e->type == EVENT_INTERRUPT || e->type == EVENT_NMI)
-		vmx_set_shadow(v, 0);
+		vmx_write_shadow(v, 0);
 	vmwrite(VM_ENTRY_INTR_INFO_FIELD, info);
 }
 
@@ -82,6 +82,7 @@ void vmx_windows(struct vcpu *v, const struct event_plan *p)
 		set |= CPU_BASED_INTR_WINDOW_EXITING;
 	if (nmi)
 		set |= CPU_BASED_NMI_WINDOW_EXITING;
+	vmx_exit_soon(to_vmx(v), p->exit_soon);
 	vmx_cpu_ctl(to_vmx(v), set, CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING);
 }
 

@@ -223,7 +223,7 @@ u8 vmx_shadow(struct vcpu *v)
 	return vmread(GUEST_INTERRUPTIBILITY_INFO) & BOTH_SHADOWS;
 }
 
-void vmx_set_shadow(struct vcpu *v, u8 shadow)
+void vmx_write_shadow(struct vcpu *v, u8 shadow)
 {
 	u32 old = vmread(GUEST_INTERRUPTIBILITY_INFO), now;
 
@@ -235,6 +235,28 @@ void vmx_set_shadow(struct vcpu *v, u8 shadow)
 		return;
 	vmwrite(GUEST_INTERRUPTIBILITY_INFO, now);
 	to_vmx(v)->fix_debug = true;
+}
+
+/*
+ * No single-step trap is due at this exit: the instruction at RIP has not run, or it was completed here and its trap is raised by
+ * the caller. Bochs has one pending in the VMCS all the same.
+ */
+void vmx_no_step_trap(struct vcpu *v)
+{
+	unsigned long pending;
+
+	if (likely(!(vcpu_rflags(v) & X86_EFLAGS_TF) && !(v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP)))
+		return;
+	pending = vmread(GUEST_PENDING_DBG_EXCEPTIONS);
+	if (pending & DR_STEP)
+		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, pending & ~DR_STEP);
+}
+
+/* After an emulated instruction, or when userspace sets it */
+void vmx_set_shadow(struct vcpu *v, u8 shadow)
+{
+	vmx_no_step_trap(v);
+	vmx_write_shadow(v, shadow);
 }
 
 void vmx_sync_debug(struct vcpu *v)

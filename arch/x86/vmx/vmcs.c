@@ -6,6 +6,7 @@
 #include "insn.h"
 
 #include <linux/slab.h>
+#include <asm/tsc.h>
 
 /* #MC belongs to the host; #AC and #DB can recur without end inside one instruction, so that only an exit gets the CPU back. */
 #define HOST_EXCEPTIONS (BIT(MC_VECTOR) | BIT(AC_VECTOR) | BIT(DB_VECTOR))
@@ -13,6 +14,12 @@
 /* A PAUSE within PLE_GAP cycles of the last one belongs to the same loop; a loop may go on for PLE_WINDOW cycles. */
 #define PLE_GAP_CYCLES		128
 #define PLE_WINDOW_CYCLES	4096
+
+/*
+ * The preemption timer bounds the time without an exit, should external interrupts fail to cause any: Bochs masks them for a
+ * guest that is entered with IF clear.
+ */
+#define TIMER_MS		10
 
 /* Newer than the headers of 6.1 */
 #define ENCLV_BITMAP		0x2036
@@ -26,6 +33,15 @@ void vmx_cpu_ctl(struct vmx_vcpu *vmx, u32 set, u32 clear)
 		return;
 	vmx->cpu_ctl = ctl;
 	vmwrite(CPU_BASED_VM_EXEC_CONTROL, ctl);
+}
+
+void vmx_exit_soon(struct vmx_vcpu *vmx, bool on)
+{
+	if (vmx->exit_soon == on || !(vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER))
+		return;
+	vmx->exit_soon = on;
+	/* The timer counts at the TSC's rate divided by a power of two. */
+	vmwrite(VMX_PREEMPTION_TIMER_VALUE, on ? 0 : (tsc_khz * TIMER_MS >> (vmx_caps.misc & 31)) + 1);
 }
 
 void vmx_update_intercepts(struct vcpu *v)
@@ -105,6 +121,8 @@ static void init_controls(struct vmx_vcpu *vmx)
 
 static void init_optional(struct vmx_vcpu *vmx)
 {
+	vmx->exit_soon = true;
+	vmx_exit_soon(vmx, false);
 	if (vmx->vpid)
 		vmwrite(VIRTUAL_PROCESSOR_ID, vmx->vpid);
 	if (vmx_has2(SECONDARY_EXEC_PAUSE_LOOP_EXITING)) {

@@ -33,6 +33,7 @@
 /**
  * struct vmx_caps - what this CPU's VMX offers, after the module parameters had their say; constant after load
  * @basic: IA32_VMX_BASIC
+ * @misc: IA32_VMX_MISC
  * @ept_vpid: IA32_VMX_EPT_VPID_CAP
  * @pin: pin-based controls
  * @cpu: primary processor-based controls
@@ -44,6 +45,7 @@
  */
 struct vmx_caps {
 	u64 basic;
+	u64 misc;
 	u64 ept_vpid;
 	u32 pin, cpu, cpu2, exit, entry;
 	unsigned long cr0_fixed;
@@ -117,6 +119,7 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, URMSR_TSC_AUX, NR_URMSRS
  * @nmi_in_vmcs: "blocking by NMI" as the VMCS has it
  * @fix_debug: the pending debug exceptions must be made to agree with TF and the shadow
  * @l1d_dirty: host data may have come into the L1 data cache since the last flush
+ * @exit_soon: the preemption timer is set to expire at once
  * @msr_bitmap: MSR bitmap
  * @urmsr: guest's values of the user-return MSRs (TSC_AUX is in struct vcpu_cpu)
  * @cstar: guest's IA32_CSTAR, which no Intel CPU uses
@@ -138,6 +141,7 @@ struct vmx_vcpu {
 	bool nmi_in_vmcs;
 	bool fix_debug;
 	bool l1d_dirty;
+	bool exit_soon;
 	unsigned long *msr_bitmap;
 	u64 urmsr[NR_URMSRS];
 	u64 cstar;
@@ -192,6 +196,8 @@ void vmx_set_root(struct vcpu *v);
 void vmx_update_intercepts(struct vcpu *v);
 void vmx_update_cpuid(struct vcpu *v);
 void vmx_cpu_ctl(struct vmx_vcpu *vmx, u32 set, u32 clear);
+/* Exit again directly after the next entry, before its first instruction. */
+void vmx_exit_soon(struct vmx_vcpu *vmx, bool on);
 u64 vmx_eptp(const struct vmx_vcpu *vmx);
 
 /* regs.c: registers */
@@ -208,6 +214,9 @@ void vmx_set_efer(struct vcpu *v);
 int vmx_cpl(struct vcpu *v);
 u8 vmx_shadow(struct vcpu *v);
 void vmx_set_shadow(struct vcpu *v, u8 shadow);
+void vmx_write_shadow(struct vcpu *v, u8 shadow);
+/* The instruction has not run, or was completed by us: its trap is not the CPU's. */
+void vmx_no_step_trap(struct vcpu *v);
 void vmx_sync_debug(struct vcpu *v);
 void vmx_set_dr7(struct vcpu *v);
 /* RSP, RFLAGS and PDPTRs, where they are dirty */
