@@ -21,14 +21,17 @@ static enum emu_mode mode_of(const struct emu *e, const struct emu_seg *cs)
 }
 
 /* Is the offset good in the segment that execution is about to enter? */
-static enum emu_status check_target(struct emu *e, const struct target *t)
+static enum emu_status check_target(struct emu *e, struct target *t)
 {
 	bool ok;
 
-	if (mode_of(e, &t->cs) == EMU_MODE_64)
+	if (mode_of(e, &t->cs) == EMU_MODE_64) {
 		ok = emu_canonical(e, t->rip);
-	else
+	} else {
+		/* A 64-bit offset is cut for other code */
+		t->rip = (u32)t->rip;
 		ok = t->rip <= t->cs.limit;
+	}
 	return ok ? EMU_OK : emu_gp(e, 0);
 }
 
@@ -51,19 +54,35 @@ static enum emu_status push_return(struct emu *e, u64 *rsp)
 	return emu_push_at(e, rsp, e->insn.osize, e->next_rip);
 }
 
+/*
+ * A far CALL between 64-bit and other code: AMD documents that the old mode pushes, Intel CPUs are seen to push in the
+ * new mode.  With a flat stack below 4 GB it is the same.
+ */
+static bool push_is_clear(const struct emu *e, const struct target *t)
+{
+	const struct emu_seg *ss = &e->regs.seg[EMU_SS];
+
+	if ((e->mode == EMU_MODE_64) == (mode_of(e, &t->cs) == EMU_MODE_64))
+		return true;
+	return !ss->unusable && !ss->base && ss->db && ss->limit == 0xffffffff && e->regs.gpr[RSP] <= 0xffffffff;
+}
+
 static enum emu_status finish_far(struct emu *e, struct target *t, bool is_call)
 {
 	u64 rsp = e->regs.gpr[RSP];
 	enum emu_status st;
 
-	st = check_target(e, t);
-	if (st)
-		return st;
+	/* CPUs look at the stack before they look at the target */
 	if (is_call) {
+		if (!push_is_clear(e, t))
+			return EMU_UNHANDLEABLE;
 		st = push_return(e, &rsp);
 		if (st)
 			return st;
 	}
+	st = check_target(e, t);
+	if (st)
+		return st;
 	if (in_protected(e)) {
 		st = emu_desc_accessed(e, &t->desc, &t->cs);
 		if (st)

@@ -226,7 +226,7 @@ enum emu_status emu_op_lar_lsl(struct emu *e)
 	if (!ok)
 		return EMU_OK;
 	emu_desc_decode(&d, &seg);
-	emu_reg_write(e, modrm_reg(e), e->insn.osize, lsl ? seg.limit : d.hi & 0x00f0ff00);
+	emu_reg_write(e, modrm_reg(e), e->insn.osize, lsl ? seg.limit : d.hi & 0x00ffff00);
 	return EMU_OK;
 }
 

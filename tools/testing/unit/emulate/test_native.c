@@ -331,7 +331,7 @@ static void set_machine(void)
 	t.m.region[1].read_only = true;
 	machine_add(&t.m, LDT_BASE, sizeof(ldt_copy), ldt_copy);
 	t.m.region[2].system = true;
-	machine_add(&t.m, GDT_BASE, sizeof(gdt_copy), gdt_copy);
+	machine_add(&t.m, GDT_BASE + 4 * 8, 3 * 8, gdt_copy + 4 * 8);
 	t.m.region[3].system = true;
 	memcpy(t.m.vec, t.in.vec, sizeof(t.m.vec));
 	memcpy(t.m.mmx, t.in.mmx, sizeof(t.m.mmx));
@@ -478,6 +478,18 @@ static void compare_fault(enum emu_status st)
 	}
 }
 
+/* The kernel's way back to level 3 clears the RPL of null selectors */
+static u16 null_is_0(u16 sel)
+{
+	return sel & ~3 ? sel : 0;
+}
+
+static bool string_insn(const struct emu_insn *d)
+{
+	return !d->map && ((d->opcode & 0xfc) == 0xa4 || (d->opcode & 0xfc) == 0xac || (d->opcode & 0xfe) == 0xaa ||
+			   (d->opcode & 0xfc) == 0x6c);
+}
+
 static void compare(enum emu_status st)
 {
 	u64 undef = undefined_flags(&t.insn) | RF;
@@ -495,14 +507,22 @@ static void compare(enum emu_status st)
 	/* CPUs load registers of POPA before they meet a fault further up: no matter, as it is repeated */
 	if (undefined_result(&t.insn) || (st != EMU_OK && !t.insn.map && t.insn.opcode == 0x61))
 		return;
+	/* A 32-bit count of a repeated string instruction loses its upper half even if the element faults */
+	if (st != EMU_OK && t.mode == EMU_MODE_64 && t.insn.asize == 4 && string_insn(&t.insn))
+		t.out.gpr[1] = (t.out.gpr[1] & 0xffffffff) | (t.e.regs.gpr[1] & ~0xffffffffull);
+	/* What is above 32 bits in RSP cannot be seen, and is lost, outside 64-bit mode */
+	if (emu_mode(&t.e.regs) != EMU_MODE_64) {
+		t.out.gpr[4] = (u32)t.out.gpr[4];
+		t.e.regs.gpr[4] = (u32)t.e.regs.gpr[4];
+	}
 	for (i = 0; i < 16; i++)
 		must_equal("register", t.out.gpr[i], t.e.regs.gpr[i]);
 	must_equal("RIP", t.out.rip, t.e.regs.rip);
 	must_equal("flags", t.out.rflags & ~undef, t.e.regs.rflags & ~undef);
 	must_equal("CS", t.out.cs, t.e.regs.seg[EMU_CS].selector);
 	must_equal("SS", t.out.ss, t.e.regs.seg[EMU_SS].selector);
-	must_equal("DS", t.out.ds, t.e.regs.seg[EMU_DS].selector);
-	must_equal("ES", t.out.es, t.e.regs.seg[EMU_ES].selector);
+	must_equal("DS", null_is_0(t.out.ds), null_is_0(t.e.regs.seg[EMU_DS].selector));
+	must_equal("ES", null_is_0(t.out.es), null_is_0(t.e.regs.seg[EMU_ES].selector));
 	if (memcmp(arena_copy, (void *)(unsigned long)ARENA, ARENA_SIZE))
 		describe("memory", 0, 0);
 	if (!t.in.use_vec)
@@ -524,8 +544,9 @@ static bool run_both(void)
 	set_machine();
 	set_emu(&t.e);
 	st = emulate(&t.e);
-	/* Nor what would write into the code */
-	if (st == EMU_UNHANDLEABLE || (st == EMU_FAULT && t.e.exc.payload - CODE < CODE_SIZE)) {
+	/* Nor what would write into the code, or reads descriptors of Linux's GDT that are not known here */
+	if (st == EMU_UNHANDLEABLE || (st == EMU_FAULT && (t.e.exc.payload - CODE < CODE_SIZE ||
+							   t.e.exc.payload - GDT_BASE < sizeof(gdt_copy)))) {
 		memcpy(arena_copy, (void *)(unsigned long)ARENA, ARENA_SIZE);
 		return false;
 	}
@@ -566,9 +587,21 @@ static bool locks(const struct emu_insn *d)
 	return (d->prefixes & EMU_PFX_LOCK) || (!d->map && (d->opcode & 0xfe) == 0x86);
 }
 
+/* How many opcodes of a map were executed to the end? */
+static unsigned int covered(bool seen[2][256], unsigned int map)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < 256; i++)
+		n += seen[map][i];
+	return n;
+}
+
 START_TEST(random_instructions)
 {
-	unsigned long n = rounds(150000), ran = 0, i;
+	static const unsigned int want[3][2] = { { 185, 92 }, { 185, 92 }, { 150, 92 } };
+	unsigned long n = rounds(120000), ran = 0, i;
+	bool seen[2][256] = {};
 
 	rnd_seed(100 + (u64)_i);
 	init_process();
@@ -585,11 +618,195 @@ START_TEST(random_instructions)
 			continue;
 		if (locks(&t.insn))
 			t.in.rflags &= ~(u64)AC;
-		ran += run_both();
+		if (!run_both())
+			continue;
+		ran++;
+		if (t.insn.map < 2 && t.out.vector == 1)
+			seen[t.insn.map][t.insn.opcode] = true;
 		if ((i & 0xfff) == 0)
 			random_arena();
 	}
 	ck_assert_msg(ran > n / 3, "only %lu of %lu were executed", ran, n);
+	for (i = 0; i < 2; i++)
+		ck_assert_uint_ge(covered(seen, (unsigned int)i), want[_i][i]);
+}
+END_TEST
+
+/* Vector moves by opcode and prefix, legacy and VEX */
+static void random_vector_insn(void)
+{
+	static const u8 opcodes[] = {
+		0x10, 0x11, 0x12, 0x13, 0x16, 0x17, 0x28, 0x29, 0x2b, 0x6e, 0x6f, 0x7e, 0x7f, 0xd6, 0xe7, 0xf0,
+	};
+	static const u8 pp_bytes[4] = { 0x2e, 0x66, 0xf3, 0xf2 };
+	u8 opcode = opcodes[rnd() % sizeof(opcodes)];
+	unsigned int pos = 0, i;
+	bool ntdqa = (rnd() & 31) == 0;
+	u64 r = rnd();
+
+	for (i = 0; i < 15; i++)
+		t.bytes[i] = (u8)rnd();
+	if (r & 1) {
+		t.bytes[pos++] = pp_bytes[ntdqa ? 1 : r >> 1 & 3];
+		if (t.mode == EMU_MODE_64 && (r & 8))
+			t.bytes[pos++] = (u8)(0x40 | (r >> 8 & 15));
+		t.bytes[pos++] = 0x0f;
+		if (ntdqa)
+			t.bytes[pos++] = 0x38;
+	} else if ((r & 8) || ntdqa) {
+		t.bytes[pos++] = 0xc4;
+		t.bytes[pos++] = (u8)((t.mode == EMU_MODE_64 ? r >> 16 & 0xe0 : 0xe0) | (ntdqa ? 2 : 1));
+		t.bytes[pos++] = (u8)((r >> 24 & 0x87) | (rnd() & 7 ? 0x78 : r >> 32 & 0x78));
+		if (ntdqa)
+			t.bytes[pos - 1] = (u8)((t.bytes[pos - 1] & ~3) | 1);
+	} else {
+		t.bytes[pos++] = 0xc5;
+		t.bytes[pos++] = (u8)((t.mode == EMU_MODE_64 ? r >> 16 & 0x80 : 0x80) | (r >> 24 & 7) | 0x78);
+	}
+	t.bytes[pos++] = ntdqa ? 0x2a : opcode;
+}
+
+START_TEST(vector_moves)
+{
+	unsigned long n = rounds(60000), ran = 0, i;
+
+	rnd_seed(200 + (u64)_i);
+	init_process();
+	t.mode = (unsigned int)_i;
+	t.in.use_vec = true;
+	random_arena();
+	for (i = 0; i < n; i++) {
+		random_vector_insn();
+		if (emu_decode(&t.insn, t.bytes, 15, t.mode) < 0 || unsafe(&t.insn))
+			continue;
+		random_state();
+		aim_operand();
+		ran += run_both();
+	}
+	ck_assert_msg(ran > n / 3, "only %lu of %lu were executed", ran, n);
+}
+END_TEST
+
+/* Selectors that the CPU and the emulator's tables agree on */
+static u16 random_selector(void)
+{
+	static const u16 known[] = { 0, 1, 3, 0x23, 0x2b, 0x33, 0x2a, 0x28, 0x20, 0xffff, 0x87, 0x83 };
+	u64 r = rnd();
+
+	if (r & 3)
+		return (u16)(LDT_SEL(rnd() % (NR_LDT + 1)) & ~(r >> 8 & 3 ? 0 : 3));
+	return known[rnd() % (sizeof(known) / sizeof(known[0]))];
+}
+
+/* Opcodes that take a selector: loads of ES and DS, far transfers, LAR, LSL, VERR, VERW */
+static void random_segment_insn(void)
+{
+	static const u8 one[] = { 0x8e, 0x8e, 0x8c, 0x07, 0x1f, 0xc4, 0xc5, 0xff, 0xff, 0xca, 0xcb, 0xcb, 0xcf, 0xcf, 0x9a, 0xea };
+	unsigned int pos = 0, i;
+	u64 r = rnd();
+
+	for (i = 0; i < 15; i++)
+		t.bytes[i] = (u8)rnd();
+	if ((r & 3) == 0)
+		t.bytes[pos++] = 0x66;
+	if (t.mode == EMU_MODE_64 && (r & 4))
+		t.bytes[pos++] = (u8)(0x40 | (r >> 8 & 15));
+	if ((r & 0x18) == 0) {
+		t.bytes[pos++] = 0x0f;
+		t.bytes[pos] = (u8)(rnd() % 3 ? 2 + (rnd() & 1) : 0);
+		if (!t.bytes[pos])
+			t.bytes[pos + 1] = (u8)((t.bytes[pos + 1] & 0xc7) | (4 + (rnd() & 1)) << 3);
+		return;
+	}
+	t.bytes[pos] = one[rnd() % sizeof(one)];
+	if (t.bytes[pos] == 0x8e)
+		t.bytes[pos + 1] = (u8)((t.bytes[pos + 1] & 0xc7) | (rnd() & 1 ? EMU_DS : EMU_ES) << 3);
+	if (t.bytes[pos] == 0xff)
+		t.bytes[pos + 1] = (u8)((t.bytes[pos + 1] & 0x07) | (rnd() & 1 ? 0x18 : 0x28));
+	if (t.bytes[pos] == 0x9a || t.bytes[pos] == 0xea || (t.bytes[pos] & 0xfe) == 0xca) {
+		u16 sel = random_selector();
+
+		memcpy(t.bytes + pos + 1 + (t.bytes[pos] < 0xcc && t.bytes[pos] > 0xc0 ? 0 : t.insn.osize), &sel, 2);
+	}
+}
+
+/* Offsets that far transfers may go to: mostly good in the code that the selector means */
+static u64 random_offset(u16 sel)
+{
+	u64 off = 0x100 + rnd() % 0x200;
+
+	if ((rnd() & 31) == 0)
+		off |= rnd() & (rnd() & 1 ? 0xffff00000000 : 0xffffffff00000000);
+	if (sel == LDT_SEL(LDT_CODE16))
+		return rnd() & 15 ? off : off + CODE_SIZE;
+	return CODE + off;
+}
+
+/* Selectors in registers and memory, and whole IRET frames on the stack */
+static void place_selectors(void)
+{
+	unsigned int size = t.insn.osize, i;
+	u64 frame[5];
+	u8 *p;
+
+	for (i = 0; i < 16; i++)
+		t.in.gpr[i] = (t.in.gpr[i] & ~0xffffull) | random_selector();
+	t.in.gpr[4] = ARENA - seg_base() + 0x800;
+	aim_operand();
+	frame[1] = random_selector();
+	frame[0] = random_offset((u16)frame[1]);
+	frame[2] = 0x202 | (rnd() & (ARITH | DF));
+	frame[3] = ARENA + 0x900;
+	frame[4] = rnd() & 7 ? (rnd() & 1 ? 0x2b : LDT_SEL(LDT_DATA32)) : random_selector();
+	p = arena_copy + 0x800;
+	for (i = 0; i < 5; i++)
+		memcpy(p + i * size, &frame[i], size);
+	/* Far pointers all over the arena, at the places that operands are aimed at */
+	for (i = 0; i < ARENA_SIZE; i += 64) {
+		if (i >= 0x7c0 && i < 0x880)
+			continue;
+		frame[1] = random_selector();
+		frame[0] = random_offset((u16)frame[1]);
+		memcpy(arena_copy + i, &frame[0], size);
+		memcpy(arena_copy + i + size, &frame[1], 2);
+	}
+}
+
+/* SS, and what loads it in a way that the harness would not survive, stay out */
+static bool unsafe_segment(const struct emu_insn *d)
+{
+	unsigned int reg = d->modrm >> 3 & 7;
+
+	if (d->seg == EMU_FS || (d->prefixes & (EMU_PFX_VEX | EMU_PFX_EVEX)))
+		return true;
+	if (d->map == EMU_MAP_0F && d->opcode == 0)
+		return reg != 4 && reg != 5;
+	return false;
+}
+
+START_TEST(segments)
+{
+	unsigned long n = rounds(60000), ran = 0, loaded = 0, i;
+
+	rnd_seed(300 + (u64)_i);
+	init_process();
+	t.mode = (unsigned int)_i;
+	t.in.use_vec = false;
+	random_arena();
+	for (i = 0; i < n; i++) {
+		t.insn.osize = 4;
+		random_segment_insn();
+		if (emu_decode(&t.insn, t.bytes, 15, t.mode) < 0 || unsafe_segment(&t.insn))
+			continue;
+		random_state();
+		t.in.rflags &= ~(u64)AC;
+		place_selectors();
+		if (!run_both())
+			continue;
+		ran++;
+		loaded += t.out.vector == 1;
+	}
+	ck_assert_msg(ran > n / 2 && loaded > n / 10, "only %lu of %lu were executed, %lu without a fault", ran, n, loaded);
 }
 END_TEST
 
@@ -602,6 +819,8 @@ int main(void)
 
 	tcase_set_timeout(c, 1200);
 	tcase_add_loop_test(c, random_instructions, 0, 3);
+	tcase_add_loop_test(c, vector_moves, 0, 3);
+	tcase_add_loop_test(c, segments, 0, 3);
 	suite_add_tcase(s, c);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
