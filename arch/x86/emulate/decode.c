@@ -6,7 +6,7 @@
  * exist and which take LOCK.  "Undefined" is said only of what no CPU defines, or what the mode forbids; whether this
  * CPU has an extension is the executor's question.  Reads nothing but its arguments.
  */
-#include "emulate.h"
+#include "decode.h"
 #include "opcodes.h"
 
 #include <linux/errno.h>

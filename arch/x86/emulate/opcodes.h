@@ -5,7 +5,7 @@
 #ifndef STRATA_EMULATE_OPCODES_H
 #define STRATA_EMULATE_OPCODES_H
 
-#include "emulate.h"
+#include "decode.h"
 
 #define A_MODRM		0x0001	/* a ModRM byte follows */
 #define A_IMM		0x001e	/* kind of immediate */

@@ -305,7 +305,7 @@ static enum emu_status task_switch(struct emu *e, u16 sel, enum emu_task_reason 
 	if (!st)
 		st = enter_new(e, &t, has_error, error);
 	e->next_rip = e->regs.rip;
-	return st == EMU_IO || st == EMU_RETRY ? EMU_UNHANDLEABLE : st;
+	return e->committed && (st == EMU_IO || st == EMU_RETRY) ? EMU_UNHANDLEABLE : st;
 }
 
 enum emu_status emulate_task_switch(struct emu *e, u16 selector, enum emu_task_reason reason, bool has_error, u32 error)
