@@ -80,7 +80,8 @@ class Plan:
     def image(self, jobs):
         kernel, modules = kernels.get(self.kernel), self.modules()
         spare = kernel.closure(kernels.INTREE[self.emulator.vendor]) if self.intree else ()
-        return image.host_image(jobs, modules, self._params(modules), self.settings,
+        settings = {**self.settings, "GUEST_APPEND": self.emulator.guest_append}
+        return image.host_image(jobs, modules, self._params(modules), settings,
                                 kernel if self.guest else None, spare)
 
     def boot(self, jobs, directory, tty=None):
