@@ -12,6 +12,7 @@
 #include <linux/uaccess.h>
 
 struct ioctl_table dev_ioctls, vm_ioctls, vcpu_ioctls;
+bool virt_load_for_regs;
 
 int ioctl_table_add(struct ioctl_table *table, const struct ioctl_row *rows, unsigned int nr)
 {

@@ -18,6 +18,7 @@ struct virt_vcpu;
 /*
  * IOCTL_RAW: variable size, or the argument is a plain number; the function copies itself.
  * IOCTL_LOAD: the vCPU is loaded around the call.
+ * IOCTL_REGS: it is if virt_load_for_regs says that registers can be reached only then.
  * IOCTL_LOCK, IOCTL_SLOTS: vm->lock, vm->slots_lock are held around the call.
  * IOCTL_SRCU: vm->srcu is held for reading around the call.
  * IOCTL_UNLOCKED: a vCPU ioctl that does not take the vCPU's mutex.
@@ -28,6 +29,10 @@ struct virt_vcpu;
 #define IOCTL_SLOTS	BIT(3)
 #define IOCTL_SRCU	BIT(4)
 #define IOCTL_UNLOCKED	BIT(5)
+#define IOCTL_REGS	BIT(6)
+
+/* Set at module load */
+extern bool virt_load_for_regs;
 
 /**
  * struct ioctl_row - one ioctl

@@ -152,9 +152,9 @@ static long vcpu_run(struct virt_vcpu *v, void *data, unsigned long raw)
 	if (v->sigset_active)
 		sigprocmask(SIG_SETMASK, &v->sigset, &saved);
 	v->wants_run = !run_immediate_exit(v->run);
-	v->srcu_index = srcu_read_lock(&v->vm->srcu);
+	virt_srcu_resume(v);
 	ret = arch_vcpu_run(v);
-	srcu_read_unlock(&v->vm->srcu, v->srcu_index);
+	virt_srcu_pause(v);
 	v->wants_run = false;
 	if (v->sigset_active)
 		sigprocmask(SIG_SETMASK, &saved, NULL);
@@ -196,7 +196,7 @@ static const struct ioctl_row rows[] = {
 
 static long vcpu_call(struct virt_vcpu *v, const struct ioctl_row *row, void *data, unsigned long arg)
 {
-	int srcu_index = 0;
+	bool load = row->flags & (virt_load_for_regs ? IOCTL_LOAD | IOCTL_REGS : IOCTL_LOAD);
 	long ret;
 
 	if (row->flags & IOCTL_UNLOCKED)
@@ -204,14 +204,14 @@ static long vcpu_call(struct virt_vcpu *v, const struct ioctl_row *row, void *da
 	if (mutex_lock_killable(&v->mutex))
 		return -EINTR;
 	if (row->flags & IOCTL_SRCU)
-		srcu_index = srcu_read_lock(&v->vm->srcu);
-	if (row->flags & IOCTL_LOAD)
+		virt_srcu_resume(v);
+	if (load)
 		virt_vcpu_load(v);
 	ret = row->vcpu(v, data, arg);
-	if (row->flags & IOCTL_LOAD)
+	if (load)
 		virt_vcpu_put(v);
 	if (row->flags & IOCTL_SRCU)
-		srcu_read_unlock(&v->vm->srcu, srcu_index);
+		virt_srcu_pause(v);
 	mutex_unlock(&v->mutex);
 	return ret;
 }

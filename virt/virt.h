@@ -182,6 +182,12 @@ void virt_vcpu_destroy_all(struct virt_vm *vm);
 void virt_vcpu_load(struct virt_vcpu *v);
 void virt_vcpu_put(struct virt_vcpu *v);
 
+/*
+ * The read side of vm->srcu, which KVM_RUN (and ioctls with IOCTL_SRCU) hold but where the thread runs the guest or sleeps.
+ */
+void virt_srcu_resume(struct virt_vcpu *v);
+void virt_srcu_pause(struct virt_vcpu *v);
+
 /**
  * virt_kick() - make a vCPU look at its requests soon
  * @v: the vCPU; set the request bit before

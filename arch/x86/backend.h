@@ -13,6 +13,7 @@
 #include <linux/static_call.h>
 
 #include "strata.h"
+#include "emulate/emulate.h"
 
 /**
  * struct backend_caps - what the backend's hardware offers the machine, filled by check()
@@ -25,6 +26,7 @@
  * @has_tsc_scaling: guests may have their own TSC rate
  * @tsc_ratio_frac: fraction bits of the ratio
  * @tsc_ratio_max: largest ratio
+ * @regs_in_memory: the register ops work without the vCPU being loaded
  * @nrips: instruction lengths are reported for all exits that need them (always on VMX)
  * @allowed_exit_disables: KVM_X86_DISABLE_EXIT_* that can be honoured
  * @nmi_sti_blocked: an STI shadow blocks NMIs
@@ -39,6 +41,7 @@ struct backend_caps {
 	bool has_tsc_scaling;
 	u8 tsc_ratio_frac;
 	u64 tsc_ratio_max;
+	bool regs_in_memory;
 	bool nrips;
 	u32 allowed_exit_disables;
 	bool nmi_sti_blocked;
@@ -52,6 +55,7 @@ extern struct backend_caps backend_caps;
  * vcpu_load, vcpu_put: preemption off.
  * reset: registers the backend holds, as after RESET (or INIT).
  * cache_reg: fill regs[], cr0, cr3, cr4 or pdptr and set its regs_avail bit.
+ * get_segments: all of them at once, for the emulator.
  * get_segment .. set_dt: straight from and to the control block (@idt: IDTR, else GDTR).
  * set_cr0, set_cr3, set_cr4, set_efer: the value is legal and already in struct vcpu; the control block follows.
  * cpl: current privilege level.
@@ -89,6 +93,7 @@ extern struct backend_caps backend_caps;
 	OP(void, vcpu_put, (struct vcpu *v))			\
 	OP(void, reset, (struct vcpu *v, bool init))		\
 	OP(void, cache_reg, (struct vcpu *v, enum reg reg))	\
+	OP(void, get_segments, (struct vcpu *v, struct emu_seg *seg)) \
 	OP(void, get_segment, (struct vcpu *v, struct kvm_segment *s, enum seg seg)) \
 	OP(void, set_segment, (struct vcpu *v, const struct kvm_segment *s, enum seg seg)) \
 	OP(void, get_dt, (struct vcpu *v, struct kvm_dtable *dt, bool idt)) \

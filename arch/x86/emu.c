@@ -12,6 +12,7 @@
 #include "../../virt/coalesced.h"
 
 #include <linux/mm.h>
+#include <linux/slab.h>
 #include <asm/debugreg.h>
 #include <asm/processor-flags.h>
 
@@ -22,11 +23,17 @@ static struct vcpu *emu_vcpu(struct emu *e)
 
 /* ---- MMIO through the log ---- */
 
+/*
+ * A write is userspace's to see, but nothing of the instruction depends on it: emulation goes on, and if nothing else needs userspace the
+ * result waits for the next KVM_RUN to be committed. A second access finds the first one waiting, and ends the attempt.
+ */
 static enum emu_status mmio_ask(struct vcpu *v, u64 gpa, void *buf, unsigned int len, bool write)
 {
 	struct kvm_run *run = v->virt.run;
 	struct io_access *a = &v->io.log[v->io.nr];
 
+	if (v->io.waiting)
+		return EMU_IO;
 	if (v->io.nr == IO_LOG_MAX)
 		return EMU_UNHANDLEABLE;
 	*a = (struct io_access) { .addr = gpa, .len = len, .write = write };
@@ -39,10 +46,11 @@ static enum emu_status mmio_ask(struct vcpu *v, u64 gpa, void *buf, unsigned int
 	run->mmio.phys_addr = gpa;
 	run->mmio.len = len;
 	run->mmio.is_write = write;
-	if (write)
-		memcpy(run->mmio.data, buf, len);
 	v->io.waiting = true;
-	return EMU_IO;
+	if (!write)
+		return EMU_IO;
+	memcpy(run->mmio.data, buf, len);
+	return EMU_OK;
 }
 
 /* One access of up to 8 bytes within a page to what is not memory. */
@@ -88,11 +96,28 @@ static u32 access_of(struct emu *e, unsigned int flags)
 	return e->cpl == 3 ? access | ACCESS_USER : access;
 }
 
+/* MOV has one memory operand, and it is what the nested page fault was about. */
+static bool has_one_operand(const struct emu_insn *i)
+{
+	if (i->map == EMU_MAP_1BYTE)
+		return (i->opcode >= 0x88 && i->opcode <= 0x8b) || (i->opcode >= 0xa0 && i->opcode <= 0xa3) ||
+		       i->opcode == 0xc6 || i->opcode == 0xc7;
+	return i->map == EMU_MAP_0F && (i->opcode & 0xf6) == 0xb6;
+}
+
 static enum emu_status translate(struct emu *e, u64 linear, u32 access, u64 *gpa)
 {
 	struct vcpu *v = emu_vcpu(e);
 	struct walk w;
-	int ret = mmu_walk(v, linear, access, &w);
+	int ret;
+
+	if (v->io.hint_gpa && !(access & ACCESS_FETCH) && offset_in_page(linear) == offset_in_page(v->io.hint_gpa) &&
+	    has_one_operand(&e->insn)) {
+		*gpa = v->io.hint_gpa;
+		v->io.hinted = true;
+		return EMU_OK;
+	}
+	ret = mmu_walk(v, linear, access, &w);
 
 	if (ret > 0)
 		return emu_raise_pf(e, linear, w.error);
@@ -115,8 +140,10 @@ static enum emu_status page_access(struct emu *e, u64 gpa, void *buf, unsigned i
 	struct vcpu *v = emu_vcpu(e);
 	int ret;
 
-	if (!is_memory(v, gpa, write))
+	if ((v->io.hinted && gpa == v->io.hint_gpa) || !is_memory(v, gpa, write))
 		return mmio_range(v, gpa, buf, len, write);
+	if (write && v->io.waiting)
+		return EMU_IO;	/* not before the device has seen its write */
 	ret = write ? virt_guest_write(&v->virt, gpa, buf, len) : virt_guest_read(&v->virt, gpa, buf, len);
 	return ret ? EMU_UNHANDLEABLE : EMU_OK;
 }
@@ -169,6 +196,8 @@ static enum emu_status op_cmpxchg(struct emu *e, u64 linear, const void *old, co
 	u64 gpa;
 	int ret;
 
+	if (v->io.waiting)
+		return EMU_IO;
 	s = translate(e, linear, access_of(e, flags) | ACCESS_WRITE, &gpa);
 	if (s != EMU_OK)
 		return s;
@@ -199,6 +228,8 @@ static enum emu_status port_ask(struct vcpu *v, u16 port, unsigned int size, u32
 	struct kvm_run *run = v->virt.run;
 	struct io_access *a = &v->io.log[v->io.nr];
 
+	if (v->io.waiting)
+		return EMU_IO;
 	if (v->io.nr == IO_LOG_MAX)
 		return EMU_UNHANDLEABLE;
 	*a = (struct io_access) { .addr = port, .len = size, .write = !in, .pio = true };
@@ -213,10 +244,11 @@ static enum emu_status port_ask(struct vcpu *v, u16 port, unsigned int size, u32
 	run->io.port = port;
 	run->io.count = 1;
 	run->io.data_offset = PAGE_SIZE;
-	if (!in)
-		memcpy((void *)run + PAGE_SIZE, val, size);
 	v->io.waiting = true;
-	return EMU_IO;
+	if (in)
+		return EMU_IO;
+	memcpy((void *)run + PAGE_SIZE, val, size);
+	return EMU_OK;
 }
 
 static enum emu_status port_access(struct vcpu *v, u16 port, unsigned int size, u32 *val, bool in)
@@ -461,17 +493,6 @@ u32 emu_guest_features(struct vcpu *v)
 
 /* ---- registers in and out ---- */
 
-static void load_segment(struct vcpu *v, struct emu_seg *s, enum seg seg)
-{
-	struct kvm_segment k;
-
-	backend_call(get_segment)(v, &k, seg);
-	*s = (struct emu_seg) {
-		.base = k.base, .limit = k.limit, .selector = k.selector, .type = k.type, .s = k.s, .dpl = k.dpl, .p = k.present,
-		.avl = k.avl, .l = k.l, .db = k.db, .g = k.g, .unusable = k.unusable,
-	};
-}
-
 static void store_segment(struct vcpu *v, const struct emu_seg *s, enum seg seg)
 {
 	const struct kvm_segment k = {
@@ -497,10 +518,16 @@ static void store_table(struct vcpu *v, const struct emu_table *t, bool idt)
 	backend_call(set_dt)(v, &dt, idt);
 }
 
+static unsigned long linear_rip(const struct emu *e)
+{
+	if (emu_mode(&e->regs) == EMU_MODE_64)
+		return e->regs.rip;
+	return (u32)(e->regs.seg[EMU_CS].base + e->regs.rip);
+}
+
 static void emu_load(struct emu *e, struct vcpu *v)
 {
 	struct emu_regs *r = &e->regs;
-	unsigned int i;
 
 	e->ops = &ops;
 	e->ctx = v;
@@ -508,12 +535,12 @@ static void emu_load(struct emu *e, struct vcpu *v)
 	e->amd = guest_has(v, GUEST_AMD);
 	e->cpl = backend_call(cpl)(v);
 	e->nbytes = 0;
-	for (i = 0; i < 16; i++)
-		r->gpr[i] = vcpu_reg(v, i);
+	e->committed = false;
+	vcpu_need_reg(v, REG_RSP);
+	memcpy(r->gpr, v->regs, sizeof(r->gpr));
 	r->rip = vcpu_rip(v);
 	r->rflags = vcpu_rflags(v);
-	for (i = 0; i < NR_SEGS; i++)
-		load_segment(v, &r->seg[i], i);
+	backend_call(get_segments)(v, r->seg);
 	load_table(v, &r->gdtr, false);
 	load_table(v, &r->idtr, true);
 	r->cr0 = vcpu_cr0(v);
@@ -524,24 +551,38 @@ static void emu_load(struct emu *e, struct vcpu *v)
 	r->efer = v->efer;
 }
 
-static void emu_commit(struct emu *e, struct vcpu *v)
+/* Few instructions touch more than general registers: those of one byte that load no segment, and of two bytes from MOVcc on. */
+static bool only_general(const struct emu *e)
 {
-	const struct emu_regs *r = &e->regs;
+	return has_one_operand(&e->insn) && !e->committed;
+}
+
+static void commit_system(struct vcpu *v, const struct emu_regs *r)
+{
+	struct emu_seg now[NR_SEGS];
 	unsigned int i;
 
-	for (i = 0; i < 16; i++)
-		vcpu_set_reg(v, i, r->gpr[i]);
-	vcpu_set_reg(v, REG_RIP, r->rip);
-	vcpu_set_reg(v, REG_RFLAGS, r->rflags);
+	backend_call(get_segments)(v, now);
 	for (i = 0; i < NR_SEGS; i++) {
-		struct emu_seg now;
-
-		load_segment(v, &now, i);
-		if (memcmp(&now, &r->seg[i], sizeof(now)))
+		if (memcmp(&now[i], &r->seg[i], sizeof(now[i])))
 			store_segment(v, &r->seg[i], i);
 	}
 	store_table(v, &r->gdtr, false);
 	store_table(v, &r->idtr, true);
+}
+
+static void emu_commit(struct emu *e, struct vcpu *v)
+{
+	const struct emu_regs *r = &e->regs;
+	u32 mask = GENMASK(REG_R15, REG_RAX) | BIT(REG_RIP) | BIT(REG_RFLAGS);
+
+	memcpy(v->regs, r->gpr, sizeof(r->gpr));
+	v->regs[REG_RIP] = r->rip;
+	v->regs[REG_RFLAGS] = r->rflags;
+	v->regs_avail |= mask;
+	v->regs_dirty |= mask;
+	if (!only_general(e))
+		commit_system(v, r);
 	backend_call(set_shadow)(v, e->shadow == EMU_SHADOW_STI ? SHADOW_STI : e->shadow == EMU_SHADOW_MOV_SS ? SHADOW_MOV_SS : 0);
 }
 
@@ -580,6 +621,12 @@ static enum exit_result emu_done(struct vcpu *v, struct emu *e, enum emu_status 
 {
 	switch (s) {
 	case EMU_OK:
+		if (v->io.waiting) {
+			v->virt.stats.mmio_exits++;
+			v->io.kind = IO_COMMIT;
+			v->io.rflags = rflags;
+			return EXIT_TO_USER;
+		}
 		emu_commit(e, v);
 		io_forget(v);
 		return e->shadow == EMU_SHADOW_MOV_SS ? EXIT_RESUME : vcpu_after_insn(v, rflags);
@@ -605,13 +652,35 @@ static enum exit_result emu_done(struct vcpu *v, struct emu *e, enum emu_status 
 enum exit_result emu_run(struct vcpu *v)
 {
 	unsigned long rflags = vcpu_rflags(v);
-	struct emu e;
+	struct emu *e = v->emu;
 
 	v->virt.stats.insn_emulation++;
 	v->io.pos = 0;
 	v->io.rip = vcpu_rip(v);
-	emu_load(&e, v);
-	return emu_done(v, &e, emulate(&e), rflags);
+	v->io.hinted = false;
+	emu_load(e, v);
+	/* The CPU has fetched these bytes itself; where they are not at hand the emulator fetches them with every check. */
+	if (!mmu_fetch_nofault(v, linear_rip(e), e->bytes, EMU_MAX_INSN))
+		e->nbytes = EMU_MAX_INSN;
+	return emu_done(v, e, emulate(e), rflags);
+}
+
+/* Userspace has seen the write that was all the instruction waited for. */
+enum exit_result emu_finish(struct vcpu *v)
+{
+	v->io.waiting = false;
+	return emu_done(v, v->emu, EMU_OK, v->io.rflags);
+}
+
+int emu_vcpu_init(struct vcpu *v)
+{
+	v->emu = kmalloc(sizeof(*v->emu), GFP_KERNEL_ACCOUNT);
+	return v->emu ? 0 : -ENOMEM;
+}
+
+void emu_vcpu_destroy(struct vcpu *v)
+{
+	kfree(v->emu);
 }
 
 /* Bytes at RIP, as far as they can be had: up to 15, over a page boundary. */
@@ -631,10 +700,10 @@ static unsigned int fetch_bytes(struct vcpu *v, struct emu *e)
 unsigned int emu_insn_length(struct vcpu *v)
 {
 	struct emu_insn insn;
-	struct emu e;
-	unsigned int n = fetch_bytes(v, &e);
+	struct emu *e = v->emu;
+	unsigned int n = fetch_bytes(v, e);
 
-	if (!n || emu_decode(&insn, e.bytes, n, vcpu_insn_mode(v)))
+	if (!n || emu_decode(&insn, e->bytes, n, vcpu_insn_mode(v)))
 		return 0;
 	return insn.len;
 }
@@ -642,10 +711,10 @@ unsigned int emu_insn_length(struct vcpu *v)
 unsigned int emu_soft_length(struct vcpu *v, const struct event *ev)
 {
 	struct emu_insn insn;
-	struct emu e;
-	unsigned int n = fetch_bytes(v, &e);
+	struct emu *e = v->emu;
+	unsigned int n = fetch_bytes(v, e);
 
-	if (!n || emu_decode(&insn, e.bytes, n, vcpu_insn_mode(v)) || insn.map != EMU_MAP_1BYTE)
+	if (!n || emu_decode(&insn, e->bytes, n, vcpu_insn_mode(v)) || insn.map != EMU_MAP_1BYTE)
 		return 0;
 	switch (insn.opcode) {
 	case 0xcc:
@@ -665,13 +734,15 @@ enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool
 {
 	unsigned int len = soft ? emu_insn_length(v) : 0;
 	unsigned long rflags = vcpu_rflags(v);
-	struct emu e;
+	struct emu *e = v->emu;
 	enum emu_status s;
 
 	io_forget(v);
-	emu_load(&e, v);
-	e.regs.rip += len;
-	s = emulate_task_switch(&e, selector, reason, has_error, error);
+	emu_load(e, v);
+	e->regs.rip += len;
+	e->insn.map = EMU_MAP_1BYTE;	/* no instruction: everything is committed */
+	e->insn.opcode = 0;
+	s = emulate_task_switch(e, selector, reason, has_error, error);
 	/* Memory that userspace serves holds no TSS. */
-	return emu_done(v, &e, s == EMU_IO ? EMU_UNHANDLEABLE : s, rflags);
+	return emu_done(v, e, s == EMU_IO || v->io.waiting ? EMU_UNHANDLEABLE : s, rflags);
 }

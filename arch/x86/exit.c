@@ -195,13 +195,18 @@ enum exit_result exit_mov_dr(struct vcpu *v, int dr, int gpr, bool write)
 
 enum exit_result exit_page_fault(struct vcpu *v, u64 gpa, u32 access)
 {
+	/* The operand itself, not a table that the walk to it read. */
+	bool operand = (access & (ACCESS_FINAL | ACCESS_FETCH)) == ACCESS_FINAL;
+
 	v->virt.stats.pf_taken++;
-	switch (mmu_fault(v, gpa, access)) {
+	switch (mmu_fault(v, gpa, access & ~(u32)ACCESS_FINAL)) {
 	case FAULT_DONE:
 		return EXIT_RESUME;
 	case FAULT_MMIO:
 		v->virt.stats.pf_emulate++;
-		return exit_emulate(v);
+		io_forget(v);
+		v->io.hint_gpa = operand ? gpa : 0;
+		return emu_run(v);
 	default:
 		return EXIT_ERROR;
 	}

@@ -26,7 +26,8 @@ enum exit_result exit_emulate(struct vcpu *v);
 enum exit_result exit_io(struct vcpu *v, u16 port, unsigned int size, bool in, bool string);
 /* MOV to and from DRn by register @gpr. */
 enum exit_result exit_mov_dr(struct vcpu *v, int dr, int gpr, bool write);
-/* Nested paging fault. */
+/* Nested paging fault. @access may have ACCESS_FINAL: the fault was on the translated address, not on a guest page table. */
+#define ACCESS_FINAL	BIT(30)
 enum exit_result exit_page_fault(struct vcpu *v, u64 gpa, u32 access);
 /* emulate_task_switch(); @soft: caused by an instruction at RIP, which is stepped over first. */
 enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool has_error, u32 error, bool soft);
@@ -57,6 +58,10 @@ enum exit_result vcpu_skip(struct vcpu *v);
 unsigned int emu_insn_length(struct vcpu *v);
 /* Length of the INT n, INT3, INTO or INT1 at RIP that raises @e, 0 if another instruction is there. */
 unsigned int emu_soft_length(struct vcpu *v, const struct event *e);
+/* Commit an emulation that waited only for userspace to see its write. */
+enum exit_result emu_finish(struct vcpu *v);
+int emu_vcpu_init(struct vcpu *v);
+void emu_vcpu_destroy(struct vcpu *v);
 /* EMU_FEAT_* of the guest's CPUID */
 u32 emu_guest_features(struct vcpu *v);
 /* Execute the instruction at RIP, or go on with one that waits for userspace. */

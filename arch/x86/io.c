@@ -14,6 +14,7 @@ void io_forget(struct vcpu *v)
 	v->io.kind = IO_NONE;
 	v->io.nr = 0;
 	v->io.waiting = false;
+	v->io.hint_gpa = 0;
 }
 
 static enum exit_result to_user_io(struct vcpu *v, u16 port, unsigned int size, bool in)
@@ -134,6 +135,8 @@ enum exit_result io_complete(struct vcpu *v)
 	}
 	if (kind == IO_EMULATE)
 		return complete_emulate(v);
+	if (kind == IO_COMMIT)
+		return emu_finish(v);
 	v->io.kind = IO_NONE;
 	switch (kind) {
 	case IO_PORT_IN:

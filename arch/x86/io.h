@@ -29,8 +29,8 @@ struct io_access {
 	u8 data[8];
 };
 
-/* What the next KVM_RUN completes. IO_PORT_OUT: only the single-step trap behind an OUT is left. */
-enum io_kind { IO_NONE, IO_EMULATE, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR, IO_WRMSR };
+/* What the next KVM_RUN completes. IO_COMMIT: the emulation is over, vcpu->emu holds its result. IO_PORT_OUT: only the single-step trap behind an OUT is left. */
+enum io_kind { IO_NONE, IO_EMULATE, IO_COMMIT, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR, IO_WRMSR };
 
 /**
  * struct vcpu_io - the instruction in progress; owned by io.c, (v)
@@ -40,6 +40,9 @@ enum io_kind { IO_NONE, IO_EMULATE, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR, IO_WRMSR 
  * @waiting: @log[@nr] was handed to userspace
  * @size: of an IO_PORT_IN, in bytes
  * @rip: where the instruction is, to notice that userspace moved on
+ * @hinted: @hint_gpa was the operand's address
+ * @hint_gpa: where the nested page fault was, 0 if there was none
+ * @rflags: of IO_COMMIT: before the instruction
  * @log: done accesses, in order
  */
 struct vcpu_io {
@@ -48,7 +51,10 @@ struct vcpu_io {
 	u8 pos;
 	bool waiting;
 	u8 size;
+	bool hinted;
 	unsigned long rip;
+	u64 hint_gpa;
+	unsigned long rflags;
 	struct io_access log[IO_LOG_MAX];
 };
 

@@ -16,7 +16,7 @@
 
 /* ---- events ---- */
 
-static struct event_abi event_abi(struct vcpu *v)
+struct event_abi vcpu_event_abi(struct vcpu *v)
 {
 	const struct vm *vm = vcpu_vm(v);
 
@@ -27,38 +27,15 @@ static struct event_abi event_abi(struct vcpu *v)
 	};
 }
 
-struct event_abi vcpu_event_abi(struct vcpu *v)
-{
-	return event_abi(v);
-}
-
 static long get_vcpu_events(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
-	struct vcpu *v = to_vcpu(vv);
-	const struct event_abi abi = event_abi(v);
-	struct event_view view;
-
-	vcpu_view(v, &view);
-	event_save(&v->events, READ_ONCE(v->inbox), READ_ONCE(v->sipi_vector), &abi, &view, data);
+	vcpu_events_get(to_vcpu(vv), data);
 	return 0;
 }
 
 static long set_vcpu_events(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
-	struct vcpu *v = to_vcpu(vv);
-	const struct event_abi abi = event_abi(v);
-	const struct kvm_vcpu_events *in = data;
-	unsigned long stale;
-	u8 shadow;
-
-	if (event_restore_check(in, &abi))
-		return -EINVAL;
-	for (stale = event_restore_inbox(in, &abi); stale; stale &= stale - 1)
-		clear_bit(__ffs(stale), &v->inbox);
-	event_restore(&v->events, in, &abi);
-	if (event_restore_shadow(in, &shadow))
-		backend_call(set_shadow)(v, shadow);
-	return 0;
+	return vcpu_events_set(to_vcpu(vv), data);
 }
 
 static long vcpu_interrupt(struct virt_vcpu *vv, void *data, unsigned long raw)
@@ -121,8 +98,8 @@ static long translate(struct virt_vcpu *vv, void *data, unsigned long raw)
 }
 
 static const struct ioctl_row vcpu_rows[] = {
-	{ KVM_GET_VCPU_EVENTS,	IOCTL_LOAD, .vcpu = get_vcpu_events },
-	{ KVM_SET_VCPU_EVENTS,	IOCTL_LOAD, .vcpu = set_vcpu_events },
+	{ KVM_GET_VCPU_EVENTS,	IOCTL_REGS, .vcpu = get_vcpu_events },
+	{ KVM_SET_VCPU_EVENTS,	IOCTL_REGS, .vcpu = set_vcpu_events },
 	{ KVM_INTERRUPT,	0, .vcpu = vcpu_interrupt },
 	{ KVM_NMI,		IOCTL_RAW, .vcpu = vcpu_nmi },
 	{ KVM_GET_MP_STATE,	0, .vcpu = get_mp_state },
@@ -155,6 +132,10 @@ static long set_identity_map_addr(struct virt_vm *vm, void *data, unsigned long 
  */
 static long set_gsi_routing(struct virt_vm *vm, void *data, unsigned long raw)
 {
+	struct kvm_irq_routing routing;
+
+	if (copy_from_user(&routing, (void __user *)raw, sizeof(routing)))
+		return -EFAULT;
 	return -EINVAL;
 }
 

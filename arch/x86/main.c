@@ -3,6 +3,7 @@
  * Module init and exit, and the lives of VMs and vCPUs: one call per room, unwound in reverse.
  */
 #include "backend.h"
+#include "exit.h"
 #include "ioctl.h"
 
 #include "../../virt/arch.h"
@@ -21,12 +22,17 @@ static const struct backend *backend;
 
 int arch_hardware_enable(void)
 {
-	return backend_call(enable)();
+	int ret = backend_call(enable)();
+
+	if (!ret)
+		tsc_host_on();
+	return ret;
 }
 
 void arch_hardware_disable(void)
 {
 	user_return_drop();
+	tsc_host_off();
 	backend_call(disable)();
 }
 
@@ -99,9 +105,12 @@ int arch_vcpu_init(struct virt_vcpu *vv)
 	ret = mmu_vcpu_init(v);
 	if (ret)
 		return ret;
-	ret = cpu_vcpu_init(v);
+	ret = emu_vcpu_init(v);
 	if (ret)
 		goto err_mmu;
+	ret = cpu_vcpu_init(v);
+	if (ret)
+		goto err_emu;
 	ret = backend_call(vcpu_init)(v);
 	if (ret)
 		goto err_cpu;
@@ -117,6 +126,8 @@ int arch_vcpu_init(struct virt_vcpu *vv)
 
 err_cpu:
 	cpu_vcpu_destroy(v);
+err_emu:
+	emu_vcpu_destroy(v);
 err_mmu:
 	mmu_vcpu_destroy(v);
 	return ret;
@@ -128,6 +139,7 @@ void arch_vcpu_destroy(struct virt_vcpu *vv)
 
 	backend_call(vcpu_destroy)(v);
 	cpu_vcpu_destroy(v);
+	emu_vcpu_destroy(v);
 	mmu_vcpu_destroy(v);
 }
 
@@ -141,14 +153,14 @@ void arch_vcpu_load(struct virt_vcpu *vv, int cpu)
 	struct vcpu *v = to_vcpu(vv);
 
 	backend_call(vcpu_load)(v, cpu);
-	tsc_load(v, cpu);
+	cpu_load(v, cpu);
 }
 
 void arch_vcpu_put(struct virt_vcpu *vv)
 {
 	struct vcpu *v = to_vcpu(vv);
 
-	tsc_put(v);
+	cpu_put(v);
 	backend_call(vcpu_put)(v);
 }
 
@@ -201,6 +213,7 @@ static int __init strata_init(void)
 
 	if (ret)
 		return ret;
+	virt_load_for_regs = !backend_caps.regs_in_memory;
 	ret = bind_backend() ?: init_tables();
 	if (ret)
 		return ret;

@@ -14,7 +14,9 @@
 
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/smp.h>
 #include <linux/vtime.h>
+#include <trace/events/ipi.h>
 #include <asm/debugreg.h>
 
 #define OP(ret, name, args) DEFINE_STATIC_CALL_NULL(backend_##name, *((struct backend_ops *)0)->name);
@@ -164,8 +166,9 @@ static enum event_step decide_events(struct vcpu *v)
 	}
 	backend_call(windows)(v, &plan);
 	v->windows = plan.irq_window | plan.nmi_window | plan.smi_window | plan.gif_window;
+	/* Interrupts are off: this one is pending at the entry, and ends the guest once the event is in. */
 	if (plan.exit_soon)
-		virt_request(&v->virt, VIRT_REQ_KICK);
+		smp_send_reschedule(smp_processor_id());
 	return STEP_ENTER;
 }
 
@@ -235,7 +238,7 @@ static bool must_not_enter(struct vcpu *v)
 
 static bool events_waiting(const struct vcpu *v)
 {
-	return !event_idle(&v->events) | v->want_window | v->windows;
+	return (v->want_window | v->windows) || !event_idle(&v->events);
 }
 
 /*
@@ -257,7 +260,8 @@ static void enter_guest(struct vcpu *v)
 	if (unlikely(d->active | d->guest_owned))
 		debug_load_guest(v);
 	backend_call(enter)(v);
-	if (unlikely(d->active | d->guest_owned))
+	/* An exit clears DR7. */
+	if (unlikely(d->active | d->guest_owned || hw_breakpoint_active()))
 		debug_load_host(v);
 	if (unlikely(v->cpu.xcr_switch))
 		xcr_load_host(v);
@@ -273,7 +277,7 @@ static enum exit_result try_enter(struct vcpu *v, bool *entered)
 
 	*entered = false;
 	preempt_disable();
-	srcu_read_unlock(&v->virt.vm->srcu, v->virt.srcu_index);
+	virt_srcu_pause(&v->virt);
 	local_irq_disable();
 	/* Pairs with virt_kick() and virt_request_all(). */
 	smp_store_mb(v->virt.mode, VIRT_IN_GUEST);
@@ -291,7 +295,7 @@ static enum exit_result try_enter(struct vcpu *v, bool *entered)
 	local_irq_enable();
 	if (*entered)
 		vtime_account_guest_exit();
-	v->virt.srcu_index = srcu_read_lock(&v->virt.vm->srcu);
+	virt_srcu_resume(&v->virt);
 	preempt_enable();
 	return step == STEP_ENTER ? EXIT_RESUME : perform_step(v, step);
 }
@@ -304,9 +308,9 @@ static enum exit_result work_host(struct vcpu *v)
 	if (likely(!host_work()))
 		return EXIT_RESUME;
 	if (need_resched()) {
-		srcu_read_unlock(&vv->vm->srcu, vv->srcu_index);
+		virt_srcu_pause(vv);
 		schedule();
-		vv->srcu_index = srcu_read_lock(&vv->vm->srcu);
+		virt_srcu_resume(vv);
 	}
 	if (!signal_pending(current))
 		return EXIT_RESUME;
@@ -340,7 +344,7 @@ static enum exit_result run_once(struct vcpu *v)
 static enum exit_result settle(struct vcpu *v)
 {
 	struct kvm_run *run = v->virt.run;
-	struct event_view view;
+	struct event_view view = { };
 	int ret = sync_regs_load(v);
 
 	if (ret)
@@ -348,7 +352,8 @@ static enum exit_result settle(struct vcpu *v)
 	if (vcpu_vm(v)->irqchip == IRQCHIP_NONE && cr_set_cr8(v, READ_ONCE(run->cr8)))
 		return exit_error(v, -EINVAL);
 	v->want_window = READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
-	vcpu_view(v, &view);
+	if (unlikely(v->events.irq_unsettled))
+		vcpu_view(v, &view);
 	event_settle_user(&v->events, &view);
 	if (unlikely(v->cpu.pdptr_stale) && cr_settle(v))
 		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, vcpu_cr3(v), vcpu_cr4(v));
@@ -390,15 +395,27 @@ static enum exit_result wait_runnable(struct vcpu *v)
 		}
 		if (!v->virt.wants_run)
 			return exit_error(v, -EINTR);
-		srcu_read_unlock(&v->virt.vm->srcu, v->virt.srcu_index);
+		virt_srcu_pause(&v->virt);
 		rcuwait_wait_event(&v->virt.wait, READ_ONCE(v->virt.requests) || host_work(),
 				   TASK_INTERRUPTIBLE);
-		v->virt.srcu_index = srcu_read_lock(&v->virt.vm->srcu);
+		virt_srcu_resume(&v->virt);
 		r = work_host(v);
 		if (r != EXIT_RESUME)
 			return r;
 	}
 	return EXIT_RESUME;
+}
+
+/* An exception and an event in delivery never coexist when KVM_RUN returns. */
+static void event_settle_l1(struct vcpu *v)
+{
+	struct event_plan plan;
+	struct event_view view;
+
+	if (likely(!v->events.exception.type || !v->events.delivering.type))
+		return;
+	vcpu_view(v, &view);
+	event_settle(&v->events, &view, &plan);
 }
 
 /* From here on CPUID is fixed. */
@@ -413,7 +430,7 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	struct vcpu *v = to_vcpu(vv);
 	enum exit_result r;
 
-	fpu_load_guest(v);
+	cpu_run_begin(v);
 	if (unlikely(!v->cpu.has_run))
 		first_run(v);
 	v->exit_slow = vcpu_vm(v)->exit_each;
@@ -427,8 +444,8 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 		r = wait_runnable(v);
 	while (r == EXIT_RESUME)
 		r = run_once(v);
-	fpu_put_guest(v);
-	v->events.exception_user = false;
+	cpu_run_end(v);
+	event_settle_l1(v);
 	report(v);
 	return r == EXIT_TO_USER ? 0 : v->error;
 }

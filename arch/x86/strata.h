@@ -34,6 +34,8 @@ enum reg {
 /* Segments by the number the CPU encodes them with */
 enum seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, NR_SEGS };
 
+struct emu;
+
 /* What a handled exit asks of the run loop. */
 enum exit_result {
 	EXIT_RESUME,		/* enter again */
@@ -99,6 +101,7 @@ struct vm {
  * @mp_state: (v) KVM_MP_STATE_*
  * @cpu: CPUID, MSRs, FPU, debug registers, clocks
  * @mmu: nested paging of this vCPU
+ * @emu: the emulation in progress, or the last one
  * @io: an access that userspace is completing
  * @emu_features: (v) EMU_FEAT_*: what the guest's CPUID means to the emulator
  * @error: (v) errno of an EXIT_ERROR
@@ -138,6 +141,7 @@ struct vcpu {
 	struct vcpu_cpu cpu;
 	struct vcpu_mmu mmu;
 	struct vcpu_io io;
+	struct emu *emu;
 };
 
 static inline struct vm *to_vm(struct virt_vm *vm)

@@ -189,12 +189,16 @@ static u64 efer_bits(u64 features)
 	return efer;
 }
 
-static u64 host_features;	/* what the host's table says; 0 until asked, and when the table changed (at load) */
+/* What the host's table says, and the EFER bits that follow; 0 until asked, and when the table changed (at load). */
+static u64 host_features;
+static u64 host_efer;
 
 static u64 cached_host_features(void)
 {
-	if (unlikely(!host_features))
+	if (unlikely(!host_features)) {
 		host_features = collect_features(cpuid_host_table());
+		host_efer = efer_bits(host_features);
+	}
 	return host_features;
 }
 
@@ -210,7 +214,9 @@ bool cpuid_host_has(enum guest_feature feature)
 
 u64 cpuid_host_efer(void)
 {
-	return efer_bits(cached_host_features());
+	if (unlikely(!host_features))
+		cached_host_features();
+	return host_efer;
 }
 
 static void derive_limits(struct vcpu *v, const struct cpuid_table *t)

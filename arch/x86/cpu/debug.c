@@ -213,8 +213,8 @@ static long set_guest_debug(struct virt_vcpu *vv, void *data, unsigned long raw)
 }
 
 const struct ioctl_row debug_vcpu_ioctls[] = {
-	{ KVM_GET_DEBUGREGS,   IOCTL_LOAD, .vcpu = get_debugregs },
-	{ KVM_SET_DEBUGREGS,   IOCTL_LOAD, .vcpu = set_debugregs },
+	{ KVM_GET_DEBUGREGS,   IOCTL_REGS, .vcpu = get_debugregs },
+	{ KVM_SET_DEBUGREGS,   IOCTL_REGS, .vcpu = set_debugregs },
 	{ KVM_SET_GUEST_DEBUG, IOCTL_LOAD, .vcpu = set_guest_debug },
 };
 const unsigned int debug_nr_vcpu_ioctls = ARRAY_SIZE(debug_vcpu_ioctls);

@@ -274,11 +274,11 @@ int sync_regs_load(struct vcpu *v)
 }
 
 const struct ioctl_row regs_vcpu_ioctls[] = {
-	{ KVM_GET_REGS,   IOCTL_LOAD,              .vcpu = ioctl_get_regs },
-	{ KVM_SET_REGS,   IOCTL_LOAD,              .vcpu = ioctl_set_regs },
-	{ KVM_GET_SREGS,  IOCTL_LOAD,              .vcpu = ioctl_get_sregs },
-	{ KVM_SET_SREGS,  IOCTL_LOAD | IOCTL_SRCU, .vcpu = ioctl_set_sregs },
-	{ KVM_GET_SREGS2, IOCTL_LOAD,              .vcpu = ioctl_get_sregs2 },
-	{ KVM_SET_SREGS2, IOCTL_LOAD | IOCTL_SRCU, .vcpu = ioctl_set_sregs2 },
+	{ KVM_GET_REGS,   IOCTL_REGS,              .vcpu = ioctl_get_regs },
+	{ KVM_SET_REGS,   IOCTL_REGS,              .vcpu = ioctl_set_regs },
+	{ KVM_GET_SREGS,  IOCTL_REGS,              .vcpu = ioctl_get_sregs },
+	{ KVM_SET_SREGS,  IOCTL_REGS | IOCTL_SRCU, .vcpu = ioctl_set_sregs },
+	{ KVM_GET_SREGS2, IOCTL_REGS | IOCTL_SRCU, .vcpu = ioctl_get_sregs2 },
+	{ KVM_SET_SREGS2, IOCTL_REGS | IOCTL_SRCU, .vcpu = ioctl_set_sregs2 },
 };
 const unsigned int regs_nr_vcpu_ioctls = ARRAY_SIZE(regs_vcpu_ioctls);

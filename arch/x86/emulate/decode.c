@@ -296,27 +296,29 @@ static int decode_vector(struct emu_insn *insn, struct cursor *c, u8 flags, bool
 	return finish(insn, c, attr);
 }
 
+/* A bad prefix or field is #UD only if the whole is not too long: that goes first. */
+static int reject(int ret, bool bad)
+{
+	return ret == 0 && bad ? EMU_UNDEFINED : ret;
+}
+
 static int decode_vex2(struct emu_insn *insn, struct cursor *c, bool amd)
 {
+	bool bad = !vector_prefixes_ok(insn);
 	u8 byte = c->bytes[c->pos++];
 
-	if (!vector_prefixes_ok(insn))
-		goto undefined;
 	insn->map = EMU_MAP_0F;
 	insn->rex = byte & 0x80 ? 0 : EMU_REX_R;
 	insn->vvvv = ~byte >> 3 & 0xf;
 	insn->vlen = byte >> 2 & 1;
 	insn->pp = byte & 3;
-	return decode_vector(insn, c, EMU_PFX_VEX, amd);
-
-undefined:
-	insn->len = (u8)c->pos;
-	return EMU_UNDEFINED;
+	return reject(decode_vector(insn, c, EMU_PFX_VEX, amd), bad);
 }
 
 /* Three-byte VEX, and XOP, which has the same fields behind another first byte and other maps */
 static int decode_vex3(struct emu_insn *insn, struct cursor *c, bool xop, bool amd)
 {
+	bool bad = !vector_prefixes_ok(insn);
 	u8 first, second, map;
 	int ret;
 
@@ -326,21 +328,19 @@ static int decode_vex3(struct emu_insn *insn, struct cursor *c, bool xop, bool a
 	first = c->bytes[c->pos++];
 	second = c->bytes[c->pos++];
 	map = first & 0x1f;
-	insn->len = (u8)c->pos;
-	if (!vector_prefixes_ok(insn))
-		return EMU_UNDEFINED;
 	if (xop ? map > EMU_MAP_XOPA : map < EMU_MAP_0F || map > EMU_MAP_0F3A)
-		return EMU_UNDEFINED;
+		bad = true;
 	insn->map = map;
 	insn->rex = (~first >> 5 & 7) | (second & 0x80 ? EMU_REX_W : 0);
 	insn->vvvv = ~second >> 3 & 0xf;
 	insn->vlen = second >> 2 & 1;
 	insn->pp = second & 3;
-	return decode_vector(insn, c, EMU_PFX_VEX, amd);
+	return reject(decode_vector(insn, c, EMU_PFX_VEX, amd), bad);
 }
 
 static int decode_evex(struct emu_insn *insn, struct cursor *c, bool amd)
 {
+	bool bad = !vector_prefixes_ok(insn);
 	u8 p0, p1, p2;
 	int ret;
 
@@ -350,17 +350,14 @@ static int decode_evex(struct emu_insn *insn, struct cursor *c, bool amd)
 	p0 = c->bytes[c->pos++];
 	p1 = c->bytes[c->pos++];
 	p2 = c->bytes[c->pos++];
-	insn->len = (u8)c->pos;
-	if (!vector_prefixes_ok(insn) || (p0 & 0x08) || !(p1 & 0x04))
-		return EMU_UNDEFINED;
 	insn->map = p0 & 7;
-	if (insn->map == 0 || insn->map == 4 || insn->map == 7)
-		return EMU_UNDEFINED;
+	if ((p0 & 0x08) || !(p1 & 0x04) || insn->map == 0 || insn->map == 4 || insn->map == 7)
+		bad = true;
 	insn->rex = (~p0 >> 5 & 7) | (p1 & 0x80 ? EMU_REX_W : 0);
 	insn->vvvv = ~p1 >> 3 & 0xf;
 	insn->vlen = p2 >> 5 & 3;
 	insn->pp = p1 & 3;
-	return decode_vector(insn, c, EMU_PFX_EVEX, amd);
+	return reject(decode_vector(insn, c, EMU_PFX_EVEX, amd), bad);
 }
 
 static int decode_0f(struct emu_insn *insn, struct cursor *c, bool amd)

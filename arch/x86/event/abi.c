@@ -360,12 +360,13 @@ void event_save_bitmap(const struct event_queue *q, __u64 bitmap[4])
 
 void event_restore_bitmap(struct event_queue *q, const __u64 bitmap[4])
 {
-	unsigned int vector = 0;
+	unsigned int word = 0, vector;
 
-	while (vector < 256 && !(bitmap[vector / 64] & BIT_ULL(vector % 64)))
-		vector++;
-	if (vector == 256)
+	while (word < 4 && !bitmap[word])
+		word++;
+	if (word == 4)
 		return;
+	vector = word * 64 + __builtin_ctzll(bitmap[word]);
 	/* What KVM_SET_VCPU_EVENTS said of the same interrupt, before or after, is more exact. */
 	if (EVENT_RULE(BITMAP_KNOWN, (!q->run_pending && q->delivering.type == EVENT_INTERRUPT && q->delivering.vector == vector) ||
 		       (q->irq_stashed && q->irq_vector == vector)))

@@ -24,6 +24,7 @@ static const struct backend_ops ops = {
 	.vcpu_put		= svm_vcpu_put,
 	.reset			= svm_reset,
 	.cache_reg		= svm_cache_reg,
+	.get_segments		= svm_get_segments,
 	.get_segment		= svm_get_segment,
 	.set_segment		= svm_set_segment,
 	.get_dt			= svm_get_dt,

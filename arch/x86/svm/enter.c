@@ -4,8 +4,8 @@
  */
 #include "svm.h"
 
-#include <linux/context_tracking.h>
-#include <linux/rcupdate.h>
+#include "../../../include/compat/context.h"
+
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
 #include <asm/spec-ctrl.h>
@@ -35,12 +35,11 @@ static __always_inline void regs_from_vmcb(struct vcpu *v, const struct vmcb *vm
 
 static __always_inline void world_switch(struct svm_vcpu *svm)
 {
-	if (!context_tracking_guest_enter())
-		rcu_virt_note_context_switch();
+	guest_context_enter();
 	asm volatile("clgi" ::: "memory");
 	svm_world_switch(&svm->sw);
 	asm volatile("stgi" ::: "memory");
-	context_tracking_guest_exit();
+	guest_context_exit();
 }
 
 /* SPEC_CTRL: switched by the CPU where it can; else the guest's writes exit, and it is switched by hand if the values differ. */

@@ -182,7 +182,11 @@ static enum exit_result on_npf(struct vcpu *v)
 {
 	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
 
-	return exit_page_fault(v, c->exit_info_2, c->exit_info_1 & (ACCESS_PRESENT | ACCESS_WRITE | ACCESS_FETCH));
+	u32 access = c->exit_info_1 & (ACCESS_PRESENT | ACCESS_WRITE | ACCESS_FETCH);
+
+	if (c->exit_info_1 & BIT_ULL(32))
+		access |= ACCESS_FINAL;
+	return exit_page_fault(v, c->exit_info_2, access);
 }
 
 static enum exit_result on_mov_dr(struct vcpu *v)

@@ -102,6 +102,7 @@ int svm_vcpu_init(struct vcpu *v);
 void svm_vcpu_destroy(struct vcpu *v);
 void svm_reset(struct vcpu *v, bool init);
 void svm_cache_reg(struct vcpu *v, enum reg reg);
+void svm_get_segments(struct vcpu *v, struct emu_seg *seg);
 void svm_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg);
 void svm_set_segment(struct vcpu *v, const struct kvm_segment *s, enum seg seg);
 void svm_get_dt(struct vcpu *v, struct kvm_dtable *dt, bool idt);

@@ -167,8 +167,28 @@ void svm_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg)
 		if (s->unusable)
 			s->db = 0;
 	}
-	if (s->unusable && seg <= SEG_GS && seg != SEG_CS)
-		s->type = s->type ?: 0;
+}
+
+/* The same rules for all of them, without the detour over the ABI's structure. */
+void svm_get_segments(struct vcpu *v, struct emu_seg *seg)
+{
+	struct vmcb_save_area *save = &to_svm(v)->vmcb->save;
+	unsigned int i;
+
+	for (i = 0; i < NR_SEGS; i++) {
+		const struct vmcb_seg *m = i < SEG_LDTR ? &save->es + i : i == SEG_LDTR ? &save->ldtr : &save->tr;
+		u16 a = m->attrib;
+
+		seg[i] = (struct emu_seg) {
+			.base = m->base, .limit = m->limit, .selector = m->selector, .type = a & 0xf, .s = a >> 4 & 1,
+			.dpl = a >> 5 & 3, .p = a >> 7 & 1, .avl = a >> 8 & 1, .l = a >> 9 & 1, .db = a >> 10 & 1,
+			.g = m->limit > 0xfffff, .unusable = !(a >> 7 & 1),
+		};
+	}
+	seg[SEG_TR].type |= 2;
+	seg[SEG_SS].dpl = save->cpl;
+	if (seg[SEG_SS].unusable)
+		seg[SEG_SS].db = 0;
 }
 
 void svm_set_segment(struct vcpu *v, const struct kvm_segment *s, enum seg seg)

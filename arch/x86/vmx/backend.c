@@ -19,6 +19,7 @@ static const struct backend_ops ops = {
 	.vcpu_put		= vmx_vcpu_put,
 	.reset			= vmx_reset,
 	.cache_reg		= vmx_cache_reg,
+	.get_segments		= vmx_get_segments,
 	.get_segment		= vmx_get_segment,
 	.set_segment		= vmx_set_segment,
 	.get_dt			= vmx_get_dt,

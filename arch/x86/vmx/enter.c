@@ -99,6 +99,7 @@ static __always_inline bool entered(struct vmx_vcpu *vmx)
 	vmx->sw.launched = 1;
 	v->regs_avail = EXIT_AVAIL;
 	v->regs_dirty = 0;
+	vmx->segs_avail = 0;
 	v->virt.stats.exits++;
 	if (vmx->reason == EXIT_REASON_EXCEPTION_NMI)
 		vmx->intr_info = vmread(VM_EXIT_INTR_INFO);

@@ -30,6 +30,7 @@ void vmx_reset(struct vcpu *v, bool init)
 
 	if (!vmx->cpu_ctl)
 		vmx_vmcs_init(vmx);	/* the first time: the vCPU was not loaded before */
+	vmx->segs_avail = 0;
 	for (i = SEG_ES; i <= SEG_GS; i++)
 		reset_segment(i, 0, 0, 0x93);
 	reset_segment(SEG_CS, 0xf000, 0xffff0000, 0x9b);
@@ -117,7 +118,7 @@ void vmx_write_regs(struct vmx_vcpu *vmx)
 	}
 }
 
-void vmx_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg)
+static void read_segment(struct kvm_segment *s, enum seg seg)
 {
 	u32 rights = vmread(SEG_RIGHTS(seg));
 	bool unusable = rights & VMX_AR_UNUSABLE_MASK;
@@ -138,6 +139,32 @@ void vmx_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg)
 	};
 }
 
+void vmx_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg)
+{
+	struct vmx_vcpu *vmx = to_vmx(v);
+
+	if (!(vmx->segs_avail & BIT(seg))) {
+		read_segment(&vmx->segs[seg], seg);
+		vmx->segs_avail |= BIT(seg);
+	}
+	*s = vmx->segs[seg];
+}
+
+void vmx_get_segments(struct vcpu *v, struct emu_seg *seg)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_SEGS; i++) {
+		struct kvm_segment k;
+
+		vmx_get_segment(v, &k, i);
+		seg[i] = (struct emu_seg) {
+			.base = k.base, .limit = k.limit, .selector = k.selector, .type = k.type, .s = k.s, .dpl = k.dpl,
+			.p = k.present, .avl = k.avl, .l = k.l, .db = k.db, .g = k.g, .unusable = k.unusable,
+		};
+	}
+}
+
 void vmx_set_segment(struct vcpu *v, const struct kvm_segment *s, enum seg seg)
 {
 	u32 rights = (s->type & VMX_AR_TYPE_MASK) | (s->s & 1) << 4 | (s->dpl & 3) << VMX_AR_DPL_SHIFT | (s->present & 1) << 7 |
@@ -149,6 +176,7 @@ void vmx_set_segment(struct vcpu *v, const struct kvm_segment *s, enum seg seg)
 		rights |= VMX_AR_TYPE_ACCESSES_MASK;	/* what is loaded has been accessed: entries demand it */
 	if (seg == SEG_TR)
 		rights |= 2;		/* a loaded TSS is busy */
+	to_vmx(v)->segs_avail &= ~BIT(seg);
 	vmwrite(SEG_SELECTOR(seg), s->selector);
 	vmwrite(SEG_BASE(seg), s->base);
 	vmwrite(SEG_LIMIT(seg), s->limit);

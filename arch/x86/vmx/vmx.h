@@ -119,6 +119,8 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, URMSR_TSC_AUX, NR_URMSRS
  * @nmi_in_vmcs: "blocking by NMI" as the VMCS has it
  * @fix_debug: the pending debug exceptions must be made to agree with TF and the shadow
  * @l1d_dirty: host data may have come into the L1 data cache since the last flush
+ * @segs_avail: BIT(enum seg): @segs holds what the VMCS does
+ * @segs: segment registers as read since the last exit
  * @exit_soon: the preemption timer is set to expire at once
  * @msr_bitmap: MSR bitmap
  * @urmsr: guest's values of the user-return MSRs (TSC_AUX is in struct vcpu_cpu)
@@ -142,6 +144,8 @@ struct vmx_vcpu {
 	bool fix_debug;
 	bool l1d_dirty;
 	bool exit_soon;
+	u8 segs_avail;
+	struct kvm_segment segs[NR_SEGS];
 	unsigned long *msr_bitmap;
 	u64 urmsr[NR_URMSRS];
 	u64 cstar;
@@ -203,6 +207,7 @@ u64 vmx_eptp(const struct vmx_vcpu *vmx);
 /* regs.c: registers */
 void vmx_reset(struct vcpu *v, bool init);
 void vmx_cache_reg(struct vcpu *v, enum reg reg);
+void vmx_get_segments(struct vcpu *v, struct emu_seg *seg);
 void vmx_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg);
 void vmx_set_segment(struct vcpu *v, const struct kvm_segment *s, enum seg seg);
 void vmx_get_dt(struct vcpu *v, struct kvm_dtable *dt, bool idt);
