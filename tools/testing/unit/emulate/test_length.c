@@ -66,6 +66,16 @@ static bool near_branch(const struct emu_insn *d)
 	return d->map == EMU_MAP_1BYTE && (d->opcode == 0xe8 || d->opcode == 0xe9);
 }
 
+/* 66, F2, F3 anywhere, or REX right before */
+static bool bad_before_vector(const u8 *b)
+{
+	for (; *b != 0x62 && *b != 0x8f && *b != 0xc4 && *b != 0xc5; b++) {
+		if (*b == 0x66 || *b == 0xf2 || *b == 0xf3 || (*b & 0xf0) == 0x40)
+			return true;
+	}
+	return false;
+}
+
 /* Capstone decodes what we hold for undefined or for another length: why are we right? */
 static const char *known_disagreement(const struct emu_insn *d, const u8 *b, bool undefined)
 {
@@ -74,8 +84,7 @@ static const char *known_disagreement(const struct emu_insn *d, const u8 *b, boo
 
 	if (undefined && (d->prefixes & EMU_PFX_LOCK))
 		return "LOCK without a lockable memory destination is #UD; capstone passes over it beside F2 and F3";
-	if (undefined && !d->map && (rep || opsize || d->rex) &&
-	    (d->opcode == 0x62 || d->opcode == 0x8f || d->opcode == 0xc4 || d->opcode == 0xc5))
+	if (undefined && (d->prefixes & (EMU_PFX_VEX | EMU_PFX_EVEX)) && bad_before_vector(b))
 		return "66, F2, F3 and REX before VEX, EVEX and XOP are #UD";
 	if (undefined && d->map == EMU_MAP_0F && d->opcode == 0x01 && d->modrm == 0xf8)
 		return "SWAPGS is #UD outside 64-bit mode";
@@ -91,6 +100,8 @@ static const char *known_disagreement(const struct emu_insn *d, const u8 *b, boo
 		return "fences have no F2, F3 or 66 form";
 	if (undefined)
 		return NULL;
+	if (d->map == EMU_MAP_XOPA && d->mode == EMU_MODE_16)
+		return "XOP map A has 32 bits of immediate whatever the operand size";
 	if (!d->map && d->opcode == 0xc2)
 		return "RET has 16 bits of immediate whatever the operand size";
 	if (!d->map && opsize && rep && d->opcode == 0x68)
@@ -182,14 +193,25 @@ struct length_row {
 };
 
 static const struct length_row length_rows[] = {
-	{ "15 bytes", EMU_MODE_64, { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90 }, 15, 0, 15 },
-	{ "15 prefixes", EMU_MODE_64, { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66 }, 15, -EINVAL, 0 },
-	{ "16 bytes", EMU_MODE_32, { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0xb0 }, 15, -EINVAL, 0 },
-	{ "too long, seen early", EMU_MODE_32, { 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0xe8 }, 12, -EINVAL, 0 },
+	{ "15 bytes", EMU_MODE_64,
+	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+	    0x66, 0x90 }, 15, 0, 15 },
+	{ "15 prefixes", EMU_MODE_64,
+	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+	    0x66, 0x66 }, 15, -EINVAL, 0 },
+	{ "16 bytes", EMU_MODE_32,
+	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+	    0x66, 0xb0 }, 15, -EINVAL, 0 },
+	{ "too long, seen early", EMU_MODE_32,
+	  { 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e,
+	    0xe8 }, 12, -EINVAL, 0 },
 	{ "nothing", EMU_MODE_32, { 0 }, 0, -ENODATA, 0 },
-	{ "Intel: 66 E8 in 64-bit mode has 4 bytes", EMU_MODE_64, { 0x66, 0xe8, 1, 2, 3, 4 }, 6, 0, 6 },
-	{ "AMD: 66 E8 in 64-bit mode has 2 bytes", EMU_MODE_64 | EMU_DECODE_AMD, { 0x66, 0xe8, 1, 2, 3, 4 }, 6, 0, 4 },
-	{ "AMD: REX.W wins over 66", EMU_MODE_64 | EMU_DECODE_AMD, { 0x66, 0x48, 0xe8, 1, 2, 3, 4 }, 7, 0, 7 },
+	{ "Intel: 66 E8 in 64-bit mode has 4 bytes", EMU_MODE_64,
+	  { 0x66, 0xe8, 1, 2, 3, 4 }, 6, 0, 6 },
+	{ "AMD: 66 E8 in 64-bit mode has 2 bytes", EMU_MODE_64 | EMU_DECODE_AMD,
+	  { 0x66, 0xe8, 1, 2, 3, 4 }, 6, 0, 4 },
+	{ "AMD: REX.W wins over 66", EMU_MODE_64 | EMU_DECODE_AMD,
+	  { 0x66, 0x48, 0xe8, 1, 2, 3, 4 }, 7, 0, 7 },
 	{ "MOV imm64", EMU_MODE_64, { 0x48, 0xb8 }, 10, 0, 10 },
 	{ "MOV moffs64", EMU_MODE_64, { 0xa1 }, 9, 0, 9 },
 	{ "MOV moffs32", EMU_MODE_64, { 0x67, 0xa1 }, 9, 0, 6 },
@@ -199,7 +221,9 @@ static const struct length_row length_rows[] = {
 	{ "far JMP in 64-bit mode", EMU_MODE_64, { 0xea, 1, 2, 3, 4, 5, 6 }, 7, EMU_UNDEFINED, 1 },
 	{ "MOV CR ignores mod", EMU_MODE_32, { 0x0f, 0x20, 0x04 }, 3, 0, 3 },
 	{ "REX before 66 does not count", EMU_MODE_64, { 0x48, 0x66, 0xb8, 1, 2 }, 5, 0, 5 },
-	{ "VEX after 66", EMU_MODE_64, { 0x66, 0xc5, 0xf8, 0x77 }, 4, EMU_UNDEFINED, 3 },
+	{ "VEX after 66", EMU_MODE_64, { 0x66, 0xc5, 0xf8, 0x77 }, 4, EMU_UNDEFINED, 4 },
+	{ "VEX after REX, too long", EMU_MODE_64,
+	  { 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x40, 0xc5, 0xf8, 0x28, 0x80, 1, 2, 3 }, 15, -EINVAL, 0 },
 	{ "LES", EMU_MODE_32, { 0xc4, 0x00 }, 2, 0, 2 },
 	{ "VZEROUPPER", EMU_MODE_32, { 0xc5, 0xf8, 0x77 }, 3, 0, 3 },
 	{ "BOUND", EMU_MODE_32, { 0x62, 0x00 }, 2, 0, 2 },

@@ -468,6 +468,9 @@ static void compare_fault(enum emu_status st)
 	/* Which of two faulty operands is seen first is not laid down */
 	if ((t.in.rflags & AC) && t.out.vector != x->vector && (t.out.vector == 17 || x->vector == 17))
 		return;
+	/* A bad EVEX prefix is #UD by the manuals; CPUs sometimes hold the whole for too long, which is #GP */
+	if ((t.insn.prefixes & EMU_PFX_EVEX) && t.out.vector == 13 && x->vector == 6)
+		return;
 	must_equal("vector", t.out.vector, x->vector);
 	if (x->vector == 14) {
 		must_equal("CR2", t.out.cr2, x->payload);
