@@ -123,7 +123,7 @@ check-build-%: setup-build
 	$(call build,/lib/modules/$(call kver,$*)/build,$(B)/$(call kver,$*)-strict,$(STRICT))
 
 bench: setup modules-$(KERNEL)
-	$(MAKE) -C tools/bench run HOST=$(HOST) KERNEL=$(KERNEL)
+	@tools/bench/compare --host $(HOST) --kernel $(KERNEL)
 
 # --- Real hosts ------------------------------------------------------------------------------------
 

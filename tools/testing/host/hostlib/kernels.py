@@ -67,11 +67,11 @@ def _module_name(path):
 
 
 def lean(data):
-    """A module without its signature and type information: an emulated CPU checks them for a minute."""
+    """A module without signature, types and debug information: an emulated CPU is busy with them for long."""
     with tempfile.NamedTemporaryFile(suffix=".ko") as file:
         file.write(data)
         file.flush()
-        _run(["objcopy", "--remove-section=.BTF", file.name])
+        _run(["objcopy", "--strip-debug", "--remove-section=.BTF", file.name])
         with open(file.name, "rb") as result:
             return result.read()
 

@@ -65,7 +65,7 @@ class Plan:
         if not os.path.isfile(path):
             raise HostError(f"{path} is not there: make modules KERNEL={self.kernel}")
         with open(path, "rb") as file:
-            data = file.read()
+            data = kernels.lean(file.read())
         return [*(pair for need in kernels.depends(data) for pair in kernel.closure(need)),
                 (os.path.basename(path).removesuffix(".ko").replace("-", "_"), data)]
 
