@@ -2,8 +2,8 @@
 /*
  * Integer arithmetic: results and flags as pure functions.
  *
- * Values are zero-extended to 64 bits.  Flags that the manuals leave undefined get what current CPUs give where that is simple,
- * else they stay.
+ * Values are zero-extended to 64 bits.  Flags that the manuals leave undefined get what current
+ * CPUs give where that is simple, else they stay.
  */
 #include "exec.h"
 
@@ -108,7 +108,10 @@ u64 emu_incdec(bool dec, u64 a, unsigned int size, u64 *flags)
 	return res;
 }
 
-/* ROL, ROR: CF and OF change only with a count that is not zero, even if it rotates by whole turns. */
+/*
+ * ROL, ROR: CF and OF change only with a count that is not zero, even if it rotates by whole
+ * turns.
+ */
 static u64 rotate(bool right, u64 a, unsigned int count, unsigned int size, u64 *flags)
 {
 	unsigned int bits = 8 * size;
@@ -224,7 +227,8 @@ u64 emu_shift(unsigned int op, u64 a, unsigned int count, unsigned int size, u64
  * @right: SHRD
  * @a: destination
  * @b: where bits come from
- * @count: not yet masked; more than 16 with 16-bit operands is undefined: the register pair is taken as a ring then
+ * @count: not yet masked; more than 16 with 16-bit operands is undefined: the register pair
+ *	is taken as a ring then
  * @size: 2, 4 or 8
  * @flags: RFLAGS, changed unless the masked count is 0
  *

@@ -29,7 +29,8 @@ static enum emu_status alu_to_rm(struct emu *e, unsigned int op, u64 b, unsigned
 	return EMU_OK;
 }
 
-static enum emu_status alu_to_reg(struct emu *e, unsigned int op, unsigned int reg, u64 b, unsigned int size)
+static enum emu_status alu_to_reg(struct emu *e, unsigned int op, unsigned int reg, u64 b,
+				  unsigned int size)
 {
 	u64 res = emu_alu(op, emu_reg_read(e, reg, size), b, size, &e->regs.rflags);
 
@@ -162,7 +163,8 @@ static enum emu_status div_acc(struct emu *e, unsigned int size, u64 by, bool is
 	u64 quot, rem;
 	bool fits;
 
-	fits = is_signed ? emu_idiv(hi, lo, by, size, &quot, &rem) : emu_div(hi, lo, by, size, &quot, &rem);
+	fits = is_signed ? emu_idiv(hi, lo, by, size, &quot, &rem) :
+			   emu_div(hi, lo, by, size, &quot, &rem);
 	if (!fits)
 		return emu_raise(e, VEC_DE, false, 0);
 	write_pair(e, size, quot, rem);
@@ -255,7 +257,8 @@ static enum emu_status double_shift(struct emu *e, unsigned int count)
 	st = emu_rmw_begin(e, size, &a);
 	if (st)
 		return st;
-	res = emu_double_shift(e->insn.opcode >= 0xac, a, emu_reg_read(e, modrm_reg(e), size), count, size, &flags);
+	res = emu_double_shift(e->insn.opcode >= 0xac, a, emu_reg_read(e, modrm_reg(e), size),
+			       count, size, &flags);
 	st = emu_rmw_end(e, size, a, res, false);
 	if (!st)
 		e->regs.rflags = flags;
@@ -356,12 +359,14 @@ static enum emu_status bit_scan(struct emu *e, bool reverse, bool count)
 
 enum emu_status emu_op_bsf(struct emu *e)
 {
-	return bit_scan(e, false, (e->insn.prefixes & EMU_PFX_REP) && (e->features & EMU_FEAT_BMI1));
+	return bit_scan(e, false,
+			(e->insn.prefixes & EMU_PFX_REP) && (e->features & EMU_FEAT_BMI1));
 }
 
 enum emu_status emu_op_bsr(struct emu *e)
 {
-	return bit_scan(e, true, (e->insn.prefixes & EMU_PFX_REP) && (e->features & EMU_FEAT_LZCNT));
+	return bit_scan(e, true,
+			(e->insn.prefixes & EMU_PFX_REP) && (e->features & EMU_FEAT_LZCNT));
 }
 
 enum emu_status emu_op_popcnt(struct emu *e)

@@ -82,7 +82,9 @@ enum emu_status emu_op_ret(struct emu *e)
 	return st;
 }
 
-/* LOOPNE LOOPE LOOP JrCXZ: the count is of address size; it changes only if the jump is possible. */
+/*
+ * LOOPNE LOOPE LOOP JrCXZ: the count is of address size; it changes only if the jump is possible.
+ */
 enum emu_status emu_op_loop(struct emu *e)
 {
 	u64 count = e->regs.gpr[RCX] & emu_addr_mask(e);
@@ -145,7 +147,8 @@ static enum emu_status real_int(struct emu *e, u8 vector)
 
 	if (vector * 4u + 3 > e->regs.idtr.limit)
 		return emu_gp(e, (u16)(vector * 8 + 2));
-	st = emu_linear_read(e, (u32)(e->regs.idtr.base + vector * 4u), entry, sizeof(entry), EMU_ACC_SYSTEM);
+	st = emu_linear_read(e, (u32)(e->regs.idtr.base + vector * 4u), entry, sizeof(entry),
+			     EMU_ACC_SYSTEM);
 	if (st)
 		return st;
 	st = emu_push_at(e, &rsp, 2, e->regs.rflags);

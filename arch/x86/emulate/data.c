@@ -124,7 +124,10 @@ enum emu_status emu_op_xchg_rm(struct emu *e)
 	return st;
 }
 
-/* 90 without REX.B is NOP and leaves the upper half of RAX alone; with F3 it is PAUSE, whatever REX.B. */
+/*
+ * 90 without REX.B is NOP and leaves the upper half of RAX alone; with F3 it is PAUSE, whatever
+ * REX.B.
+ */
 enum emu_status emu_op_xchg_acc(struct emu *e)
 {
 	unsigned int reg = opcode_reg(e);
@@ -162,7 +165,10 @@ enum emu_status emu_op_cwd(struct emu *e)
 	return EMU_OK;
 }
 
-/* The source is read whether or not the condition holds, and a 32-bit destination is cleared above. */
+/*
+ * The source is read whether or not the condition holds, and a 32-bit destination is cleared
+ * above.
+ */
 enum emu_status emu_op_cmov(struct emu *e)
 {
 	unsigned int size = e->insn.osize;
@@ -205,7 +211,8 @@ enum emu_status emu_op_xlat(struct emu *e)
 	enum emu_status st;
 	u64 val;
 
-	st = emu_mem_read(e, seg, (e->regs.gpr[RBX] + (u8)e->regs.gpr[RAX]) & emu_addr_mask(e), 1, &val);
+	st = emu_mem_read(e, seg, (e->regs.gpr[RBX] + (u8)e->regs.gpr[RAX]) & emu_addr_mask(e), 1,
+			  &val);
 	if (!st)
 		emu_gpr_merge(e, RAX, 1, val);
 	return st;
@@ -274,7 +281,8 @@ enum emu_status emu_op_nop(struct emu *e)
 }
 
 /*
- * Hint NOPs and prefetches touch nothing.  Where shadow stacks are on, F3 0F 1E is RDSSP, and ENDBR matters: not ours.
+ * Hint NOPs and prefetches touch nothing.  Where shadow stacks are on, F3 0F 1E is RDSSP, and
+ * ENDBR matters: not ours.
  */
 enum emu_status emu_op_nop_modrm(struct emu *e)
 {

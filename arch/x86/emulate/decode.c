@@ -2,9 +2,10 @@
 /*
  * The instruction decoder: from bytes to struct emu_insn.
  *
- * A table of 16-bit words per opcode says what follows it; groups (opcodes extended by ModRM.reg) add which of their members
- * exist and which take LOCK.  "Undefined" is said only of what no CPU defines, or what the mode forbids; whether this
- * CPU has an extension is the executor's question.  Reads nothing but its arguments.
+ * A table of 16-bit words per opcode says what follows it; groups (opcodes extended by ModRM.reg)
+ * add which of their members exist and which take LOCK.  "Undefined" is said only of what no CPU
+ * defines, or what the mode forbids; whether this CPU has an extension is the executor's
+ * question.  Reads nothing but its arguments.
  */
 #include "decode.h"
 #include "opcodes.h"
@@ -26,7 +27,10 @@ static int cursor_need(const struct cursor *c, unsigned int k)
 	return c->pos + k > EMU_MAX_INSN ? -EINVAL : -ENODATA;
 }
 
-/* Read a little-endian value of 1, 2, 4 or 8 bytes, sign-extended. The caller has asked cursor_need(). */
+/*
+ * Read a little-endian value of 1, 2, 4 or 8 bytes, sign-extended. The caller has asked
+ * cursor_need().
+ */
 static s64 cursor_read(struct cursor *c, unsigned int k)
 {
 	u64 val = 0;
@@ -68,7 +72,10 @@ static int read_prefix(struct emu_insn *insn, u8 byte)
 	}
 }
 
-/* Prefixes in any order; a REX prefix counts only right before the opcode. Leaves the opcode in @opcode. */
+/*
+ * Prefixes in any order; a REX prefix counts only right before the opcode. Leaves the opcode in
+ * @opcode.
+ */
 static int read_prefixes(struct emu_insn *insn, struct cursor *c, u8 *opcode)
 {
 	int ret;
@@ -163,7 +170,8 @@ static int read_modrm(struct emu_insn *insn, struct cursor *c, bool reg_only)
 }
 
 /* Sizes of first and second immediate by A_IMM kind; 0xff is by operand size */
-static void imm_sizes(const struct emu_insn *insn, u16 attr, unsigned int *first, unsigned int *second)
+static void imm_sizes(const struct emu_insn *insn, u16 attr, unsigned int *first,
+		      unsigned int *second)
 {
 	unsigned int word = insn->osize == 2 ? 2 : 4;
 
@@ -261,8 +269,10 @@ static u16 vector_attr(u8 map, u8 opcode, bool evex)
 	case EMU_MAP_0F:
 		if (opcode == 0x77 && !evex)
 			return 0;
-		return (emu_opcodes_0f[opcode] & A_IMM) == I_B && (opcode & 0xf0) != 0xa0 && opcode != 0xba ?
-			A_MODRM | I_B : A_MODRM;
+		return (emu_opcodes_0f[opcode] & A_IMM) == I_B && (opcode & 0xf0) != 0xa0 &&
+				       opcode != 0xba ?
+			       A_MODRM | I_B :
+			       A_MODRM;
 	case EMU_MAP_0F3A:
 	case EMU_MAP_XOP8:
 		return A_MODRM | I_B;
@@ -390,8 +400,12 @@ static int decode_0f(struct emu_insn *insn, struct cursor *c, bool amd)
 	return finish(insn, c, attr);
 }
 
-/* Bytes that are VEX, EVEX or XOP if what follows is not the memory form (or /0 form) of the older instruction */
-static int decode_ambiguous(struct emu_insn *insn, struct cursor *c, u8 opcode, bool amd, bool *taken)
+/*
+ * Bytes that are VEX, EVEX or XOP if what follows is not the memory form (or /0 form) of the
+ * older instruction
+ */
+static int decode_ambiguous(struct emu_insn *insn, struct cursor *c, u8 opcode, bool amd,
+			    bool *taken)
 {
 	int ret;
 	u8 next;
@@ -442,8 +456,8 @@ int emu_decode(struct emu_insn *insn, const u8 *bytes, unsigned int n, unsigned 
 }
 
 /*
- * The slow half of emu_skip_length(): prefixes before the opcode, or less than four bytes.  Any prefix is skipped: that the CPU
- * executed the instruction shows that they were permitted.
+ * The slow half of emu_skip_length(): prefixes before the opcode, or less than four bytes.  Any
+ * prefix is skipped: that the CPU executed the instruction shows that they were permitted.
  */
 int emu_skip_prefixed(const u8 *bytes, unsigned int n, unsigned int mode, u32 opcode)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The decoder: from instruction bytes to struct emu_insn, and the lengths of instructions that need no more than that.
+ * The decoder: from instruction bytes to struct emu_insn, and the lengths of instructions that
+ * need no more than that.
  */
 #ifndef STRATA_EMULATE_DECODE_H
 #define STRATA_EMULATE_DECODE_H
@@ -17,7 +18,10 @@
  */
 enum emu_mode { EMU_MODE_16, EMU_MODE_32, EMU_MODE_64 };
 
-/* Or-ed to the mode: near branches obey an operand-size prefix in 64-bit mode, as on AMD (Intel ignores it). */
+/*
+ * Or-ed to the mode: near branches obey an operand-size prefix in 64-bit mode, as on AMD (Intel
+ * ignores it).
+ */
 #define EMU_DECODE_AMD	0x10
 
 /* struct emu_insn.map: opcode maps; the numbers are those of VEX.mmmmm and XOP.map_select */
@@ -111,8 +115,8 @@ struct emu_insn {
  *
  * Lengths are right for all of the one-byte, 0F, 0F38, 0F3A, VEX, EVEX, XOP and 3DNow! maps.
  *
- * Return: 0; EMU_UNDEFINED; -ENODATA when more than @n bytes are needed; -EINVAL for an instruction of more than 15 bytes
- * (#GP(0)).
+ * Return: 0; EMU_UNDEFINED; -ENODATA when more than @n bytes are needed; -EINVAL for an
+ * instruction of more than 15 bytes (#GP(0)).
  */
 int emu_decode(struct emu_insn *insn, const u8 *bytes, unsigned int n, unsigned int mode);
 
@@ -157,7 +161,8 @@ int emu_skip_prefixed(const u8 *bytes, unsigned int n, unsigned int mode, u32 op
  *
  * Without a prefix, which is nearly always, this is one load and one compare.
  *
- * Return: length with prefixes; -ENODATA when @n bytes do not show it; -EINVAL when something else is there.
+ * Return: length with prefixes; -ENODATA when @n bytes do not show it; -EINVAL when something
+ * else is there.
  */
 static inline int emu_skip_length(const u8 *bytes, unsigned int n, unsigned int mode, u32 opcode)
 {

@@ -2,13 +2,15 @@
 /*
  * The instruction emulator: decode and execute one guest instruction outside the guest.
  *
- * Pure C over struct emu.  emulate() works on its own copy of the registers; everything else that an instruction touches
- * (memory, ports, MSRs, vector registers) goes through struct emu_ops.  The same inputs give the same sequence of
- * callbacks: when one answers EMU_IO, the caller serves the access, calls emulate() again with the starting registers and answers
- * the calls that were already done from its log.  No state survives outside struct emu.
+ * Pure C over struct emu.  emulate() works on its own copy of the registers; everything else that
+ * an instruction touches (memory, ports, MSRs, vector registers) goes through struct emu_ops.
+ * The same inputs give the same sequence of callbacks: when one answers EMU_IO, the caller serves
+ * the access, calls emulate() again with the starting registers and answers the calls that were
+ * already done from its log.  No state survives outside struct emu.
  *
- * Callbacks with a side effect that cannot be taken back (set_cr, wrmsr, out, ...) come after every check and every memory
- * access of their instruction, except where an instruction consists of several such accesses.
+ * Callbacks with a side effect that cannot be taken back (set_cr, wrmsr, out, ...) come after
+ * every check and every memory access of their instruction, except where an instruction consists
+ * of several such accesses.
  */
 #ifndef STRATA_EMULATE_H
 #define STRATA_EMULATE_H
@@ -124,10 +126,14 @@ struct emu_exception {
 };
 
 /* Access flags of read, write, cmpxchg and probe */
-#define EMU_ACC_SYSTEM	0x1	/* implicit supervisor access (descriptor tables, TSS), else by struct emu.cpl */
+#define EMU_ACC_SYSTEM \
+	0x1 /* implicit supervisor access (descriptor tables, TSS), else by struct emu.cpl */
 #define EMU_ACC_WRITE	0x2	/* read, probe: a write follows, so a page fault reports a write */
 
-/* struct emu.features: what the guest's CPUID offers, where it changes the meaning of bytes or makes them undefined */
+/*
+ * struct emu.features: what the guest's CPUID offers, where it changes the meaning of bytes or
+ * makes them undefined
+ */
 #define EMU_FEAT_MOVBE		0x0001
 #define EMU_FEAT_POPCNT		0x0002
 #define EMU_FEAT_LZCNT		0x0004	/* else F3 0F BD is BSR */
@@ -152,8 +158,10 @@ struct emu;
 
 /**
  * struct emu_ops - the machine around the emulator; every member is required
- * @fetch: read instruction bytes of one page at a linear address, as an instruction fetch at struct emu.cpl
- * @read: read memory at a linear address; the range may cross a page boundary, never the end of the linear space
+ * @fetch: read instruction bytes of one page at a linear address, as an instruction fetch at
+ *	struct emu.cpl
+ * @read: read memory at a linear address; the range may cross a page boundary, never the end
+ *	of the linear space
  * @write: write memory; the whole range is checked before a byte is written
  * @cmpxchg: write @new if memory holds @old, atomically; else EMU_RETRY. 1, 2, 4, 8 or 16 bytes
  * @probe: would an access of these flags fault? Reads and writes nothing, MMIO is EMU_OK
@@ -161,7 +169,8 @@ struct emu;
  * @out: write a port
  * @set_cr: MOV to CR0, CR3, CR4 or CR8, CLTS, LMSW, task switch: check, make it so, and put
  *	what the register then holds into @regs.crN (and EFER.LMA into @regs.efer)
- * @get_dr: read DR0..DR3, DR6 or DR7; general-detect and privilege have been checked, DR4 and DR5 resolved
+ * @get_dr: read DR0..DR3, DR6 or DR7; general-detect and privilege have been checked, DR4
+ *	and DR5 resolved
  * @set_dr: write a debug register
  * @rdmsr: RDMSR, and TSC_AUX and FS/GS bases where an instruction reads them
  * @wrmsr: WRMSR
@@ -175,7 +184,8 @@ struct emu;
  * @xsetbv: XSETBV
  * @xgetbv: XGETBV
  * @read_vec: read the low @len bytes of XMM/YMM register
- * @write_vec: write the low @len bytes; @zero clears the rest of the whole register (VEX), else it stays
+ * @write_vec: write the low @len bytes; @zero clears the rest of the whole register (VEX),
+ *	else it stays
  * @read_mmx: read an MMX register
  * @write_mmx: write an MMX register (and set the x87 tags as MMX instructions do)
  * @fnstcw: x87 control word
@@ -185,7 +195,8 @@ struct emu;
  */
 struct emu_ops {
 	enum emu_status (*fetch)(struct emu *e, u64 linear, void *buf, unsigned int len);
-	enum emu_status (*read)(struct emu *e, u64 linear, void *buf, unsigned int len, unsigned int flags);
+	enum emu_status (*read)(struct emu *e, u64 linear, void *buf, unsigned int len,
+				unsigned int flags);
 	enum emu_status (*write)(struct emu *e, u64 linear, const void *buf, unsigned int len,
 				 unsigned int flags);
 	enum emu_status (*cmpxchg)(struct emu *e, u64 linear, const void *old, const void *new,
@@ -208,8 +219,8 @@ struct emu_ops {
 	enum emu_status (*xsetbv)(struct emu *e, u32 index, u64 val);
 	enum emu_status (*xgetbv)(struct emu *e, u32 index, u64 *val);
 	enum emu_status (*read_vec)(struct emu *e, unsigned int reg, void *buf, unsigned int len);
-	enum emu_status (*write_vec)(struct emu *e, unsigned int reg, const void *buf, unsigned int len,
-				     bool zero);
+	enum emu_status (*write_vec)(struct emu *e, unsigned int reg, const void *buf,
+				     unsigned int len, bool zero);
 	enum emu_status (*read_mmx)(struct emu *e, unsigned int reg, u64 *val);
 	enum emu_status (*write_mmx)(struct emu *e, unsigned int reg, u64 val);
 	enum emu_status (*fnstcw)(struct emu *e, u16 *val);
@@ -224,13 +235,16 @@ struct emu_ops {
  * @features: EMU_FEAT_*
  * @amd: behave as an AMD CPU where the vendors differ, else as Intel
  * @cpl: current privilege level, in and out
- * @nbytes: in: how many of @bytes the caller already has (0: they are fetched); out: how many there are
+ * @nbytes: in: how many of @bytes the caller already has (0: they are fetched); out: how
+ *	many there are
  * @bytes: the instruction's bytes
  * @shadow: out: enum emu_shadow
- * @repeat: out: a repeated string instruction has iterations left; RIP is still at it, and RF is set
+ * @repeat: out: a repeated string instruction has iterations left; RIP is still at it, and
+ *	RF is set
  * @unmask_nmi: out, with EMU_OK: IRET, NMIs are no longer held off
- * @committed: out, with EMU_FAULT of emulate_task_switch(), or of an instruction that switches tasks: the fault belongs
- *	to the new task, whose registers are in @regs and must be committed before it is raised
+ * @committed: out, with EMU_FAULT of emulate_task_switch(), or of an instruction that
+ *	switches tasks: the fault belongs to the new task, whose registers are in @regs and must
+ *	be committed before it is raised
  * @exc: out, with EMU_FAULT
  * @insn: out: the decoded instruction
  * @mode: internal: enum emu_mode
@@ -239,7 +253,8 @@ struct emu_ops {
  * @linear: internal: linear address of the memory operand being modified
  * @next_rip: internal: where execution goes on
  *
- * The caller fills the members from @ops to @bytes and the starting @regs; nothing needs to be cleared.
+ * The caller fills the members from @ops to @bytes and the starting @regs; nothing needs to be
+ * cleared.
  */
 struct emu {
 	const struct emu_ops *ops;
@@ -267,10 +282,12 @@ struct emu {
  * emulate - execute one instruction, or one iteration of a repeated string instruction
  * @e: the emulation
  *
- * Hardware breakpoints and the single-step trap are the caller's: a trap is due after EMU_OK if TF was set before, unless
+ * Hardware breakpoints and the single-step trap are the caller's: a trap is due after EMU_OK if
+ * TF was set before, unless
  * @shadow is EMU_SHADOW_MOV_SS.
  *
- * Return: EMU_OK with @e->regs changed; anything else leaves @e->regs as they were (EMU_FAULT: unless @e->committed).
+ * Return: EMU_OK with @e->regs changed; anything else leaves @e->regs as they were (EMU_FAULT:
+ * unless @e->committed).
  */
 enum emu_status emulate(struct emu *e);
 
@@ -278,20 +295,22 @@ enum emu_status emulate(struct emu *e);
 enum emu_task_reason { EMU_TASK_CALL, EMU_TASK_IRET, EMU_TASK_JMP, EMU_TASK_GATE };
 
 /**
- * emulate_task_switch - switch to another task, after the CPU's (or our own) privilege checks on the gate or TSS descriptor
- * @e: the emulation; @e->regs.rip is where the old task is to resume (after the instruction, where one caused it)
+ * emulate_task_switch - switch to another task, after the CPU's (or our own) privilege checks on
+ * the gate or TSS descriptor
+ * @e: the emulation; @e->regs.rip is where the old task is to resume (after the instruction,
+ *	where one caused it)
  * @selector: of the new TSS
  * @reason: what asked for it
  * @has_error: push @error on the new task's stack
  * @error: error code of the exception that went through a task gate
  *
- * See the AMD APM, "Task-Management Resources" and "Switching Tasks", and the Intel SDM, "Task Switching".
- * EMU_IO after the switch is committed becomes EMU_UNHANDLEABLE.
+ * See the AMD APM, "Task-Management Resources" and "Switching Tasks", and the Intel SDM, "Task
+ * Switching". EMU_IO after the switch is committed becomes EMU_UNHANDLEABLE.
  *
  * Return: as emulate().
  */
-enum emu_status emulate_task_switch(struct emu *e, u16 selector, enum emu_task_reason reason, bool has_error,
-				    u32 error);
+enum emu_status emulate_task_switch(struct emu *e, u16 selector, enum emu_task_reason reason,
+				    bool has_error, u32 error);
 
 /**
  * emu_mode - how instructions are read now

@@ -2,8 +2,9 @@
 /*
  * What the parts of the executor share.
  *
- * A handler executes the decoded instruction e->insn.  It reads operands, then writes memory, then registers and flags, so that a
- * fault or EMU_IO at any callback leaves e->regs untouched.  Control transfers set e->next_rip; emulate() moves RIP.
+ * A handler executes the decoded instruction e->insn.  It reads operands, then writes memory,
+ * then registers and flags, so that a fault or EMU_IO at any callback leaves e->regs untouched.
+ * Control transfers set e->next_rip; emulate() moves RIP.
  */
 #ifndef STRATA_EMULATE_EXEC_H
 #define STRATA_EMULATE_EXEC_H
@@ -163,9 +164,11 @@ void emu_reg_write(struct emu *e, unsigned int reg, unsigned int size, u64 val);
 void emu_gpr_merge(struct emu *e, unsigned int reg, unsigned int size, u64 val);
 void emu_set_ea(struct emu *e);
 bool emu_canonical(const struct emu *e, u64 addr);
-enum emu_status emu_linear(struct emu *e, unsigned int seg, u64 off, unsigned int size, bool write, u64 *linear);
+enum emu_status emu_linear(struct emu *e, unsigned int seg, u64 off, unsigned int size, bool write,
+			   u64 *linear);
 enum emu_status emu_check_align(struct emu *e, u64 linear, unsigned int align);
-enum emu_status emu_linear_read(struct emu *e, u64 linear, void *buf, unsigned int size, unsigned int flags);
+enum emu_status emu_linear_read(struct emu *e, u64 linear, void *buf, unsigned int size,
+				unsigned int flags);
 enum emu_status emu_linear_write(struct emu *e, u64 linear, const void *buf, unsigned int size,
 				 unsigned int flags);
 enum emu_status emu_mem_read(struct emu *e, unsigned int seg, u64 off, unsigned int size, u64 *val);
@@ -200,7 +203,10 @@ void emu_set_rsp(struct emu *e, u64 rsp);
 #define SEL_RPL		3u
 #define SEL_TI		4u
 
-/* Types of system descriptors; in long mode only LDT, the 32-bit ones (of 16 bytes) and gates exist */
+/*
+ * Types of system descriptors; in long mode only LDT, the 32-bit ones (of 16 bytes) and gates
+ * exist
+ */
 #define DESC_TSS16	1
 #define DESC_LDT	2
 #define DESC_CALL16	4
@@ -252,7 +258,8 @@ void emu_seg_real(const struct emu *e, unsigned int nr, u16 sel, struct emu_seg 
 void emu_seg_null(const struct emu *e, unsigned int nr, u16 sel, struct emu_seg *seg);
 enum emu_status emu_seg_check(struct emu *e, unsigned int nr, u16 sel, unsigned int cpl, u8 vector,
 			      struct emu_seg *seg);
-enum emu_status emu_cs_check(struct emu *e, enum cs_load how, const struct desc *d, struct emu_seg *seg);
+enum emu_status emu_cs_check(struct emu *e, enum cs_load how, const struct desc *d,
+			     struct emu_seg *seg);
 enum emu_status emu_ldt_check(struct emu *e, u16 sel, u8 vector, struct emu_seg *seg);
 
 /* control.c */

@@ -2,7 +2,8 @@
 /*
  * Far control transfers: JMP, CALL, RET and IRET between segments and privilege levels.
  *
- * Call gates are left to the caller as EMU_UNHANDLEABLE; TSS descriptors and task gates go to task.c.
+ * Call gates are left to the caller as EMU_UNHANDLEABLE; TSS descriptors and task gates go to
+ * task.c.
  */
 #include "exec.h"
 
@@ -55,8 +56,8 @@ static enum emu_status push_return(struct emu *e, u64 *rsp)
 }
 
 /*
- * A far CALL between 64-bit and other code: AMD documents that the old mode pushes, Intel CPUs are seen to push in the
- * new mode.  With a flat stack below 4 GB it is the same.
+ * A far CALL between 64-bit and other code: AMD documents that the old mode pushes, Intel CPUs
+ * are seen to push in the new mode.  With a flat stack below 4 GB it is the same.
  */
 static bool push_is_clear(const struct emu *e, const struct target *t)
 {
@@ -64,7 +65,8 @@ static bool push_is_clear(const struct emu *e, const struct target *t)
 
 	if ((e->mode == EMU_MODE_64) == (mode_of(e, &t->cs) == EMU_MODE_64))
 		return true;
-	return !ss->unusable && !ss->base && ss->db && ss->limit == 0xffffffff && e->regs.gpr[RSP] <= 0xffffffff;
+	return !ss->unusable && !ss->base && ss->db && ss->limit == 0xffffffff &&
+	       e->regs.gpr[RSP] <= 0xffffffff;
 }
 
 static enum emu_status finish_far(struct emu *e, struct target *t, bool is_call)
@@ -101,7 +103,8 @@ static enum emu_status far_system(struct emu *e, const struct desc *d, bool is_c
 	switch (type) {
 	case DESC_CALL16:
 	case DESC_CALL32:
-		return in_long_mode(e) && type == DESC_CALL16 ? emu_sel_fault(e, VEC_GP, d->sel) : EMU_UNHANDLEABLE;
+		return in_long_mode(e) && type == DESC_CALL16 ? emu_sel_fault(e, VEC_GP, d->sel) :
+								EMU_UNHANDLEABLE;
 	case DESC_TASK_GATE:
 	case DESC_TSS16:
 	case DESC_TSS32:
@@ -145,7 +148,8 @@ static enum emu_status far_branch(struct emu *e, bool is_call)
 	u64 off, sel;
 
 	if (e->insn.opcode != 0xff)
-		return far_to(e, e->insn.imm2, (u64)e->insn.imm & size_mask(e->insn.osize), is_call);
+		return far_to(e, e->insn.imm2, (u64)e->insn.imm & size_mask(e->insn.osize),
+			      is_call);
 	if (e->insn.osize == 8 && e->amd)
 		e->insn.osize = 4;
 	st = emu_mem_read(e, e->ea_seg, e->ea, e->insn.osize, &off);
@@ -174,7 +178,8 @@ struct outer {
 };
 
 /* A null SS is good only for 64-bit code outside level 3. */
-static enum emu_status check_outer_ss(struct emu *e, u16 sel, const struct target *t, struct outer *o)
+static enum emu_status check_outer_ss(struct emu *e, u16 sel, const struct target *t,
+				      struct outer *o)
 {
 	unsigned int cpl = t->cs.selector & SEL_RPL;
 
@@ -201,8 +206,12 @@ static void drop_inner_segments(struct emu *e)
 	}
 }
 
-/* Load the outer stack; the new SS decides how much of RSP there is. @release: bytes of parameters */
-static void enter_outer(struct emu *e, const struct outer *o, unsigned int release, unsigned int size)
+/*
+ * Load the outer stack; the new SS decides how much of RSP there is. @release: bytes of
+ * parameters
+ */
+static void enter_outer(struct emu *e, const struct outer *o, unsigned int release,
+			unsigned int size)
 {
 	enum emu_mode mode = mode_of(e, &e->regs.seg[EMU_CS]);
 
@@ -404,7 +413,10 @@ static enum emu_status iret_real(struct emu *e, u16 sel, u64 rip, u64 flags, u64
 	return EMU_OK;
 }
 
-/* CF. In virtual-8086 mode below IOPL 3: #GP; with VME its 16-bit form would work on VIF, which is not done here. */
+/*
+ * CF. In virtual-8086 mode below IOPL 3: #GP; with VME its 16-bit form would work on VIF, which
+ * is not done here.
+ */
 enum emu_status emu_op_iret(struct emu *e)
 {
 	u64 rsp = e->regs.gpr[RSP];
@@ -415,7 +427,8 @@ enum emu_status emu_op_iret(struct emu *e)
 	if (e->regs.cr4 & CR4_CET)
 		return EMU_UNHANDLEABLE;
 	if (in_v86(e) && iopl(e) < 3)
-		return (e->regs.cr4 & CR4_VME) && e->insn.osize == 2 ? EMU_UNHANDLEABLE : emu_gp(e, 0);
+		return (e->regs.cr4 & CR4_VME) && e->insn.osize == 2 ? EMU_UNHANDLEABLE :
+								       emu_gp(e, 0);
 	if (in_protected(e) && (e->regs.rflags & FL_NT))
 		return in_long_mode(e) ? emu_gp(e, 0) : emu_task_return(e);
 	for (i = 0; i < 3; i++) {

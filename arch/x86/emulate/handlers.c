@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which handler executes which opcode.  An empty entry is an instruction that is decoded but not executed.
+ * Which handler executes which opcode.  An empty entry is an instruction that is decoded but not
+ * executed.
  */
 #include "exec.h"
 

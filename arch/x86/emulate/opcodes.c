@@ -79,8 +79,8 @@ u16 emu_escape_attr(u8 map, u8 opcode)
 }
 
 /*
- * Members of groups, by ModRM.reg: which exist as memory and as register form, and which take LOCK.  Rows are indexed by
- * A_GROUP; what depends on more than ModRM.reg is in group_special().
+ * Members of groups, by ModRM.reg: which exist as memory and as register form, and which take
+ * LOCK.  Rows are indexed by A_GROUP; what depends on more than ModRM.reg is in group_special().
  */
 struct group {
 	u8 mem;
@@ -135,7 +135,10 @@ static bool group7_undefined(const struct emu_insn *insn)
 
 	if (insn->modrm < 0xc0)
 		return reg == 5 && !(insn->prefixes & EMU_PFX_REP);
-	/* F3, F2 and 66 select other instructions (shadow stacks, SNP, WRMSRLIST, ...): not told apart here */
+	/*
+	 * F3, F2 and 66 select other instructions (shadow stacks, SNP, WRMSRLIST, ...): not told
+	 * apart here
+	 */
 	if (reg != 4 && reg != 6 && (insn->prefixes & (EMU_PFX_REP | EMU_PFX_REPNE)))
 		return false;
 	if (reg == 7 && rm == 0 && insn->mode != EMU_MODE_64)

@@ -2,8 +2,8 @@
 /*
  * Operands: general registers, and memory through segmentation.
  *
- * Every segment check happens here (limits, types, canonical form, alignment); what is behind a linear address is the
- * callbacks' business.
+ * Every segment check happens here (limits, types, canonical form, alignment); what is behind a
+ * linear address is the callbacks' business.
  */
 #include "exec.h"
 
@@ -28,7 +28,10 @@ u64 emu_reg_read(const struct emu *e, unsigned int reg, unsigned int size)
 	return e->regs.gpr[reg & 15] & size_mask(size);
 }
 
-/* Write the low @size bytes of a register, by the rules for results: 4 bytes clear the upper half. */
+/*
+ * Write the low @size bytes of a register, by the rules for results: 4 bytes clear the upper
+ * half.
+ */
 void emu_gpr_merge(struct emu *e, unsigned int reg, unsigned int size, u64 val)
 {
 	u64 *gpr = &e->regs.gpr[reg & 15];
@@ -135,7 +138,8 @@ static enum emu_status seg_fault(struct emu *e, unsigned int seg)
 }
 
 /* Do the segment's type and limit permit the access? Types count in protected mode only. */
-static bool seg_permits(const struct emu *e, const struct emu_seg *s, u64 off, unsigned int size, bool write)
+static bool seg_permits(const struct emu *e, const struct emu_seg *s, u64 off, unsigned int size,
+			bool write)
 {
 	u64 last = off + size - 1;
 	u64 top;
@@ -166,7 +170,8 @@ static bool seg_permits(const struct emu *e, const struct emu_seg *s, u64 off, u
  *
  * Return: EMU_OK, or EMU_FAULT with #GP(0), or #SS(0) for the stack segment.
  */
-enum emu_status emu_linear(struct emu *e, unsigned int seg, u64 off, unsigned int size, bool write, u64 *linear)
+enum emu_status emu_linear(struct emu *e, unsigned int seg, u64 off, unsigned int size, bool write,
+			   u64 *linear)
 {
 	const struct emu_seg *s = &e->regs.seg[seg];
 
@@ -194,13 +199,18 @@ enum emu_status emu_linear(struct emu *e, unsigned int seg, u64 off, unsigned in
  */
 enum emu_status emu_check_align(struct emu *e, u64 linear, unsigned int align)
 {
-	if (e->cpl != 3 || !(linear & (align - 1)) || !(e->regs.cr0 & CR0_AM) || !(e->regs.rflags & FL_AC))
+	if (e->cpl != 3 || !(linear & (align - 1)) || !(e->regs.cr0 & CR0_AM) ||
+	    !(e->regs.rflags & FL_AC))
 		return EMU_OK;
 	return emu_raise(e, VEC_AC, true, 0);
 }
 
-/* Outside 64-bit mode linear addresses wrap at 4 GB (long mode's tables do not): how much of the range lies below? */
-static unsigned int before_wrap(const struct emu *e, u64 linear, unsigned int size, unsigned int flags)
+/*
+ * Outside 64-bit mode linear addresses wrap at 4 GB (long mode's tables do not): how much of the
+ * range lies below?
+ */
+static unsigned int before_wrap(const struct emu *e, u64 linear, unsigned int size,
+				unsigned int flags)
 {
 	if (e->mode == EMU_MODE_64 || linear + size <= 0x100000000ull)
 		return size;
@@ -209,7 +219,8 @@ static unsigned int before_wrap(const struct emu *e, u64 linear, unsigned int si
 	return (unsigned int)(0x100000000ull - linear);
 }
 
-enum emu_status emu_linear_read(struct emu *e, u64 linear, void *buf, unsigned int size, unsigned int flags)
+enum emu_status emu_linear_read(struct emu *e, u64 linear, void *buf, unsigned int size,
+				unsigned int flags)
 {
 	unsigned int first = before_wrap(e, linear, size, flags);
 	enum emu_status st;
@@ -220,7 +231,8 @@ enum emu_status emu_linear_read(struct emu *e, u64 linear, void *buf, unsigned i
 	return e->ops->read(e, 0, (u8 *)buf + first, size - first, flags);
 }
 
-enum emu_status emu_linear_write(struct emu *e, u64 linear, const void *buf, unsigned int size, unsigned int flags)
+enum emu_status emu_linear_write(struct emu *e, u64 linear, const void *buf, unsigned int size,
+				 unsigned int flags)
 {
 	unsigned int first = before_wrap(e, linear, size, flags);
 	enum emu_status st;
@@ -239,8 +251,8 @@ enum emu_status emu_linear_write(struct emu *e, u64 linear, const void *buf, uns
 	return e->ops->write(e, 0, (const u8 *)buf + first, size - first, flags);
 }
 
-static enum emu_status mem_read_flags(struct emu *e, unsigned int seg, u64 off, unsigned int size, u64 *val,
-				      unsigned int flags)
+static enum emu_status mem_read_flags(struct emu *e, unsigned int seg, u64 off, unsigned int size,
+				      u64 *val, unsigned int flags)
 {
 	enum emu_status st;
 

@@ -2,8 +2,8 @@
 /*
  * Segment descriptors: reading them, and the checks before one may enter a segment register.
  *
- * The checks return the hidden part to load and change no register.  The accessed bit is set in memory last, when nothing
- * else of the descriptor can fail.
+ * The checks return the hidden part to load and change no register.  The accessed bit is set in
+ * memory last, when nothing else of the descriptor can fail.
  */
 #include "exec.h"
 
@@ -93,17 +93,17 @@ void emu_desc_decode(const struct desc *d, struct emu_seg *seg)
 	u32 hi = d->hi;
 
 	*seg = (struct emu_seg){
-		.selector	= d->sel,
-		.base		= (u64)d->base_hi << 32 | (hi & 0xff000000) | (hi & 0xff) << 16 | d->lo >> 16,
-		.limit		= (hi & 0xf0000) | (d->lo & 0xffff),
-		.type		= hi >> 8 & 0xf,
-		.s		= hi >> 12 & 1,
-		.dpl		= hi >> 13 & 3,
-		.p		= hi >> 15 & 1,
-		.avl		= hi >> 20 & 1,
-		.l		= hi >> 21 & 1,
-		.db		= hi >> 22 & 1,
-		.g		= hi >> 23 & 1,
+		.selector = d->sel,
+		.base = (u64)d->base_hi << 32 | (hi & 0xff000000) | (hi & 0xff) << 16 | d->lo >> 16,
+		.limit = (hi & 0xf0000) | (d->lo & 0xffff),
+		.type = hi >> 8 & 0xf,
+		.s = hi >> 12 & 1,
+		.dpl = hi >> 13 & 3,
+		.p = hi >> 15 & 1,
+		.avl = hi >> 20 & 1,
+		.l = hi >> 21 & 1,
+		.db = hi >> 22 & 1,
+		.g = hi >> 23 & 1,
 	};
 	if (seg->g)
 		seg->limit = seg->limit << 12 | 0xfff;
@@ -214,11 +214,14 @@ static bool cs_privilege_ok(const struct emu *e, enum cs_load how, const struct 
 /**
  * emu_cs_check - may a descriptor enter CS?
  * @e: the emulation
- * @how: jump or call (keeps CPL), return (CPL becomes the selector's RPL), task switch (likewise, with #TS)
+ * @how: jump or call (keeps CPL), return (CPL becomes the selector's RPL), task switch
+ *	(likewise, with #TS)
  * @d: what emu_desc_read() gave
- * @seg: filled in; its selector's RPL is the privilege level to go on with.  The caller sets the accessed bit.
+ * @seg: filled in; its selector's RPL is the privilege level to go on with.  The caller sets
+ *	the accessed bit.
  */
-enum emu_status emu_cs_check(struct emu *e, enum cs_load how, const struct desc *d, struct emu_seg *seg)
+enum emu_status emu_cs_check(struct emu *e, enum cs_load how, const struct desc *d,
+			     struct emu_seg *seg)
 {
 	u8 vector = how == CS_TASK ? VEC_TS : VEC_GP;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Loads and stores of vector registers, legacy and VEX encoded, and the few x87 instructions that need no FPU.
+ * Loads and stores of vector registers, legacy and VEX encoded, and the few x87 instructions that
+ * need no FPU.
  *
  * Only plain moves: what computes is EMU_UNHANDLEABLE.
  */
@@ -73,7 +74,9 @@ static void classify_0f(u8 opcode, unsigned int pp, struct vec_move *m)
 	case 0x2b0:
 	case 0x2b1:
 	case 0xe71:
-		*m = (struct vec_move){ .kind = MOVE_STORE, .size = 16, .aligned = true, .mem_only = true };
+		*m = (struct vec_move){
+			.kind = MOVE_STORE, .size = 16, .aligned = true, .mem_only = true
+		};
 		break;
 	case 0x6f1:
 		*m = (struct vec_move){ .kind = MOVE_LOAD, .size = 16, .aligned = true };
@@ -122,7 +125,8 @@ static struct vec_move classify(const struct emu *e)
 static enum emu_status check_sse(struct emu *e, u16 feature)
 {
 	feature |= EMU_FEAT_SSE;
-	if ((e->features & feature) != feature || (e->regs.cr0 & CR0_EM) || !(e->regs.cr4 & CR4_OSFXSR))
+	if ((e->features & feature) != feature || (e->regs.cr0 & CR0_EM) ||
+	    !(e->regs.cr4 & CR4_OSFXSR))
 		return emu_ud(e);
 	if (e->regs.cr0 & CR0_TS)
 		return emu_raise(e, VEC_NM, false, 0);
@@ -162,14 +166,20 @@ static enum emu_status check_mmx(struct emu *e)
 	return fsw & FSW_ES ? EMU_UNHANDLEABLE : EMU_OK;
 }
 
-/* Address of a vector in memory. Scalars obey alignment checking, vectors the instruction's own rule. */
-static enum emu_status vec_linear(struct emu *e, const struct vec_move *m, unsigned int size, bool write,
-				  u64 *linear)
+/*
+ * Address of a vector in memory. Scalars obey alignment checking, vectors the instruction's own
+ * rule.
+ */
+static enum emu_status vec_linear(struct emu *e, const struct vec_move *m, unsigned int size,
+				  bool write, u64 *linear)
 {
 	u64 base = e->mode == EMU_MODE_64 ? 0 : e->regs.seg[e->ea_seg].base;
 	enum emu_status st;
 
-	/* Misalignment goes before the segment's limit. FS and GS bases of 64-bit mode are looked at below. */
+	/*
+	 * Misalignment goes before the segment's limit. FS and GS bases of 64-bit mode are looked
+	 * at below.
+	 */
 	if (m->aligned && e->ea_seg < EMU_FS && ((base + e->ea) & (size - 1)))
 		return emu_gp(e, 0);
 	st = emu_linear(e, e->ea_seg, e->ea, size, write, linear);
@@ -180,7 +190,8 @@ static enum emu_status vec_linear(struct emu *e, const struct vec_move *m, unsig
 	return size <= 8 ? emu_check_align(e, *linear, size) : EMU_OK;
 }
 
-static enum emu_status vec_load(struct emu *e, const struct vec_move *m, unsigned int size, bool vex)
+static enum emu_status vec_load(struct emu *e, const struct vec_move *m, unsigned int size,
+				bool vex)
 {
 	bool merge = m->reg_merge && mod_is_reg(e);
 	enum emu_status st;
@@ -199,7 +210,8 @@ static enum emu_status vec_load(struct emu *e, const struct vec_move *m, unsigne
 	return e->ops->write_vec(e, modrm_reg(e), buf, merge || size > 16 ? size : 16, vex);
 }
 
-static enum emu_status vec_store(struct emu *e, const struct vec_move *m, unsigned int size, bool vex)
+static enum emu_status vec_store(struct emu *e, const struct vec_move *m, unsigned int size,
+				 bool vex)
 {
 	bool merge = m->reg_merge && mod_is_reg(e);
 	enum emu_status st;
@@ -248,8 +260,9 @@ enum emu_status emu_op_lddqu(struct emu *e)
 }
 
 /*
- * An MMX register to or from the operand that ModRM.rm names, which is MMX or memory.  Every MMX instruction changes the x87
- * tags: a store writes its own source back for that, once the memory write is done.
+ * An MMX register to or from the operand that ModRM.rm names, which is MMX or memory.  Every MMX
+ * instruction changes the x87 tags: a store writes its own source back for that, once the memory
+ * write is done.
  */
 static enum emu_status mmx_move(struct emu *e, bool store)
 {
@@ -270,7 +283,8 @@ static enum emu_status mmx_move(struct emu *e, bool store)
 		st = emu_mem_write(e, e->ea_seg, e->ea, 8, val);
 		return st ? st : e->ops->write_mmx(e, reg, val);
 	}
-	st = mod_is_reg(e) ? e->ops->read_mmx(e, rm, &val) : emu_mem_read(e, e->ea_seg, e->ea, 8, &val);
+	st = mod_is_reg(e) ? e->ops->read_mmx(e, rm, &val) :
+			     emu_mem_read(e, e->ea_seg, e->ea, 8, &val);
 	return st ? st : e->ops->write_mmx(e, reg, val);
 }
 
@@ -390,7 +404,8 @@ enum emu_status emu_exec_vex(struct emu *e)
 
 	if ((e->insn.prefixes & EMU_PFX_EVEX) || e->insn.map >= EMU_MAP_XOP8)
 		return EMU_UNHANDLEABLE;
-	if (e->insn.map == EMU_MAP_0F && (e->insn.opcode == 0x6e || e->insn.opcode == 0x7e) && e->insn.pp == 1) {
+	if (e->insn.map == EMU_MAP_0F && (e->insn.opcode == 0x6e || e->insn.opcode == 0x7e) &&
+	    e->insn.pp == 1) {
 		st = check_avx(e);
 		if (st)
 			return st;

@@ -185,7 +185,10 @@ enum emu_status emu_op_popa(struct emu *e)
 	return EMU_OK;
 }
 
-/* PUSHF and POPF in virtual-8086 mode below IOPL 3 work on VIF if VME is on, and only with 16 bits. */
+/*
+ * PUSHF and POPF in virtual-8086 mode below IOPL 3 work on VIF if VME is on, and only with 16
+ * bits.
+ */
 static bool vme_flags(const struct emu *e)
 {
 	return in_v86(e) && iopl(e) < 3;

@@ -2,8 +2,9 @@
 /*
  * String instructions: one iteration at a time.
  *
- * With a REP prefix, a count of zero does nothing; otherwise one element is moved, the count goes down, and if iterations
- * remain RIP stays and RF is set, as in the image that an interrupt between iterations would push.
+ * With a REP prefix, a count of zero does nothing; otherwise one element is moved, the count goes
+ * down, and if iterations remain RIP stays and RF is set, as in the image that an interrupt
+ * between iterations would push.
  */
 #include "exec.h"
 
@@ -38,7 +39,10 @@ static bool count_is_zero(struct emu *e)
 	return true;
 }
 
-/* After an element: count down, and stay at the instruction while iterations remain. @go_on: the flags permit it */
+/*
+ * After an element: count down, and stay at the instruction while iterations remain. @go_on: the
+ * flags permit it
+ */
 static enum emu_status next_iteration(struct emu *e, bool go_on)
 {
 	if (!has_rep(e))
@@ -52,7 +56,8 @@ static enum emu_status next_iteration(struct emu *e, bool go_on)
 }
 
 /*
- * CMPS and SCAS go on while ZF is as the prefix says.  Between iterations RFLAGS stays as before the instruction, as CPUs have it.
+ * CMPS and SCAS go on while ZF is as the prefix says.  Between iterations RFLAGS stays as before
+ * the instruction, as CPUs have it.
  */
 static enum emu_status next_compare(struct emu *e, u64 flags)
 {
@@ -152,7 +157,10 @@ enum emu_status emu_op_scas(struct emu *e)
 	return next_compare(e, flags);
 }
 
-/* A port is read only when the memory is known to take the value: what a device gave cannot be put back. */
+/*
+ * A port is read only when the memory is known to take the value: what a device gave cannot be
+ * put back.
+ */
 enum emu_status emu_op_ins(struct emu *e)
 {
 	u16 port = (u16)e->regs.gpr[RDX];

@@ -35,7 +35,10 @@ enum emu_status emu_op_hlt(struct emu *e)
 	return privileged(e) ? e->ops->hlt(e) : emu_gp(e, 0);
 }
 
-/* INVD is done as WBINVD: to lose a guest's data would be within its rights, but is never what it wants */
+/*
+ * INVD is done as WBINVD: to lose a guest's data would be within its rights, but is never what it
+ * wants
+ */
 enum emu_status emu_op_wbinvd(struct emu *e)
 {
 	return privileged(e) ? e->ops->wbinvd(e) : emu_gp(e, 0);
@@ -49,7 +52,10 @@ enum emu_status emu_op_clts(struct emu *e)
 enum emu_status emu_op_cpuid(struct emu *e)
 {
 	u32 regs[4] = {
-		(u32)e->regs.gpr[RAX], (u32)e->regs.gpr[RBX], (u32)e->regs.gpr[RCX], (u32)e->regs.gpr[RDX],
+		(u32)e->regs.gpr[RAX],
+		(u32)e->regs.gpr[RBX],
+		(u32)e->regs.gpr[RCX],
+		(u32)e->regs.gpr[RDX],
 	};
 	enum emu_status st;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Instructions on the descriptor-table registers and on descriptors: SGDT to LIDT, SLDT to LTR, VERR, VERW, LAR, LSL, ARPL.
+ * Instructions on the descriptor-table registers and on descriptors: SGDT to LIDT, SLDT to LTR,
+ * VERR, VERW, LAR, LSL, ARPL.
  */
 #include "exec.h"
 
@@ -195,7 +196,8 @@ enum emu_status emu_op_grp6(struct emu *e)
 /* System descriptor types that LAR and LSL know; one bit per type */
 static bool type_valid(const struct emu *e, unsigned int type, bool lsl)
 {
-	u16 types = in_long_mode(e) ? 1 << 2 | 1 << 9 | 1 << 11 : 1 << 1 | 1 << 2 | 1 << 3 | 1 << 9 | 1 << 11;
+	u16 types = in_long_mode(e) ? 1 << 2 | 1 << 9 | 1 << 11 :
+				      1 << 1 | 1 << 2 | 1 << 3 | 1 << 9 | 1 << 11;
 
 	if (!lsl)
 		types |= in_long_mode(e) ? 1 << 12 : 1 << 4 | 1 << 5 | 1 << 12;
@@ -230,7 +232,10 @@ enum emu_status emu_op_lar_lsl(struct emu *e)
 	return EMU_OK;
 }
 
-/* 63 outside 64-bit mode; in it the opcode is MOVSXD. A selector that need not change is not written, nor checked for it. */
+/*
+ * 63 outside 64-bit mode; in it the opcode is MOVSXD. A selector that need not change is not
+ * written, nor checked for it.
+ */
 enum emu_status emu_op_arpl(struct emu *e)
 {
 	u16 rpl = emu_reg_read(e, modrm_reg(e), 2) & SEL_RPL;

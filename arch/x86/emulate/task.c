@@ -2,8 +2,9 @@
 /*
  * Task switches, with 16-bit and 32-bit task state segments.
  *
- * Until commit() everything that can fail does so in the old task, and only memory of the old TSS, the back link and busy bits
- * have been written (writing them again is harmless).  From commit() on, a fault belongs to the new task.
+ * Until commit() everything that can fail does so in the old task, and only memory of the old
+ * TSS, the back link and busy bits have been written (writing them again is harmless).  From
+ * commit() on, a fault belongs to the new task.
  */
 #include "exec.h"
 
@@ -29,7 +30,8 @@ struct task {
 
 static u32 get(const u8 *p, unsigned int size)
 {
-	return size == 4 ? p[0] | (u32)p[1] << 8 | (u32)p[2] << 16 | (u32)p[3] << 24 : p[0] | (u32)p[1] << 8;
+	return size == 4 ? p[0] | (u32)p[1] << 8 | (u32)p[2] << 16 | (u32)p[3] << 24 :
+			   p[0] | (u32)p[1] << 8;
 }
 
 static void put(u8 *p, unsigned int size, u32 val)
@@ -93,12 +95,13 @@ static enum emu_status save_tss(struct emu *e, const struct emu_seg *tr, u32 efl
 		put(p, size, (u32)e->regs.gpr[i]);
 	for (i = 0; i < (is32 ? 6u : 4u); i++, p += size)
 		put(p, size, e->regs.seg[i].selector);
-	return emu_linear_write(e, tr->base + (is32 ? TSS32_STATE : TSS16_STATE), raw, (unsigned int)(p - raw),
-				EMU_ACC_SYSTEM);
+	return emu_linear_write(e, tr->base + (is32 ? TSS32_STATE : TSS16_STATE), raw,
+				(unsigned int)(p - raw), EMU_ACC_SYSTEM);
 }
 
 /* The new task's TSS descriptor: right type, present, long enough */
-static enum emu_status check_new_tss(struct emu *e, u16 sel, enum emu_task_reason reason, struct desc *d)
+static enum emu_status check_new_tss(struct emu *e, u16 sel, enum emu_task_reason reason,
+				     struct desc *d)
 {
 	u8 vector = reason == EMU_TASK_IRET ? VEC_TS : VEC_GP;
 	u8 busy = reason == EMU_TASK_IRET ? DESC_BUSY : 0;
@@ -169,7 +172,8 @@ static enum emu_status clear_local_breakpoints(struct emu *e)
 }
 
 /* Registers of the new task; the segments have only their selectors yet. */
-static enum emu_status commit(struct emu *e, const struct task *t, const struct emu_seg *tr, bool nested)
+static enum emu_status commit(struct emu *e, const struct task *t, const struct emu_seg *tr,
+			      bool nested)
 {
 	enum emu_status st;
 	unsigned int i;
@@ -181,12 +185,14 @@ static enum emu_status commit(struct emu *e, const struct task *t, const struct 
 	for (i = 0; i < 8; i++)
 		e->regs.gpr[i] = t->gpr[i];
 	e->regs.rip = t->eip;
-	e->regs.rflags = (t->eflags & (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC |
-				       FL_VIF | FL_VIP | FL_ID)) | FL_ONE | (nested ? FL_NT : 0);
+	e->regs.rflags = (t->eflags & (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF |
+				       FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID)) |
+			 FL_ONE | (nested ? FL_NT : 0);
 	e->regs.seg[EMU_TR] = *tr;
 	for (i = 0; i < 6; i++)
 		emu_seg_null(e, i, t->seg[i], &e->regs.seg[i]);
-	e->regs.seg[EMU_LDTR] = (struct emu_seg){ .selector = t->ldt, .type = DESC_LDT, .unusable = 1 };
+	e->regs.seg[EMU_LDTR] =
+		(struct emu_seg){ .selector = t->ldt, .type = DESC_LDT, .unusable = 1 };
 	e->cpl = t->eflags & FL_VM ? 3 : t->seg[EMU_CS] & SEL_RPL;
 	st = clear_local_breakpoints(e);
 	if (st || !t->is32 || !(e->regs.cr0 & CR0_PG))
@@ -277,7 +283,8 @@ static enum emu_status enter_new(struct emu *e, const struct task *t, bool has_e
 	return EMU_FAULT;
 }
 
-static enum emu_status task_switch(struct emu *e, u16 sel, enum emu_task_reason reason, bool has_error, u32 error)
+static enum emu_status task_switch(struct emu *e, u16 sel, enum emu_task_reason reason,
+				   bool has_error, u32 error)
 {
 	const struct emu_seg *old = &e->regs.seg[EMU_TR];
 	bool nested = reason == EMU_TASK_CALL || reason == EMU_TASK_GATE;
@@ -308,7 +315,8 @@ static enum emu_status task_switch(struct emu *e, u16 sel, enum emu_task_reason 
 	return e->committed && (st == EMU_IO || st == EMU_RETRY) ? EMU_UNHANDLEABLE : st;
 }
 
-enum emu_status emulate_task_switch(struct emu *e, u16 selector, enum emu_task_reason reason, bool has_error, u32 error)
+enum emu_status emulate_task_switch(struct emu *e, u16 selector, enum emu_task_reason reason,
+				    bool has_error, u32 error)
 {
 	e->shadow = EMU_SHADOW_NONE;
 	e->repeat = false;

@@ -14,7 +14,8 @@ void rnd_seed(u64 salt)
 {
 	const char *seed = getenv("UNIT_SEED");
 
-	state = (seed ? strtoull(seed, NULL, 0) : 0) * 0xa0761d6478bd642full + salt * 0xd1342543de82ef95ull + 1;
+	state = (seed ? strtoull(seed, NULL, 0) : 0) * 0xa0761d6478bd642full +
+		salt * 0xd1342543de82ef95ull + 1;
 }
 
 /* splitmix64 */

@@ -36,7 +36,8 @@ void *machine_at(struct machine *m, u64 linear, unsigned int len)
 }
 
 /* First byte of the range that an access may not touch */
-static enum emu_status check(struct emu *e, u64 linear, unsigned int len, bool write, bool fetch, unsigned int flags)
+static enum emu_status check(struct emu *e, u64 linear, unsigned int len, bool write, bool fetch,
+			     unsigned int flags)
 {
 	bool user = e->cpl == 3 && !(flags & EMU_ACC_SYSTEM);
 	struct region *r;
@@ -45,8 +46,9 @@ static enum emu_status check(struct emu *e, u64 linear, unsigned int len, bool w
 	for (i = 0; i < len; i++) {
 		r = find(e->ctx, linear + i);
 		if (!r || (write && r->read_only) || (user && r->system))
-			return emu_raise_pf(e, linear + i, (r ? 1 : 0) | (write ? 2 : 0) | (user ? 4 : 0) |
-					    (fetch ? 16 : 0));
+			return emu_raise_pf(e, linear + i,
+					    (r ? 1 : 0) | (write ? 2 : 0) | (user ? 4 : 0) |
+						    (fetch ? 16 : 0));
 	}
 	return EMU_OK;
 }
@@ -67,11 +69,12 @@ static void copy(struct machine *m, u64 linear, u8 *buf, unsigned int len, bool 
 }
 
 /*
- * Begin a step. Returns true if @st is the answer already: stopped, faulted, or replayed with @out filled.
+ * Begin a step. Returns true if @st is the answer already: stopped, faulted, or replayed with
+ * @out filled.
  * @in: what the emulator gives; @len bytes of either.
  */
-static bool begin(struct emu *e, const char *op, u64 addr, unsigned int len, unsigned int flags, const void *in,
-		  void *out, enum emu_status *st)
+static bool begin(struct emu *e, const char *op, u64 addr, unsigned int len, unsigned int flags,
+		  const void *in, void *out, enum emu_status *st)
 {
 	struct machine *m = e->ctx;
 	struct step *s;
@@ -133,7 +136,8 @@ static enum emu_status op_fetch(struct emu *e, u64 linear, void *buf, unsigned i
 	return done(e, buf, len);
 }
 
-static enum emu_status op_read(struct emu *e, u64 linear, void *buf, unsigned int len, unsigned int flags)
+static enum emu_status op_read(struct emu *e, u64 linear, void *buf, unsigned int len,
+			       unsigned int flags)
 {
 	enum emu_status st;
 
@@ -146,7 +150,8 @@ static enum emu_status op_read(struct emu *e, u64 linear, void *buf, unsigned in
 	return done(e, buf, len);
 }
 
-static enum emu_status op_write(struct emu *e, u64 linear, const void *buf, unsigned int len, unsigned int flags)
+static enum emu_status op_write(struct emu *e, u64 linear, const void *buf, unsigned int len,
+				unsigned int flags)
 {
 	enum emu_status st;
 
@@ -159,8 +164,8 @@ static enum emu_status op_write(struct emu *e, u64 linear, const void *buf, unsi
 	return done(e, NULL, 0);
 }
 
-static enum emu_status op_cmpxchg(struct emu *e, u64 linear, const void *old, const void *new, unsigned int len,
-				  unsigned int flags)
+static enum emu_status op_cmpxchg(struct emu *e, u64 linear, const void *old, const void *new,
+				  unsigned int len, unsigned int flags)
 {
 	enum emu_status st;
 	u8 now[16];
@@ -210,7 +215,10 @@ static enum emu_status op_out(struct emu *e, u16 port, unsigned int size, u32 va
 
 static enum emu_status op_set_cr(struct emu *e, unsigned int nr, u64 val)
 {
-	u64 *cr = nr == 0 ? &e->regs.cr0 : nr == 3 ? &e->regs.cr3 : nr == 4 ? &e->regs.cr4 : &e->regs.cr8;
+	u64 *cr = nr == 0 ? &e->regs.cr0 :
+		  nr == 3 ? &e->regs.cr3 :
+		  nr == 4 ? &e->regs.cr4 :
+			    &e->regs.cr8;
 	enum emu_status st;
 
 	if (!begin(e, "set_cr", nr, 8, 0, &val, NULL, &st))
@@ -272,7 +280,9 @@ static enum emu_status op_cpuid(struct emu *e, u32 r[4])
 
 	if (begin(e, "cpuid", (u64)in[0] << 32 | in[1], 16, 0, NULL, r, &st))
 		return st;
-	asm volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(in[0]), "c"(in[1]));
+	asm volatile("cpuid"
+		     : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
+		     : "a"(in[0]), "c"(in[1]));
 	return done(e, r, 16);
 }
 
@@ -360,7 +370,8 @@ static enum emu_status op_read_vec(struct emu *e, unsigned int reg, void *buf, u
 	return done(e, buf, len);
 }
 
-static enum emu_status op_write_vec(struct emu *e, unsigned int reg, const void *buf, unsigned int len, bool zero)
+static enum emu_status op_write_vec(struct emu *e, unsigned int reg, const void *buf,
+				    unsigned int len, bool zero)
 {
 	struct machine *m = e->ctx;
 	enum emu_status st;
@@ -445,7 +456,9 @@ const struct emu_ops machine_ops = {
 	.fnstsw		= op_fnstsw,
 };
 
-/* Run from the start until something other than EMU_IO comes out, as KVM_RUN after KVM_RUN would. */
+/*
+ * Run from the start until something other than EMU_IO comes out, as KVM_RUN after KVM_RUN would.
+ */
 enum emu_status machine_run(struct machine *m, struct emu *e, const struct emu *start,
 			    enum emu_status (*run)(struct emu *e))
 {

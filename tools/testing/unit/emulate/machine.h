@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A small machine for the emulator: regions of memory, ports, registers, and a log of what was asked.
+ * A small machine for the emulator: regions of memory, ports, registers, and a log of what was
+ * asked.
  *
- * Each callback is one step.  A step can be told to answer EMU_IO: then, as a real caller would, the next run replays the steps
- * already done from the log (checking that they are the same) and goes on behind them.
+ * Each callback is one step.  A step can be told to answer EMU_IO: then, as a real caller would,
+ * the next run replays the steps already done from the log (checking that they are the same) and
+ * goes on behind them.
  */
 #ifndef STRATA_UNIT_MACHINE_H
 #define STRATA_UNIT_MACHINE_H

@@ -2,8 +2,9 @@
 /*
  * The CPU as a reference: see native.h.
  *
- * native_run() executes INT3.  Its signal handler exchanges the interrupted context for the state under test, with TF set;
- * the single-step trap, or a fault, comes to the same handler, which notes the state and puts the first context back.
+ * native_run() executes INT3.  Its signal handler exchanges the interrupted context for the state
+ * under test, with TF set; the single-step trap, or a fault, comes to the same handler, which
+ * notes the state and puts the first context back.
  */
 #include "native.h"
 
@@ -46,7 +47,10 @@ static void set_data_segments(u16 ds, u16 es, u16 gs)
 		asm volatile("mov %0, %%gs" : : "r"(gs));
 }
 
-/* Vector registers to or from the frame: low halves as FXSAVE has them, high halves behind the XSAVE header */
+/*
+ * Vector registers to or from the frame: low halves as FXSAVE has them, high halves behind the
+ * XSAVE header
+ */
 static void move_vec(u8 *fp, bool load)
 {
 	unsigned int i;
@@ -74,11 +78,15 @@ static void enter(ucontext_t *uc)
 		g[greg_of[i]] = (greg_t)guest->gpr[i];
 	g[REG_RIP] = (greg_t)guest->rip;
 	g[REG_EFL] = (greg_t)(guest->rflags | 0x100);
-	g[REG_CSGSFS] = (greg_t)((g[REG_CSGSFS] & 0x0000ffffffff0000ll) | guest->cs | (u64)guest->ss << 48);
+	g[REG_CSGSFS] =
+		(greg_t)((g[REG_CSGSFS] & 0x0000ffffffff0000ll) | guest->cs | (u64)guest->ss << 48);
 	if (guest->use_vec) {
 		memcpy(host_fp, fp, FP_COPY);
 		fp[XSTATE_HDR] |= native_has_avx ? 7 : 3;
-		/* An x87 state that MMX registers can be seen in: no tag empty, no exception pending */
+		/*
+		 * An x87 state that MMX registers can be seen in: no tag empty, no exception
+		 * pending
+		 */
 		memset(fp, 0, 32);
 		fp[0] = 0x7f;
 		fp[1] = 0x03;
@@ -98,7 +106,8 @@ static void leave(ucontext_t *uc)
 	u8 *fp = (u8 *)uc->uc_mcontext.fpregs;
 	unsigned int i;
 
-	asm volatile("mov %%ds, %0; mov %%es, %1; mov %%gs, %2" : "=r"(guest->ds), "=r"(guest->es), "=r"(guest->gs));
+	asm volatile("mov %%ds, %0; mov %%es, %1; mov %%gs, %2"
+		     : "=r"(guest->ds), "=r"(guest->es), "=r"(guest->gs));
 	set_data_segments(0, 0, host_gs);
 	for (i = 0; i < 16; i++)
 		guest->gpr[i] = (u64)g[greg_of[i]];
@@ -154,7 +163,9 @@ static void set_ldt(unsigned int n, struct user_desc d)
 
 static void init_ldt(void)
 {
-	const struct user_desc flat = { .limit = 0xfffff, .limit_in_pages = 1, .seg_32bit = 1, .useable = 1 };
+	const struct user_desc flat = {
+		.limit = 0xfffff, .limit_in_pages = 1, .seg_32bit = 1, .useable = 1
+	};
 	struct user_desc d = flat;
 
 	set_ldt(LDT_DATA32, d);
@@ -175,18 +186,23 @@ static void init_ldt(void)
 	set_ldt(LDT_ABSENT, d);
 	d = (struct user_desc){ .base_addr = ARENA, .limit = ARENA_SIZE - 1, .useable = 1 };
 	set_ldt(LDT_DATA16, d);
-	d = (struct user_desc){ .base_addr = CODE, .limit = CODE_SIZE - 1, .contents = 2, .useable = 1 };
+	d = (struct user_desc){
+		.base_addr = CODE, .limit = CODE_SIZE - 1, .contents = 2, .useable = 1
+	};
 	set_ldt(LDT_CODE16, d);
 	d = (struct user_desc){ .base_addr = ARENA, .limit = 0xfff, .contents = 1, .useable = 1 };
 	set_ldt(LDT_EXPAND_DOWN, d);
-	ck_assert_int_ge(syscall(SYS_modify_ldt, 0, native_ldt, sizeof(native_ldt)), (int)sizeof(native_ldt));
+	ck_assert_int_ge(syscall(SYS_modify_ldt, 0, native_ldt, sizeof(native_ldt)),
+			 (int)sizeof(native_ldt));
 }
 
 static void map_fixed(unsigned long addr, unsigned long size, int prot)
 {
 	void *want = (void *)addr;
 
-	ck_assert_ptr_eq(mmap(want, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0), want);
+	ck_assert_ptr_eq(
+		mmap(want, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+		want);
 }
 
 void native_init(void)

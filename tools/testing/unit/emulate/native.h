@@ -2,9 +2,10 @@
 /*
  * Execute one instruction on the CPU itself, from a chosen state, and see the state after it.
  *
- * The instruction runs in this process at privilege level 3, in 64-, 32- or 16-bit code (the latter through the LDT), single-stepped;
- * whatever it raises arrives as a signal with vector and error code.  Memory it may touch is the arena, at a fixed
- * address below 2 GB with nothing mapped around it.
+ * The instruction runs in this process at privilege level 3, in 64-, 32- or 16-bit code (the
+ * latter through the LDT), single-stepped; whatever it raises arrives as a signal with vector and
+ * error code.  Memory it may touch is the arena, at a fixed address below 2 GB with nothing
+ * mapped around it.
  */
 #ifndef STRATA_UNIT_NATIVE_H
 #define STRATA_UNIT_NATIVE_H

@@ -2,8 +2,9 @@
 /*
  * System instructions, faults and replay, by table.
  *
- * Each row is an instruction in a mode with what it changes or raises.  Every row is then run again with EMU_IO at each of its
- * callbacks in turn (the result must be the same), and with a page fault there (no register may have changed).
+ * Each row is an instruction in a mode with what it changes or raises.  Every row is then run
+ * again with EMU_IO at each of its callbacks in turn (the result must be the same), and with a
+ * page fault there (no register may have changed).
  */
 #include "world.h"
 
@@ -71,7 +72,9 @@ static void apply(struct emu *e, const struct row *row)
 		memcpy((u8 *)&e->regs + row->set[i].off, &row->set[i].val, row->set[i].size);
 	for (i = 0; i < 5 && row->put[i].len; i++)
 		world_put(row->put[i].addr, row->put[i].len, row->put[i].val);
-	memcpy(machine_at(&world, (e->mode == EMU_MODE_64 ? 0 : e->regs.seg[EMU_CS].base) + e->regs.rip, sizeof(row->code)),
+	memcpy(machine_at(&world,
+			  (e->mode == EMU_MODE_64 ? 0 : e->regs.seg[EMU_CS].base) + e->regs.rip,
+			  sizeof(row->code)),
 	       row->code, sizeof(row->code));
 }
 
@@ -83,32 +86,35 @@ static void check_values(const struct row *row, const struct emu *e)
 	for (i = 0; i < 4 && row->want[i].size; i++) {
 		val = 0;
 		memcpy(&val, (const u8 *)&e->regs + row->want[i].off, row->want[i].size);
-		ck_assert_msg(val == row->want[i].val, "%s: field %u is %llx, not %llx", row->name, i, val,
-			      row->want[i].val);
+		ck_assert_msg(val == row->want[i].val, "%s: field %u is %llx, not %llx", row->name,
+			      i, val, row->want[i].val);
 	}
 	for (i = 0; i < 3 && row->get[i].len; i++) {
 		val = world_get(row->get[i].addr, row->get[i].len);
-		ck_assert_msg(val == row->get[i].val, "%s: memory at %llx is %llx, not %llx", row->name, row->get[i].addr,
-			      val, row->get[i].val);
+		ck_assert_msg(val == row->get[i].val, "%s: memory at %llx is %llx, not %llx",
+			      row->name, row->get[i].addr, val, row->get[i].val);
 	}
 }
 
-static void check_outcome(const struct row *row, const struct emu *start, const struct emu *e, enum emu_status st)
+static void check_outcome(const struct row *row, const struct emu *start, const struct emu *e,
+			  enum emu_status st)
 {
-	ck_assert_msg(st == row->st, "%s: status %d, not %d (vector %u error %x)", row->name, st, row->st, e->exc.vector,
-		      e->exc.error);
+	ck_assert_msg(st == row->st, "%s: status %d, not %d (vector %u error %x)", row->name, st,
+		      row->st, e->exc.vector, e->exc.error);
 	if (st == EMU_FAULT) {
-		ck_assert_msg(e->exc.vector == row->vector, "%s: vector %u, not %u (error %x)", row->name, e->exc.vector,
-			      row->vector, e->exc.error);
+		ck_assert_msg(e->exc.vector == row->vector, "%s: vector %u, not %u (error %x)",
+			      row->name, e->exc.vector, row->vector, e->exc.error);
 		ck_assert_msg(e->exc.has_error == row->has_error && e->exc.error == row->error,
-			      "%s: error %d %x, not %d %x", row->name, e->exc.has_error, e->exc.error, row->has_error,
-			      row->error);
+			      "%s: error %d %x, not %d %x", row->name, e->exc.has_error,
+			      e->exc.error, row->has_error, row->error);
 	}
 	if (st != EMU_OK && !e->committed)
-		ck_assert_msg(!memcmp(&e->regs, &start->regs, sizeof(e->regs)), "%s: registers changed", row->name);
+		ck_assert_msg(!memcmp(&e->regs, &start->regs, sizeof(e->regs)),
+			      "%s: registers changed", row->name);
 	if (st == EMU_OK)
 		ck_assert_msg(e->shadow == row->shadow, "%s: shadow %u", row->name, e->shadow);
-	ck_assert_msg(e->cpl == (row->cpl ? row->cpl - 1 : start->cpl), "%s: CPL %u", row->name, e->cpl);
+	ck_assert_msg(e->cpl == (row->cpl ? row->cpl - 1 : start->cpl), "%s: CPL %u", row->name,
+		      e->cpl);
 }
 
 static void start_row(const struct row *row, struct emu *e)
@@ -147,12 +153,13 @@ START_TEST(replay)
 	for (k = 1; k <= steps; k++) {
 		start_row(row, &start);
 		world.stop_at = k;
-		ck_assert_msg(machine_run(&world, &e, &start, emulate) == st, "%s: stopped at step %u", row->name, k);
+		ck_assert_msg(machine_run(&world, &e, &start, emulate) == st,
+			      "%s: stopped at step %u", row->name, k);
 		ck_assert_msg(!world.stop_at, "%s: step %u was not reached", row->name, k);
-		ck_assert_msg(!memcmp(&e.regs, &want.regs, sizeof(e.regs)), "%s: registers, stopped at step %u",
-			      row->name, k);
-		ck_assert_msg(!memcmp(memory, world_memory, sizeof(memory)), "%s: memory, stopped at step %u", row->name,
-			      k);
+		ck_assert_msg(!memcmp(&e.regs, &want.regs, sizeof(e.regs)),
+			      "%s: registers, stopped at step %u", row->name, k);
+		ck_assert_msg(!memcmp(memory, world_memory, sizeof(memory)),
+			      "%s: memory, stopped at step %u", row->name, k);
 		ck_assert_int_eq(memcmp(&e.exc, &want.exc, sizeof(e.exc)), 0);
 	}
 }
@@ -171,8 +178,8 @@ START_TEST(fault_anywhere)
 	for (k = 1; k <= steps; k++) {
 		start_row(row, &start);
 		world.fault_at = k;
-		ck_assert_msg(machine_run(&world, &e, &start, emulate) == EMU_FAULT, "%s: fault at step %u is lost",
-			      row->name, k);
+		ck_assert_msg(machine_run(&world, &e, &start, emulate) == EMU_FAULT,
+			      "%s: fault at step %u is lost", row->name, k);
 		ck_assert_uint_eq(e.exc.vector, 14);
 		ck_assert_msg(e.committed || !memcmp(&e.regs, &start.regs, sizeof(e.regs)),
 			      "%s: registers changed by a fault at step %u", row->name, k);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Lengths and validity: the decoder against the disassembler library capstone, on random bytes in three modes.
+ * Lengths and validity: the decoder against the disassembler library capstone, on random bytes in
+ * three modes.
  *
- * Where the two disagree for a reason, known_disagreement() names the reason and which side the manuals are on.  Lengths must agree
- * whenever capstone decodes at all; what we call undefined, capstone must call so, too.
+ * Where the two disagree for a reason, known_disagreement() names the reason and which side the
+ * manuals are on.  Lengths must agree whenever capstone decodes at all; what we call undefined,
+ * capstone must call so, too.
  */
 #include "emu_test.h"
 
@@ -15,7 +17,8 @@
 static const unsigned int modes[] = { EMU_MODE_16, EMU_MODE_32, EMU_MODE_64 };
 static const cs_mode cs_modes[] = { CS_MODE_16, CS_MODE_32, CS_MODE_64 };
 
-static const u8 prefixes[] = { 0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x36, 0x64, 0x65, 0x26, 0x3e, 0x48, 0x41, 0x4f };
+static const u8 prefixes[] = { 0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x36,
+			       0x64, 0x65, 0x26, 0x3e, 0x48, 0x41, 0x4f };
 
 /* A few prefixes, then an escape to one of the maps, then anything */
 static void random_bytes(u8 *b)
@@ -115,7 +118,8 @@ static const char *known_disagreement(const struct emu_insn *d, const u8 *b, boo
 	return NULL;
 }
 
-static void compare_one(csh cs, cs_insn *insn, unsigned int mode, const u8 *b, unsigned long *decoded)
+static void compare_one(csh cs, cs_insn *insn, unsigned int mode, const u8 *b,
+			unsigned long *decoded)
 {
 	unsigned int flags = mode == EMU_MODE_64 ? EMU_DECODE_AMD : 0;
 	const u8 *code = b;
@@ -125,15 +129,18 @@ static void compare_one(csh cs, cs_insn *insn, unsigned int mode, const u8 *b, u
 	int ret;
 
 	ret = emu_decode(&d, b, EMU_MAX_INSN, mode | flags);
-	ck_assert_msg(ret == 0 || ret == EMU_UNDEFINED || ret == -EINVAL, "%d for %s", ret, hex(b, EMU_MAX_INSN));
+	ck_assert_msg(ret == 0 || ret == EMU_UNDEFINED || ret == -EINVAL, "%d for %s", ret,
+		      hex(b, EMU_MAX_INSN));
 	if (!cs_disasm_iter(cs, &code, &left, (uint64_t *)&addr, insn))
 		return;
 	(*decoded)++;
 	if (ret == 0 && d.len == insn->size)
 		return;
-	ck_assert_msg(ret != -EINVAL, "too long for us, %u for capstone: %s", insn->size, hex(b, EMU_MAX_INSN));
-	ck_assert_msg(known_disagreement(&d, b, ret == EMU_UNDEFINED), "mode %u: %s%u for us, %u for capstone (%s %s): %s",
-		      mode, ret ? "undefined at " : "", d.len, insn->size, insn->mnemonic, insn->op_str,
+	ck_assert_msg(ret != -EINVAL, "too long for us, %u for capstone: %s", insn->size,
+		      hex(b, EMU_MAX_INSN));
+	ck_assert_msg(known_disagreement(&d, b, ret == EMU_UNDEFINED),
+		      "mode %u: %s%u for us, %u for capstone (%s %s): %s", mode,
+		      ret ? "undefined at " : "", d.len, insn->size, insn->mnemonic, insn->op_str,
 		      hex(b, EMU_MAX_INSN));
 }
 
@@ -174,7 +181,8 @@ START_TEST(needs_all_bytes)
 			continue;
 		for (n = 0; n < d.len; n++) {
 			ret = emu_decode(&e, b, n, modes[i % 3]);
-			ck_assert_msg(ret == -ENODATA, "%d for %u bytes of %s", ret, n, hex(b, d.len));
+			ck_assert_msg(ret == -ENODATA, "%d for %u bytes of %s", ret, n,
+				      hex(b, d.len));
 		}
 		memset(b + d.len, 0xcc, sizeof(b) - d.len);
 		ck_assert_int_eq(emu_decode(&e, b, d.len, modes[i % 3]), 0);
@@ -193,25 +201,52 @@ struct length_row {
 };
 
 static const struct length_row length_rows[] = {
-	{ "15 bytes", EMU_MODE_64,
-	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-	    0x66, 0x90 }, 15, 0, 15 },
-	{ "15 prefixes", EMU_MODE_64,
-	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-	    0x66, 0x66 }, 15, -EINVAL, 0 },
-	{ "16 bytes", EMU_MODE_32,
-	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-	    0x66, 0xb0 }, 15, -EINVAL, 0 },
-	{ "too long, seen early", EMU_MODE_32,
-	  { 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e,
-	    0xe8 }, 12, -EINVAL, 0 },
+	{ "15 bytes",
+	  EMU_MODE_64,
+	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+	    0x90 },
+	  15,
+	  0,
+	  15 },
+	{ "15 prefixes",
+	  EMU_MODE_64,
+	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+	    0x66 },
+	  15,
+	  -EINVAL,
+	  0 },
+	{ "16 bytes",
+	  EMU_MODE_32,
+	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+	    0xb0 },
+	  15,
+	  -EINVAL,
+	  0 },
+	{ "too long, seen early",
+	  EMU_MODE_32,
+	  { 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0xe8 },
+	  12,
+	  -EINVAL,
+	  0 },
 	{ "nothing", EMU_MODE_32, { 0 }, 0, -ENODATA, 0 },
-	{ "Intel: 66 E8 in 64-bit mode has 4 bytes", EMU_MODE_64,
-	  { 0x66, 0xe8, 1, 2, 3, 4 }, 6, 0, 6 },
-	{ "AMD: 66 E8 in 64-bit mode has 2 bytes", EMU_MODE_64 | EMU_DECODE_AMD,
-	  { 0x66, 0xe8, 1, 2, 3, 4 }, 6, 0, 4 },
-	{ "AMD: REX.W wins over 66", EMU_MODE_64 | EMU_DECODE_AMD,
-	  { 0x66, 0x48, 0xe8, 1, 2, 3, 4 }, 7, 0, 7 },
+	{ "Intel: 66 E8 in 64-bit mode has 4 bytes",
+	  EMU_MODE_64,
+	  { 0x66, 0xe8, 1, 2, 3, 4 },
+	  6,
+	  0,
+	  6 },
+	{ "AMD: 66 E8 in 64-bit mode has 2 bytes",
+	  EMU_MODE_64 | EMU_DECODE_AMD,
+	  { 0x66, 0xe8, 1, 2, 3, 4 },
+	  6,
+	  0,
+	  4 },
+	{ "AMD: REX.W wins over 66",
+	  EMU_MODE_64 | EMU_DECODE_AMD,
+	  { 0x66, 0x48, 0xe8, 1, 2, 3, 4 },
+	  7,
+	  0,
+	  7 },
 	{ "MOV imm64", EMU_MODE_64, { 0x48, 0xb8 }, 10, 0, 10 },
 	{ "MOV moffs64", EMU_MODE_64, { 0xa1 }, 9, 0, 9 },
 	{ "MOV moffs32", EMU_MODE_64, { 0x67, 0xa1 }, 9, 0, 6 },
@@ -222,8 +257,12 @@ static const struct length_row length_rows[] = {
 	{ "MOV CR ignores mod", EMU_MODE_32, { 0x0f, 0x20, 0x04 }, 3, 0, 3 },
 	{ "REX before 66 does not count", EMU_MODE_64, { 0x48, 0x66, 0xb8, 1, 2 }, 5, 0, 5 },
 	{ "VEX after 66", EMU_MODE_64, { 0x66, 0xc5, 0xf8, 0x77 }, 4, EMU_UNDEFINED, 4 },
-	{ "VEX after REX, too long", EMU_MODE_64,
-	  { 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x40, 0xc5, 0xf8, 0x28, 0x80, 1, 2, 3 }, 15, -EINVAL, 0 },
+	{ "VEX after REX, too long",
+	  EMU_MODE_64,
+	  { 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x40, 0xc5, 0xf8, 0x28, 0x80, 1, 2, 3 },
+	  15,
+	  -EINVAL,
+	  0 },
 	{ "LES", EMU_MODE_32, { 0xc4, 0x00 }, 2, 0, 2 },
 	{ "VZEROUPPER", EMU_MODE_32, { 0xc5, 0xf8, 0x77 }, 3, 0, 3 },
 	{ "BOUND", EMU_MODE_32, { 0x62, 0x00 }, 2, 0, 2 },
@@ -243,16 +282,21 @@ START_TEST(length_cases)
 	ret = emu_decode(&d, row->bytes, row->n, row->mode);
 	ck_assert_msg(ret == row->ret, "%s: %d, not %d", row->name, ret, row->ret);
 	if (ret >= 0)
-		ck_assert_msg(d.len == row->len, "%s: %u bytes, not %u", row->name, d.len, row->len);
+		ck_assert_msg(d.len == row->len, "%s: %u bytes, not %u", row->name, d.len,
+			      row->len);
 }
 END_TEST
 
 static const u32 skips[] = {
-	EMU_SKIP_CPUID, EMU_SKIP_HLT, EMU_SKIP_VMMCALL, EMU_SKIP_VMCALL, EMU_SKIP_RDMSR, EMU_SKIP_WRMSR, EMU_SKIP_PAUSE,
-	EMU_SKIP_XSETBV, EMU_SKIP_RDTSCP, EMU_SKIP_INT3, EMU_SKIP_WBINVD, EMU_SKIP_VMRUN, EMU_SKIP_CLGI, EMU_SKIP_INTO,
+	EMU_SKIP_CPUID,	 EMU_SKIP_HLT,	 EMU_SKIP_VMMCALL, EMU_SKIP_VMCALL, EMU_SKIP_RDMSR,
+	EMU_SKIP_WRMSR,	 EMU_SKIP_PAUSE, EMU_SKIP_XSETBV,  EMU_SKIP_RDTSCP, EMU_SKIP_INT3,
+	EMU_SKIP_WBINVD, EMU_SKIP_VMRUN, EMU_SKIP_CLGI,	   EMU_SKIP_INTO,
 };
 
-/* With any prefixes, the quick length is the decoder's; with too few bytes it asks; something else is seen. */
+/*
+ * With any prefixes, the quick length is the decoder's; with too few bytes it asks; something
+ * else is seen.
+ */
 START_TEST(skip_length)
 {
 	static const u8 harmless[] = { 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0x67, 0x66, 0xf2, 0xf3 };
@@ -293,7 +337,8 @@ int main(void)
 	tcase_set_timeout(t, 600);
 	tcase_add_loop_test(t, against_capstone, 0, 3);
 	tcase_add_test(t, needs_all_bytes);
-	tcase_add_loop_test(t, length_cases, 0, (int)(sizeof(length_rows) / sizeof(length_rows[0])));
+	tcase_add_loop_test(t, length_cases, 0,
+			    (int)(sizeof(length_rows) / sizeof(length_rows[0])));
 	tcase_add_test(t, skip_length);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

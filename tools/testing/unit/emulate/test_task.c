@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Task switches: 16-bit and 32-bit TSS, by JMP, CALL, IRET and task gate, and what goes wrong before and after the switch is
- * committed.
+ * Task switches: 16-bit and 32-bit TSS, by JMP, CALL, IRET and task gate, and what goes wrong
+ * before and after the switch is committed.
  */
 #include "world.h"
 
@@ -226,19 +226,26 @@ static const struct bad bads[] = {
 	{ "no TSS", EMU_TASK_JMP, SEL_DATA, 0, 0, 0, 13, SEL_DATA, false },
 	{ "busy", EMU_TASK_CALL, SEL_TSS_A, 0, 0, 0, 13, SEL_TSS_A, false },
 	{ "IRET to one not busy", EMU_TASK_IRET, SEL_TSS_B, 0, 0, 0, 10, SEL_TSS_B, false },
-	{ "not present", EMU_TASK_JMP, SEL_TSS_B, GDT + SEL_TSS_B + 5, 1, 0x09, 11, SEL_TSS_B, false },
+	{ "not present", EMU_TASK_JMP, SEL_TSS_B, GDT + SEL_TSS_B + 5, 1, 0x09, 11, SEL_TSS_B,
+	  false },
 	{ "too short", EMU_TASK_JMP, SEL_TSS_B, GDT + SEL_TSS_B, 2, 0x66, 10, SEL_TSS_B, false },
-	{ "16-bit too short", EMU_TASK_JMP, SEL_TSS_C, GDT + SEL_TSS_C, 2, 0x2a, 10, SEL_TSS_C, false },
+	{ "16-bit too short", EMU_TASK_JMP, SEL_TSS_C, GDT + SEL_TSS_C, 2, 0x2a, 10, SEL_TSS_C,
+	  false },
 	{ "not mapped", EMU_TASK_JMP, SEL_TSS_B, GDT + SEL_TSS_B + 4, 1, 0x50, 14, 0, false },
 	{ "bad LDT", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 96, 2, SEL_DATA, 10, SEL_DATA, true },
 	{ "CS null", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 76, 2, 0, 10, 0, true },
 	{ "CS data", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 76, 2, SEL_DATA, 10, SEL_DATA, true },
-	{ "CS of another level", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 76, 2, SEL_CODE | 3, 10, SEL_CODE, true },
-	{ "CS not present", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 76, 2, SEL_ABSENT_CODE, 11, SEL_ABSENT_CODE, true },
+	{ "CS of another level", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 76, 2, SEL_CODE | 3, 10, SEL_CODE,
+	  true },
+	{ "CS not present", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 76, 2, SEL_ABSENT_CODE, 11,
+	  SEL_ABSENT_CODE, true },
 	{ "SS null", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 80, 2, 0, 10, 0, true },
-	{ "SS not present", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 80, 2, SEL_ABSENT, 12, SEL_ABSENT, true },
-	{ "DS execute-only", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 84, 2, SEL_EXEC_ONLY, 10, SEL_EXEC_ONLY, true },
-	{ "ES not present", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 72, 2, SEL_ABSENT, 11, SEL_ABSENT, true },
+	{ "SS not present", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 80, 2, SEL_ABSENT, 12, SEL_ABSENT,
+	  true },
+	{ "DS execute-only", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 84, 2, SEL_EXEC_ONLY, 10,
+	  SEL_EXEC_ONLY, true },
+	{ "ES not present", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 72, 2, SEL_ABSENT, 11, SEL_ABSENT,
+	  true },
 	{ "GS beyond the GDT", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 92, 2, 0xf8, 10, 0xf8, true },
 	{ "EIP beyond the limit", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 76, 2, SEL_SMALL, 13, 0, true },
 	{ "debug trap", EMU_TASK_JMP, SEL_TSS_B, TSS_B + 100, 2, 1, 1, 0, true },
@@ -252,8 +259,8 @@ START_TEST(faults)
 	if (bad->len)
 		world_put(bad->addr, bad->len, bad->val);
 	ck_assert_msg(switch_to(bad->sel, bad->reason) == EMU_FAULT, "%s: no fault", bad->name);
-	ck_assert_msg(e.exc.vector == bad->vector && e.exc.error == bad->error, "%s: vector %u error %x", bad->name,
-		      e.exc.vector, e.exc.error);
+	ck_assert_msg(e.exc.vector == bad->vector && e.exc.error == bad->error,
+		      "%s: vector %u error %x", bad->name, e.exc.vector, e.exc.error);
 	ck_assert_msg(e.committed == bad->committed, "%s: committed %d", bad->name, e.committed);
 	if (bad->committed)
 		ck_assert_uint_eq(e.regs.rip, CODE + 0x100);
@@ -264,7 +271,10 @@ START_TEST(faults)
 }
 END_TEST
 
-/* EMU_IO at each callback until the switch is committed: the same in the end. Afterwards it cannot be taken back. */
+/*
+ * EMU_IO at each callback until the switch is committed: the same in the end. Afterwards it
+ * cannot be taken back.
+ */
 START_TEST(replay)
 {
 	unsigned int steps, commit = 0, k;

@@ -25,8 +25,8 @@ u64 world_get(u64 addr, unsigned int len)
 
 static u64 desc(u32 base, u32 limit, u8 access, u8 flags)
 {
-	return (limit & 0xffff) | (u64)(base & 0xffffff) << 16 | (u64)access << 40 | (u64)(limit >> 16 & 15) << 48 |
-	       (u64)flags << 52 | (u64)(base >> 24) << 56;
+	return (limit & 0xffff) | (u64)(base & 0xffffff) << 16 | (u64)access << 40 |
+	       (u64)(limit >> 16 & 15) << 48 | (u64)flags << 52 | (u64)(base >> 24) << 56;
 }
 
 static void init_gdt(void)
@@ -60,7 +60,10 @@ static void init_tss(void)
 	static const u16 segs_b[6] = { SEL_DATA, SEL_CODE, SEL_DATA, SEL_DATA, 0, 0 };
 	unsigned int i;
 
-	/* I/O permission map of TSS_A: behind the 104 bytes; port 0x60 is allowed, 0x64 not, the rest not */
+	/*
+	 * I/O permission map of TSS_A: behind the 104 bytes; port 0x60 is allowed, 0x64 not, the
+	 * rest not
+	 */
 	world_put(TSS_A + 102, 2, 0x68);
 	memset(world_memory + TSS_A + 0x68, 0xff, 0x100);
 	world_put(TSS_A + 0x68 + 0x60 / 8, 1, 0xf0);
@@ -83,7 +86,14 @@ static void init_tss(void)
 static struct emu_seg flat(u16 sel, u8 type, u8 dpl)
 {
 	return (struct emu_seg){
-		.selector = sel, .limit = 0xffffffff, .type = type, .s = 1, .dpl = dpl, .p = 1, .db = 1, .g = 1,
+		.selector = sel,
+		.limit = 0xffffffff,
+		.type = type,
+		.s = 1,
+		.dpl = dpl,
+		.p = 1,
+		.db = 1,
+		.g = 1,
 	};
 }
 
@@ -92,7 +102,9 @@ static void real_segments(struct emu *e, bool v86)
 	unsigned int i;
 
 	for (i = 0; i < 6; i++)
-		e->regs.seg[i] = (struct emu_seg){ .limit = 0xffff, .type = 3, .s = 1, .p = 1, .dpl = v86 ? 3 : 0 };
+		e->regs.seg[i] = (struct emu_seg){
+			.limit = 0xffff, .type = 3, .s = 1, .p = 1, .dpl = v86 ? 3 : 0
+		};
 }
 
 static void prot_segments(struct emu *e, u8 cpl)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A guest for the table-driven cases: 64 KB of memory with descriptor tables, code, data and stack, in one of several modes.
+ * A guest for the table-driven cases: 64 KB of memory with descriptor tables, code, data and
+ * stack, in one of several modes.
  */
 #ifndef STRATA_UNIT_WORLD_H
 #define STRATA_UNIT_WORLD_H
