@@ -345,10 +345,13 @@ static enum exit_result settle(struct vcpu *v)
 {
 	struct kvm_run *run = v->virt.run;
 	struct event_view view = { };
-	int ret = sync_regs_load(v);
+	int ret;
 
-	if (ret)
-		return exit_error(v, ret);
+	if (unlikely(READ_ONCE(run->kvm_valid_regs) | READ_ONCE(run->kvm_dirty_regs))) {
+		ret = sync_regs_load(v);
+		if (ret)
+			return exit_error(v, ret);
+	}
 	if (vcpu_vm(v)->irqchip == IRQCHIP_NONE && cr_set_cr8(v, READ_ONCE(run->cr8)))
 		return exit_error(v, -EINVAL);
 	v->want_window = READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
@@ -372,7 +375,8 @@ static void report(struct vcpu *v)
 	run->flags = (v->events.smm ? KVM_RUN_X86_SMM : 0);
 	run->cr8 = v->cr8;
 	run->apic_base = v->apic_base;
-	sync_regs_store(v);
+	if (unlikely(READ_ONCE(run->kvm_valid_regs)))
+		sync_regs_store(v);
 }
 
 /* A vCPU that waits for something runs when it comes; without a controller in the kernel only a signal or an inbox event does. */
