@@ -11,6 +11,7 @@
 #include "opcodes.h"
 
 #include <linux/errno.h>
+#include <linux/string.h>
 
 /* Where the decoder is. @n is at most 15. */
 struct cursor {
@@ -33,13 +34,25 @@ static int cursor_need(const struct cursor *c, unsigned int k)
  */
 static s64 cursor_read(struct cursor *c, unsigned int k)
 {
-	u64 val = 0;
-	unsigned int i;
+	const u8 *p = c->bytes + c->pos;
+	s64 val64;
+	s32 val32;
+	s16 val16;
 
-	for (i = 0; i < k; i++)
-		val |= (u64)c->bytes[c->pos + i] << (8 * i);
 	c->pos += k;
-	return (s64)(val << (64 - 8 * k)) >> (64 - 8 * k);
+	switch (k) {
+	case 1:
+		return (s8)*p;
+	case 2:
+		memcpy(&val16, p, 2);
+		return val16;
+	case 4:
+		memcpy(&val32, p, 4);
+		return val32;
+	default:
+		memcpy(&val64, p, 8);
+		return val64;
+	}
 }
 
 static int read_prefix(struct emu_insn *insn, u8 byte)
@@ -218,9 +231,9 @@ static int read_imm(struct emu_insn *insn, struct cursor *c, u16 attr)
 	unsigned int first, second;
 	int ret;
 
-	imm_sizes(insn, attr, &first, &second);
-	if (!first)
+	if (!(attr & A_IMM))
 		return 0;
+	imm_sizes(insn, attr, &first, &second);
 	ret = cursor_need(c, first + second);
 	if (ret)
 		return ret;
