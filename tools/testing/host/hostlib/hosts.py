@@ -64,7 +64,7 @@ class Bochs:
     isolinux = "/usr/lib/ISOLINUX/isolinux.bin"
     ldlinux = "/usr/lib/syslinux/modules/bios/ldlinux.c32"
     append = "console=ttyS0 quiet printk.devkmsg=on tsc=reliable no_timer_check lpj=1000000"
-    # A third of the boot's instructions, for what no test here looks at: enum names in trace formats,
+    # Two thirds of the boot's instructions, for what no test here looks at: enum names in trace formats,
     # the certificates of signed modules, relocation, BPF's types, self-tests of the crypto library
     # and the gathering of jitter from a clock that counts instructions.
     lean = ("nokaslr initcall_blacklist=trace_eval_init,load_system_certificate_list,bpf_dummy_struct_ops_init,"

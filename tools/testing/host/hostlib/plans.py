@@ -16,6 +16,8 @@ import tomllib
 from . import BUILD, HERE, TOP, HostError, hosts, image, kernels, session
 from .results import Result, failure
 
+# QEMU's accel= for guests, by module; strata has no interrupt controllers in the kernel yet.
+GUEST_ACCEL = {"strata": "kvm,kernel-irqchip=off", "intree": "kvm"}
 SELFTESTS = os.path.join(TOP, "tools/testing/selftests")
 
 
@@ -80,7 +82,8 @@ class Plan:
     def image(self, jobs):
         kernel, modules = kernels.get(self.kernel), self.modules()
         spare = kernel.closure(kernels.INTREE[self.emulator.vendor]) if self.intree else ()
-        settings = {**self.settings, "GUEST_APPEND": self.emulator.guest_append}
+        settings = {**self.settings, "GUEST_APPEND": self.emulator.guest_append,
+                    "GUEST_ACCEL": GUEST_ACCEL.get(self.module, GUEST_ACCEL["strata"])}
         return image.host_image(jobs, modules, self._params(modules), settings,
                                 kernel if self.guest else None, spare)
 
