@@ -40,7 +40,7 @@ static const struct ioctl_row rows[] = {
 static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	const struct ioctl_row *row = ioctl_find(&dev_ioctls, cmd);
-	u64 stack[IOCTL_STACK / sizeof(u64)];
+	IOCTL_STACK_BUFFER(stack);
 	struct ioctl_buffer b;
 	long ret;
 

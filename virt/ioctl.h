@@ -82,6 +82,9 @@ const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned int
 /* The argument's copy: small ones live on the dispatcher's stack. */
 #define IOCTL_STACK	512
 
+/* ioctl_copy_in() fills or clears what is used of it; the compiler's own clearing of the whole would cost more than most ioctls. */
+#define IOCTL_STACK_BUFFER(name) u64 name[IOCTL_STACK / sizeof(u64)] __attribute__((__uninitialized__))
+
 /**
  * struct ioctl_buffer - the kernel's copy of an argument
  * @data: the copy, or NULL

@@ -220,7 +220,7 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct virt_vcpu *v = file->private_data;
 	const struct ioctl_row *row = ioctl_find(&vcpu_ioctls, cmd);
-	u64 stack[IOCTL_STACK / sizeof(u64)];
+	IOCTL_STACK_BUFFER(stack);
 	struct ioctl_buffer b;
 	long ret;
 

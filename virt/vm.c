@@ -173,7 +173,7 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	const struct ioctl_row *row = ioctl_find(&vm_ioctls, cmd);
 	struct virt_vm *vm = file->private_data;
-	u64 stack[IOCTL_STACK / sizeof(u64)];
+	IOCTL_STACK_BUFFER(stack);
 	struct ioctl_buffer b;
 	long ret;
 

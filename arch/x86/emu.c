@@ -292,12 +292,15 @@ static enum emu_status op_set_cr(struct emu *e, unsigned int nr, u64 val)
 	switch (nr) {
 	case 0:
 		s = gp_if(e, cr_set_cr0(v, val));
+		e->regs.cr0 = vcpu_cr0(v);
 		break;
 	case 3:
 		s = gp_if(e, cr_set_cr3(v, val));
+		e->regs.cr3 = vcpu_cr3(v);
 		break;
 	case 4:
 		s = gp_if(e, cr_set_cr4(v, val));
+		e->regs.cr4 = vcpu_cr4(v);
 		break;
 	case 8:
 		return gp_if(e, cr_set_cr8(v, val));
@@ -342,7 +345,12 @@ static enum emu_status op_rdmsr(struct emu *e, u32 index, u64 *val)
 
 static enum emu_status op_wrmsr(struct emu *e, u32 index, u64 val)
 {
-	return gp_if(e, msr_set(emu_vcpu(e), index, val, false));
+	enum emu_status s = gp_if(e, msr_set(emu_vcpu(e), index, val, false));
+
+	/* The bases are the commit's too. */
+	if (s == EMU_OK && (index == MSR_FS_BASE || index == MSR_GS_BASE))
+		e->regs.seg[index == MSR_FS_BASE ? EMU_FS : EMU_GS].base = val;
+	return s;
 }
 
 static enum emu_status op_cpuid(struct emu *e, u32 regs[4])
@@ -579,10 +587,13 @@ static void emu_commit(struct emu *e, struct vcpu *v)
 	memcpy(v->regs, r->gpr, sizeof(r->gpr));
 	v->regs[REG_RIP] = r->rip;
 	v->regs[REG_RFLAGS] = r->rflags;
+	v->cr2 = r->cr2;
 	v->regs_avail |= mask;
 	v->regs_dirty |= mask;
 	if (!only_general(e))
 		commit_system(v, r);
+	if (unlikely(e->unmask_nmi))
+		event_nmi_unmask(&v->events);
 	backend_call(set_shadow)(v, e->shadow == EMU_SHADOW_STI ? SHADOW_STI : e->shadow == EMU_SHADOW_MOV_SS ? SHADOW_MOV_SS : 0);
 }
 
@@ -742,6 +753,7 @@ enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool
 	e->regs.rip += len;
 	e->insn.map = EMU_MAP_1BYTE;	/* no instruction: everything is committed */
 	e->insn.opcode = 0;
+	e->unmask_nmi = reason == EMU_TASK_IRET;
 	s = emulate_task_switch(e, selector, reason, has_error, error);
 	/* Memory that userspace serves holds no TSS. */
 	return emu_done(v, e, s == EMU_IO || v->io.waiting ? EMU_UNHANDLEABLE : s, rflags);

@@ -15,6 +15,7 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
+#include <linux/strata.h>
 #include <linux/vtime.h>
 #include <trace/events/ipi.h>
 #include <asm/debugreg.h>
@@ -335,7 +336,12 @@ static enum exit_result run_once(struct vcpu *v)
 	r = try_enter(v, &entered);
 	if (r != EXIT_RESUME || !entered)
 		return r;
-	return backend_call(handle_exit)(v);
+	r = backend_call(handle_exit)(v);
+	if (unlikely(v->exit_slow) && r == EXIT_RESUME) {
+		v->virt.run->exit_reason = STRATA_EXIT_EACH;
+		return EXIT_TO_USER;
+	}
+	return r;
 }
 
 /* ---- KVM_RUN ---- */

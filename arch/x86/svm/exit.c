@@ -241,17 +241,13 @@ static enum exit_result on_vintr(struct vcpu *v)
 static enum exit_result on_iret(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	unsigned long rip = vcpu_rip(v);
 	enum exit_result r;
 
 	v->virt.stats.nmi_window_exits++;
 	r = exit_emulate(v);
-	if (r == EXIT_RESUME && !v->events.exception.type && vcpu_rip(v) != rip) {
-		event_nmi_unmask(&v->events);
-		return r;
-	}
+	/* Emulated, it has opened the window; if it faulted NMIs stay masked, as its handler will IRET again. */
 	if (r == EXIT_RESUME)
-		return r;	/* it faulted: NMIs stay masked, as its handler will IRET again */
+		return r;
 	/* An IRET that the emulator cannot do: let the CPU, and stop behind it. */
 	svm->nmi_step = true;
 	svm->nmi_step_rflags = vcpu_rflags(v);
