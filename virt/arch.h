@@ -19,6 +19,8 @@ void arch_hardware_disable(void);
 /* Allocate and set up the architecture's half; the common half is initialised afterwards, except for type checks. */
 struct virt_vm *arch_vm_alloc(unsigned long type);
 int arch_vm_init(struct virt_vm *vm);
+/* The VM's last descriptor is closed: nothing of its own raises interrupts any more; vCPUs and slots still there. */
+void arch_vm_quiesce(struct virt_vm *vm);
 /* No vCPU runs any more; memory slots still there. */
 void arch_vm_destroy(struct virt_vm *vm);
 void arch_vm_free(struct virt_vm *vm);
@@ -26,6 +28,8 @@ void arch_vm_free(struct virt_vm *vm);
 /* Create a vCPU; virt fields other than vm, id, index and run are not set yet. */
 struct virt_vcpu *arch_vcpu_alloc(struct virt_vm *vm, unsigned int id);
 int arch_vcpu_init(struct virt_vcpu *v);
+/* The vCPU is in the VM's array; vm->lock held. */
+void arch_vcpu_published(struct virt_vcpu *v);
 void arch_vcpu_destroy(struct virt_vcpu *v);
 void arch_vcpu_free(struct virt_vcpu *v);
 /* Upper limit of vCPU ids in this VM */
@@ -57,5 +61,21 @@ void arch_slot_dirty_off(struct virt_vm *vm, const struct virt_slot *slot);
 void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, unsigned long mask);
 /* Hardware buffers of dirty pages are emptied into the bitmaps. */
 void arch_dirty_sync(struct virt_vm *vm);
+
+/* Who raises an interrupt line; a line is up while any of them holds it up. */
+enum virt_irq_source {
+	VIRT_IRQ_USER,		/* KVM_IRQ_LINE */
+	VIRT_IRQ_EVENTFD,	/* KVM_IRQFD, an edge */
+	VIRT_IRQ_RESAMPLE,	/* KVM_IRQFD with KVM_IRQFD_FLAG_RESAMPLE */
+	VIRT_IRQ_PIT,
+};
+
+/*
+ * Raise or lower an interrupt by its routes. Any context but NMI. Returns how many vCPUs got a new interrupt, 0 if it was
+ * still on its way to all, -1 if nobody took it.
+ */
+int arch_irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi, bool level);
+/* There are controllers in the kernel that KVM_IRQFD can raise interrupts at; @resample: that tell when an interrupt is over. */
+bool arch_irqfd_allowed(struct virt_vm *vm, bool resample);
 
 #endif

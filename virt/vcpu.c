@@ -351,6 +351,7 @@ static long publish(struct virt_vm *vm, struct virt_vcpu *v)
 	virt_vm_get(vm);
 	/* Pairs with virt_vcpu_at(). */
 	smp_store_release(&vm->nr_vcpus, v->index + 1);
+	arch_vcpu_published(v);
 	fd_install(fd, file);
 	return fd;
 

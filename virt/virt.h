@@ -23,6 +23,8 @@
 #include <linux/types.h>
 #include <linux/xarray.h>
 
+#include "eventfd.h"
+#include "iobus.h"
 #include "slots.h"
 #include "stats.h"
 
@@ -55,6 +57,8 @@ struct virt_coalesced;
  * @bugged: (a) a state that cannot be was seen; every ioctl gives -EIO
  * @manual_protect: (m) KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 flags
  * @coalesced: (s) coalesced MMIO zones and ring
+ * @iobus: (s) devices in the kernel, NULL without any
+ * @irqfds: eventfds that raise interrupts, see there
  * @stats: (a) counters
  * @stats_id: (c) name in the binary statistics
  */
@@ -77,6 +81,8 @@ struct virt_vm {
 	bool bugged;
 	u64 manual_protect;
 	struct virt_coalesced *coalesced;
+	struct virt_iobus __rcu *iobus[VIRT_NR_BUSES];
+	struct virt_irqfds irqfds;
 	struct virt_vm_stats stats;
 	char stats_id[48];
 };

@@ -62,6 +62,7 @@ static struct virt_vm *vm_create(unsigned long type)
 	refcount_set(&vm->refs, 1);
 	mutex_init(&vm->lock);
 	mutex_init(&vm->slots_lock);
+	virt_irqfd_init(vm);
 	rwlock_init(&vm->mmu_lock);
 	xa_init(&vm->vcpus);
 	snprintf(vm->stats_id, sizeof(vm->stats_id), "kvm-%d", task_pid_nr(current));
@@ -79,8 +80,12 @@ static void vm_destroy(struct virt_vm *vm)
 	struct mm_struct *mm = vm->mm;
 
 	preempt_notifier_dec();
+	/* Whoever raises interrupts goes before those that take them. */
+	virt_irqfd_destroy(vm);
+	arch_vm_quiesce(vm);
 	virt_notifier_unregister(vm);
 	virt_vcpu_destroy_all(vm);
+	virt_iobus_destroy(vm);
 	virt_coalesced_destroy(vm);
 	arch_vm_destroy(vm);
 	virt_slots_destroy(vm);
@@ -154,6 +159,8 @@ static const struct ioctl_row rows[] = {
 	{ KVM_GET_STATS_FD,		IOCTL_RAW, .vm = vm_stats_fd },
 	{ KVM_REGISTER_COALESCED_MMIO,	IOCTL_SLOTS, .vm = virt_coalesced_register },
 	{ KVM_UNREGISTER_COALESCED_MMIO, IOCTL_SLOTS, .vm = virt_coalesced_unregister },
+	{ KVM_IOEVENTFD,		IOCTL_SLOTS, .vm = virt_ioeventfd },
+	{ KVM_IRQFD,			0, .vm = virt_irqfd },
 };
 
 static long vm_call(struct virt_vm *vm, const struct ioctl_row *row, void *data, unsigned long arg)

@@ -23,6 +23,16 @@ static struct vcpu *emu_vcpu(struct emu *e)
 
 /* ---- MMIO through the log ---- */
 
+/* Controllers and doorbells. What they did is done: it is in the log like what userspace served. */
+static bool mmio_in_kernel(struct vcpu *v, u64 gpa, void *buf, unsigned int len, bool write)
+{
+	if (v->apic && apic_mmio(v, gpa, len, buf, write))
+		return true;
+	if (vcpu_vm(v)->irq.chips && chips_ioapic_mmio(v, gpa, len, buf, write))
+		return true;
+	return virt_iobus_access(&v->virt, VIRT_BUS_MMIO, gpa, len, buf, write);
+}
+
 /*
  * A write is userspace's to see, but nothing of the instruction depends on it: emulation goes on, and if nothing else needs userspace the
  * result waits for the next KVM_RUN to be committed. A second access finds the first one waiting, and ends the attempt.
@@ -37,6 +47,13 @@ static enum emu_status mmio_ask(struct vcpu *v, u64 gpa, void *buf, unsigned int
 	if (v->io.nr == IO_LOG_MAX)
 		return EMU_UNHANDLEABLE;
 	*a = (struct io_access) { .addr = gpa, .len = len, .write = write };
+	if (mmio_in_kernel(v, gpa, buf, len, write)) {
+		if (!write)
+			memcpy(a->data, buf, len);
+		v->io.nr++;
+		v->io.pos++;
+		return EMU_OK;
+	}
 	if (write && virt_coalesced_write(v->virt.vm, gpa, len, buf, false)) {
 		v->io.nr++;
 		v->io.pos++;
@@ -233,6 +250,13 @@ static enum emu_status port_ask(struct vcpu *v, u16 port, unsigned int size, u32
 	if (v->io.nr == IO_LOG_MAX)
 		return EMU_UNHANDLEABLE;
 	*a = (struct io_access) { .addr = port, .len = size, .write = !in, .pio = true };
+	if (virt_iobus_access(&v->virt, VIRT_BUS_PIO, port, size, val, !in)) {
+		if (in)
+			memcpy(a->data, val, size);
+		v->io.nr++;
+		v->io.pos++;
+		return EMU_OK;
+	}
 	if (!in && virt_coalesced_write(v->virt.vm, port, size, val, true)) {
 		v->io.nr++;
 		v->io.pos++;

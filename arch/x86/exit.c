@@ -109,6 +109,10 @@ enum exit_result exit_hlt(struct vcpu *v)
 	v->virt.stats.halt_exits++;
 	if (r != EXIT_RESUME)
 		return r;
+	if (v->apic) {
+		v->mp_state = KVM_MP_STATE_HALTED;
+		return EXIT_RESUME;
+	}
 	v->virt.run->exit_reason = KVM_EXIT_HLT;
 	return EXIT_TO_USER;
 }

@@ -30,6 +30,25 @@ static enum exit_result to_user_io(struct vcpu *v, u16 port, unsigned int size, 
 	return EXIT_TO_USER;
 }
 
+/* AL, AX or EAX */
+static void put_rax(struct vcpu *v, const void *data, unsigned int size)
+{
+	unsigned long rax = vcpu_reg(v, REG_RAX);
+
+	switch (size) {
+	case 1:
+		rax = (rax & ~0xfful) | *(const u8 *)data;
+		break;
+	case 2:
+		rax = (rax & ~0xfffful) | *(const u16 *)data;
+		break;
+	default:
+		rax = *(const u32 *)data;
+		break;
+	}
+	vcpu_set_reg(v, REG_RAX, rax);
+}
+
 /*
  * OUT is over when userspace sees it: RIP is behind it. IN is over when userspace has answered. A single step's #DB exit after an
  * OUT would need a second exit at once; the trap waits for the next KVM_RUN.
@@ -40,12 +59,19 @@ enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 	enum exit_result r;
 
 	if (in) {
+		u32 val = 0;
+
+		if (virt_iobus_access(&v->virt, VIRT_BUS_PIO, port, size, &val, false)) {
+			put_rax(v, &val, size);
+			return vcpu_skip(v);
+		}
 		v->io.kind = IO_PORT_IN;
 		v->io.size = size;
 		v->io.rip = vcpu_rip(v);
 		return to_user_io(v, port, size, true);
 	}
-	if (virt_coalesced_write(v->virt.vm, port, size, &rax, true))
+	if (virt_iobus_access(&v->virt, VIRT_BUS_PIO, port, size, &rax, true) ||
+	    virt_coalesced_write(v->virt.vm, port, size, &rax, true))
 		return vcpu_skip(v);
 	memcpy((void *)v->virt.run + PAGE_SIZE, &rax, size);
 	r = vcpu_skip(v);
@@ -58,22 +84,7 @@ enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 
 static enum exit_result complete_in(struct vcpu *v)
 {
-	const struct kvm_run *run = v->virt.run;
-	unsigned long rax = vcpu_reg(v, REG_RAX);
-	const void *data = (const void *)run + PAGE_SIZE;
-
-	switch (v->io.size) {
-	case 1:
-		rax = (rax & ~0xfful) | *(const u8 *)data;
-		break;
-	case 2:
-		rax = (rax & ~0xfffful) | *(const u16 *)data;
-		break;
-	default:
-		rax = *(const u32 *)data;
-		break;
-	}
-	vcpu_set_reg(v, REG_RAX, rax);
+	put_rax(v, (const void *)v->virt.run + PAGE_SIZE, v->io.size);
 	return vcpu_skip(v);
 }
 

@@ -57,18 +57,32 @@ void vcpu_post(struct vcpu *v, unsigned int bit)
 	virt_kick(&v->virt);
 }
 
-static long vcpu_nmi(struct virt_vcpu *vv, void *data, unsigned long raw)
+void vcpu_post_nmi(struct vcpu *v)
 {
-	struct vcpu *v = to_vcpu(vv);
-
 	/* At most two: one in its handler's place, one waiting behind it. */
 	vcpu_post(v, test_and_set_bit(INBOX_NMI, &v->inbox) ? INBOX_NMI2 : INBOX_NMI);
+}
+
+static long vcpu_nmi(struct virt_vcpu *vv, void *data, unsigned long raw)
+{
+	vcpu_post_nmi(to_vcpu(vv));
 	return 0;
 }
 
+/* A SIPI that is on its way shows as a state of its own, and is settled by the next KVM_RUN only. */
 static long get_mp_state(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
-	((struct kvm_mp_state *)data)->mp_state = to_vcpu(vv)->mp_state;
+	struct vcpu *v = to_vcpu(vv);
+	struct event_queue q = v->events;
+	struct event_view view;
+
+	((struct kvm_mp_state *)data)->mp_state = v->mp_state;
+	if (!v->apic)
+		return 0;
+	vcpu_view(v, &view);
+	event_drain(&q, READ_ONCE(v->inbox), READ_ONCE(v->sipi_vector));
+	if (event_sipi_pending(&q, &view))
+		((struct kvm_mp_state *)data)->mp_state = KVM_MP_STATE_SIPI_RECEIVED;
 	return 0;
 }
 
@@ -76,11 +90,14 @@ static long set_mp_state(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
 	struct vcpu *v = to_vcpu(vv);
 	u32 state = ((struct kvm_mp_state *)data)->mp_state;
+	bool sipi = state == KVM_MP_STATE_SIPI_RECEIVED;
 
 	/* The others are states of an in-kernel local APIC. */
-	if (state != KVM_MP_STATE_RUNNABLE)
+	if (state > KVM_MP_STATE_SIPI_RECEIVED || (state != KVM_MP_STATE_RUNNABLE && !v->apic))
 		return -EINVAL;
-	v->mp_state = state;
+	clear_bit(INBOX_SIPI, &v->inbox);
+	v->events.sipi = sipi;
+	v->mp_state = sipi ? KVM_MP_STATE_INIT_RECEIVED : state;
 	return 0;
 }
 
@@ -102,7 +119,7 @@ static const struct ioctl_row vcpu_rows[] = {
 	{ KVM_SET_VCPU_EVENTS,	IOCTL_REGS, .vcpu = set_vcpu_events },
 	{ KVM_INTERRUPT,	0, .vcpu = vcpu_interrupt },
 	{ KVM_NMI,		IOCTL_RAW, .vcpu = vcpu_nmi },
-	{ KVM_GET_MP_STATE,	0, .vcpu = get_mp_state },
+	{ KVM_GET_MP_STATE,	IOCTL_REGS, .vcpu = get_mp_state },
 	{ KVM_SET_MP_STATE,	0, .vcpu = set_mp_state },
 	{ KVM_TRANSLATE,	IOCTL_LOAD | IOCTL_SRCU, .vcpu = translate },
 };
@@ -124,19 +141,6 @@ static long set_identity_map_addr(struct virt_vm *vm, void *data, unsigned long 
 		return -EINVAL;
 	to_vm(vm)->identity_map_addr = *(u64 *)data ?: 0xfffbc000ull;
 	return 0;
-}
-
-/*
- * Routes lead to in-kernel interrupt controllers; without them there is nothing to route to. QEMU asks for the capability even if it
- * keeps the controllers to itself.
- */
-static long set_gsi_routing(struct virt_vm *vm, void *data, unsigned long raw)
-{
-	struct kvm_irq_routing routing;
-
-	if (copy_from_user(&routing, (void __user *)raw, sizeof(routing)))
-		return -EFAULT;
-	return -EINVAL;
 }
 
 /* ---- capabilities ---- */
@@ -231,7 +235,19 @@ static long enable_exit_each(struct vm *vm, const struct kvm_enable_cap *cap)
 	return 0;
 }
 
+static long enable_split_irqchip(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+	return irqchip_enable_split(vm, cap->args[0]);
+}
+
+static long enable_x2apic_api(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+	return irqchip_enable_x2apic_api(vm, cap->args[0]);
+}
+
 static const struct cap_row caps[] = {
+	{ KVM_CAP_IRQCHIP, 1 },
+	{ KVM_CAP_HLT, 1 },
 	{ KVM_CAP_USER_MEMORY, 1 },
 	{ KVM_CAP_SET_TSS_ADDR, 1 },
 	{ KVM_CAP_EXT_CPUID, 1 },
@@ -282,6 +298,20 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_SREGS2, 1 },
 	{ KVM_CAP_BINARY_STATS_FD, 1 },
 	{ KVM_CAP_IRQ_ROUTING, 4096 },
+	{ KVM_CAP_IRQ_INJECT_STATUS, 1 },
+	{ KVM_CAP_SPLIT_IRQCHIP, 1, .enable = enable_split_irqchip },
+	{ KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, .enable = enable_x2apic_api },
+	{ KVM_CAP_TSC_DEADLINE_TIMER, 1 },
+	{ KVM_CAP_SET_BOOT_CPU_ID, 1 },
+	{ KVM_CAP_SIGNAL_MSI, 1 },
+	{ KVM_CAP_PIT2, 1 },
+	{ KVM_CAP_PIT_STATE2, 1 },
+	{ KVM_CAP_REINJECT_CONTROL, 1 },
+	{ KVM_CAP_IOEVENTFD, 1 },
+	{ KVM_CAP_IOEVENTFD_NO_LENGTH, 1 },
+	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },
+	{ KVM_CAP_IRQFD, 1 },
+	{ KVM_CAP_IRQFD_RESAMPLE, 1 },
 	{ KVM_CAP_SYS_ATTRIBUTES, 1 },
 	{ KVM_CAP_VCPU_ATTRIBUTES, 1 },
 	{ STRATA_CAP_EVENTS, 1, .enable = enable_strata_events },
@@ -332,7 +362,6 @@ static const struct ioctl_row vm_rows[] = {
 	{ KVM_ENABLE_CAP,		IOCTL_LOCK, .vm = vm_enable_cap },
 	{ KVM_SET_TSS_ADDR,		IOCTL_RAW, .vm = set_tss_addr },
 	{ KVM_SET_IDENTITY_MAP_ADDR,	IOCTL_LOCK, .vm = set_identity_map_addr },
-	{ KVM_SET_GSI_ROUTING,		IOCTL_RAW | IOCTL_LOCK, .vm = set_gsi_routing },
 };
 
 #define ADD(table, rows) ioctl_table_add(&table, rows, ARRAY_SIZE(rows))
@@ -341,6 +370,8 @@ static const struct ioctl_row vm_rows[] = {
 int x86_ioctls_init(void)
 {
 	return ADD(vcpu_ioctls, vcpu_rows) ?: ADD(vcpu_ioctls, vcpu_cap_rows) ?: ADD(vm_ioctls, vm_rows) ?:
+	       ADD_ROOM(vm_ioctls, irqchip, vm_ioctls) ?: ADD_ROOM(vm_ioctls, route, vm_ioctls) ?:
+	       ADD_ROOM(vm_ioctls, pit, vm_ioctls) ?: ADD_ROOM(vcpu_ioctls, apic, vcpu_ioctls) ?:
 	       ADD_ROOM(vcpu_ioctls, regs, vcpu_ioctls) ?: ADD_ROOM(vcpu_ioctls, debug, vcpu_ioctls) ?:
 	       ADD_ROOM(dev_ioctls, fpu, dev_ioctls) ?: ADD_ROOM(vcpu_ioctls, fpu, vcpu_ioctls) ?:
 	       ADD_ROOM(vm_ioctls, tsc, vm_ioctls) ?: ADD_ROOM(vcpu_ioctls, tsc, vcpu_ioctls) ?:

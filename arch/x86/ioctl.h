@@ -20,5 +20,7 @@ struct event_abi vcpu_event_abi(struct vcpu *v);
  * Any thread. The run loop drains it; a vCPU in the guest is interrupted for it.
  */
 void vcpu_post(struct vcpu *v, unsigned int bit);
+/* vcpu_post_nmi(): one more NMI, at most two. */
+void vcpu_post_nmi(struct vcpu *v);
 
 #endif

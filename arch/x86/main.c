@@ -52,6 +52,7 @@ int arch_vm_init(struct virt_vm *virt)
 	int ret;
 
 	vm->irqchip = IRQCHIP_NONE;
+	irq_vm_init(vm);
 	ret = mmu_vm_init(vm);
 	if (ret)
 		return ret;
@@ -70,10 +71,16 @@ err_mmu:
 	return ret;
 }
 
+void arch_vm_quiesce(struct virt_vm *virt)
+{
+	irq_vm_quiesce(to_vm(virt));
+}
+
 void arch_vm_destroy(struct virt_vm *virt)
 {
 	struct vm *vm = to_vm(virt);
 
+	irq_vm_destroy(vm);
 	backend_call(vm_destroy)(vm);
 	cpu_vm_destroy(vm);
 	mmu_vm_destroy(vm);
@@ -114,6 +121,13 @@ int arch_vcpu_init(struct virt_vcpu *vv)
 	ret = backend_call(vcpu_init)(v);
 	if (ret)
 		goto err_cpu;
+	if (vcpu_vm(v)->irqchip != IRQCHIP_NONE) {
+		ret = apic_create(v);
+		if (ret)
+			goto err_backend;
+		if (vv->id != vcpu_vm(v)->irq.bsp_id)
+			v->mp_state = KVM_MP_STATE_UNINITIALIZED;
+	}
 	mutex_lock(&vv->mutex);
 	virt_vcpu_load(vv);
 	vcpu_reset(v, false);
@@ -124,6 +138,8 @@ int arch_vcpu_init(struct virt_vcpu *vv)
 	mutex_unlock(&vv->mutex);
 	return 0;
 
+err_backend:
+	backend_call(vcpu_destroy)(v);
 err_cpu:
 	cpu_vcpu_destroy(v);
 err_emu:
@@ -133,10 +149,17 @@ err_mmu:
 	return ret;
 }
 
+void arch_vcpu_published(struct virt_vcpu *vv)
+{
+	if (to_vcpu(vv)->apic)
+		apic_map_update(to_vcpu(vv));
+}
+
 void arch_vcpu_destroy(struct virt_vcpu *vv)
 {
 	struct vcpu *v = to_vcpu(vv);
 
+	apic_destroy(v);
 	backend_call(vcpu_destroy)(v);
 	cpu_vcpu_destroy(v);
 	emu_vcpu_destroy(v);

@@ -12,6 +12,8 @@
 
 #include "../../virt/arch.h"
 
+#include <linux/ktime.h>
+#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
@@ -23,6 +25,10 @@
 #define OP(ret, name, args) DEFINE_STATIC_CALL_NULL(backend_##name, *((struct backend_ops *)0)->name);
 BACKEND_OPS(OP)
 #undef OP
+
+static unsigned int halt_poll_ns = 10000;
+module_param(halt_poll_ns, uint, 0644);
+MODULE_PARM_DESC(halt_poll_ns, "nanoseconds that a halted vCPU's thread looks for work before it sleeps");
 
 void vcpu_cache_reg(struct vcpu *v, enum reg reg)
 {
@@ -100,9 +106,13 @@ void vcpu_view(struct vcpu *v, struct event_view *view)
 		.guest_mode	= v->guest_mode,
 		.irqchip	= vcpu_vm(v)->irqchip,
 		.want_window	= v->want_window,
-		.wait_for_sipi	= v->mp_state == KVM_MP_STATE_INIT_RECEIVED,
+		.wait_for_sipi	= v->mp_state == KVM_MP_STATE_INIT_RECEIVED || v->mp_state == KVM_MP_STATE_UNINITIALIZED,
 		.nmi_sti_blocked = backend_caps.nmi_sti_blocked,
 	};
+	if (v->apic) {
+		view->chip_vector = apic_offers(v);
+		view->chip_accepts_extint = lapic_takes_extint(&v->apic->lapic);
+	}
 	backend_call(view)(v, view);
 	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_BLOCKIRQ))
 		view->intr_open = false;
@@ -120,7 +130,9 @@ void vcpu_reset(struct vcpu *v, bool init)
 	v->cr2 = v->cr3 = v->cr4 = v->cr8 = 0;
 	v->efer = 0;
 	if (!init)
-		v->apic_base = 0xfee00000 | BIT(11) | (v->virt.id ? 0 : BIT(8));
+		v->apic_base = 0xfee00000 | BIT(11) | (v->virt.id == vcpu_vm(v)->irq.bsp_id ? BIT(8) : 0);
+	if (v->apic)
+		apic_reset(v, init);
 	cpu_reset(v, init);
 	backend_call(reset)(v, init);
 	backend_call(set_efer)(v);
@@ -146,6 +158,22 @@ static void apply_payload(struct vcpu *v, const struct event_plan *p)
 		debug_apply_payload(v, p->event.payload);
 }
 
+/*
+ * The entry takes the controllers' interrupt. Then the plan is made anew: what they offer next may need a window. The decision itself stands, as
+ * an event in delivery comes before all others.
+ */
+static void acknowledge(struct vcpu *v, struct event_view *view, struct event_plan *plan)
+{
+	int vector = apic_ack(v);
+
+	if (vector >= 0)
+		event_acked(&v->events, vector);
+	vcpu_view(v, view);
+	/* Another vCPU took the PIC's interrupt: what is offered now asks for its own entry. */
+	view->chip_vector &= vector >= 0;
+	event_next(&v->events, view, plan);
+}
+
 /* Interrupts off, entry certain unless something else than an entry is due. */
 static enum event_step decide_events(struct vcpu *v)
 {
@@ -154,6 +182,8 @@ static enum event_step decide_events(struct vcpu *v)
 
 	vcpu_view(v, &view);
 	event_next(&v->events, &view, &plan);
+	if (plan.step == STEP_ACK_ENTER)
+		acknowledge(v, &view, &plan);
 	if (plan.step != STEP_ENTER) {
 		v->virt.run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 		return plan.step;
@@ -183,6 +213,9 @@ static enum exit_result perform_step(struct vcpu *v, enum event_step step)
 		return exit_shutdown(v);
 	case STEP_INIT:
 		vcpu_reset(v, true);
+		/* Without a local APIC in the kernel userspace knows what INIT means to its processors. */
+		if (v->apic)
+			v->mp_state = v->apic->lapic.cfg.bsp ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED;
 		return EXIT_RESUME;
 	default:
 		virt_vm_bugged(v->virt.vm);
@@ -203,6 +236,13 @@ static enum exit_result find_soft_length(struct vcpu *v)
 
 /* ---- requests ---- */
 
+static enum exit_result exit_ioapic_eoi(struct vcpu *v)
+{
+	v->virt.run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+	v->virt.run->eoi.vector = v->apic->eoi_exit;
+	return EXIT_TO_USER;
+}
+
 static enum exit_result work_requests(struct vcpu *v)
 {
 	struct virt_vcpu *vv = &v->virt;
@@ -210,8 +250,15 @@ static enum exit_result work_requests(struct vcpu *v)
 	if (virt_take_request(vv, VIRT_REQ_DEAD))
 		return exit_error(v, -EIO);
 	virt_take_request(vv, VIRT_REQ_KICK);
-	if (virt_take_request(vv, REQ_EVENT))
+	if (virt_take_request(vv, REQ_EVENT)) {
 		event_drain(&v->events, xchg(&v->inbox, 0), READ_ONCE(v->sipi_vector));
+		if (v->apic)
+			apic_drain(v);
+	}
+	if (virt_take_request(vv, REQ_APIC_TIMER))
+		apic_timer_due(v);
+	if (virt_take_request(vv, REQ_EOI_EXIT))
+		return exit_ioapic_eoi(v);
 	if (virt_take_request(vv, REQ_MSR_FILTER))
 		backend_call(update_msr_access)(v);
 	if (virt_take_request(vv, VIRT_REQ_TLB_FLUSH)) {
@@ -239,7 +286,7 @@ static bool must_not_enter(struct vcpu *v)
 
 static bool events_waiting(const struct vcpu *v)
 {
-	return (v->want_window | v->windows) || !event_idle(&v->events);
+	return (v->want_window | v->windows) || !event_idle(&v->events) || (v->apic && apic_offers(v));
 }
 
 /*
@@ -385,31 +432,94 @@ static void report(struct vcpu *v)
 		sync_regs_store(v);
 }
 
-/* A vCPU that waits for something runs when it comes; without a controller in the kernel only a signal or an inbox event does. */
-static enum exit_result wait_runnable(struct vcpu *v)
+/* ---- not runnable ---- */
+
+/* A SIPI starts the processor in real mode at its vector (SDM, "MP Initialization Protocol Algorithm"); the rest is as INIT left it. */
+static void start_at(struct vcpu *v, u8 vector)
+{
+	struct kvm_segment cs;
+
+	backend_call(get_segment)(v, &cs, SEG_CS);
+	cs.selector = vector << 8;
+	cs.base = vector << 12;
+	backend_call(set_segment)(v, &cs, SEG_CS);
+	vcpu_set_reg(v, REG_RIP, 0);
+	v->mp_state = KVM_MP_STATE_RUNNABLE;
+}
+
+/* What has come for a processor that waits for INIT or SIPI; *@waits if nothing has. */
+static enum exit_result settle_start(struct vcpu *v, bool *waits)
+{
+	struct event_plan plan;
+	struct event_view view;
+
+	/* Before the first INIT a SIPI means nothing. */
+	if (v->mp_state == KVM_MP_STATE_UNINITIALIZED && !v->events.init)
+		v->events.sipi = false;
+	vcpu_view(v, &view);
+	event_next(&v->events, &view, &plan);
+	switch (plan.step) {
+	case STEP_WAIT:
+		*waits = true;
+		return EXIT_RESUME;
+	case STEP_SIPI:
+		start_at(v, plan.event.vector);
+		return EXIT_RESUME;
+	default:
+		return perform_step(v, plan.step);
+	}
+}
+
+static enum exit_result settle_halt(struct vcpu *v, bool *waits)
 {
 	struct event_view view;
 
-	while (v->mp_state != KVM_MP_STATE_RUNNABLE) {
-		enum exit_result r;
+	vcpu_view(v, &view);
+	*waits = !event_wakes(&v->events, &view);
+	if (!*waits)
+		v->mp_state = KVM_MP_STATE_RUNNABLE;
+	return EXIT_RESUME;
+}
 
-		if (READ_ONCE(v->virt.requests)) {
+/* Many waits end soon, and a look costs less than sleeping and being woken. */
+static bool poll_for_work(struct vcpu *v)
+{
+	u64 end = ktime_get_ns() + halt_poll_ns;
+
+	while (!READ_ONCE(v->virt.requests) && !host_work()) {
+		if (ktime_get_ns() >= end)
+			return false;
+		cpu_relax();
+	}
+	return true;
+}
+
+static void sleep_for_work(struct vcpu *v)
+{
+	if (halt_poll_ns && v->mp_state == KVM_MP_STATE_HALTED && poll_for_work(v))
+		return;
+	virt_srcu_pause(&v->virt);
+	rcuwait_wait_event(&v->virt.wait, READ_ONCE(v->virt.requests) || host_work(), TASK_INTERRUPTIBLE);
+	virt_srcu_resume(&v->virt);
+}
+
+/* A vCPU that waits for something runs when it comes. */
+static enum exit_result wait_runnable(struct vcpu *v)
+{
+	while (v->mp_state != KVM_MP_STATE_RUNNABLE) {
+		enum exit_result r = EXIT_RESUME;
+		bool waits = false;
+
+		if (READ_ONCE(v->virt.requests))
 			r = work_requests(v);
-			if (r != EXIT_RESUME)
-				return r;
+		if (r == EXIT_RESUME)
+			r = v->mp_state == KVM_MP_STATE_HALTED ? settle_halt(v, &waits) : settle_start(v, &waits);
+		if (r == EXIT_RESUME && waits) {
+			if (!v->virt.wants_run)
+				return exit_error(v, -EINTR);
+			sleep_for_work(v);
+			r = work_host(v);
 		}
-		vcpu_view(v, &view);
-		if (v->mp_state == KVM_MP_STATE_HALTED && event_wakes(&v->events, &view)) {
-			v->mp_state = KVM_MP_STATE_RUNNABLE;
-			break;
-		}
-		if (!v->virt.wants_run)
-			return exit_error(v, -EINTR);
-		virt_srcu_pause(&v->virt);
-		rcuwait_wait_event(&v->virt.wait, READ_ONCE(v->virt.requests) || host_work(),
-				   TASK_INTERRUPTIBLE);
-		virt_srcu_resume(&v->virt);
-		r = work_host(v);
 		if (r != EXIT_RESUME)
 			return r;
 	}
@@ -450,10 +560,8 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 		vv->run->exit_reason = KVM_EXIT_INTR;
 		r = exit_error(v, -EINTR);
 	}
-	if (r == EXIT_RESUME && unlikely(v->mp_state != KVM_MP_STATE_RUNNABLE))
-		r = wait_runnable(v);
 	while (r == EXIT_RESUME)
-		r = run_once(v);
+		r = likely(v->mp_state == KVM_MP_STATE_RUNNABLE) ? run_once(v) : wait_runnable(v);
 	cpu_run_end(v);
 	event_settle_l1(v);
 	report(v);

@@ -12,6 +12,7 @@
 #include "../../virt/virt.h"
 #include "cpu/cpu.h"
 #include "event/event.h"
+#include "irqchip/irqchip.h"
 #include "mmu/mmu.h"
 #include "io.h"
 
@@ -46,6 +47,8 @@ enum exit_result {
 /* Requests (virt_vcpu.requests) of this architecture */
 #define REQ_EVENT		(VIRT_REQ_ARCH + 0)	/* the inbox or the controllers have something */
 #define REQ_MSR_FILTER		(VIRT_REQ_ARCH + 1)	/* vm->msr_filter changed */
+#define REQ_APIC_TIMER		(VIRT_REQ_ARCH + 2)	/* the local APIC's timer may have expired */
+#define REQ_EOI_EXIT		(VIRT_REQ_ARCH + 3)	/* userspace's IOAPIC is to hear of an EOI */
 
 /**
  * struct vm - an x86 virtual machine
@@ -58,7 +61,8 @@ enum exit_result {
  * @exit_each: (m) STRATA_CAP_EXIT_EACH is on
  * @disabled_exits: (m) KVM_X86_DISABLE_EXIT_*; before the first vCPU
  * @disabled_quirks: (m) KVM_X86_QUIRK_*
- * @irqchip: (m) enum event_irqchip
+ * @irqchip: (m) enum event_irqchip; before the first vCPU
+ * @irq: interrupt controllers, see there
  * @tss_addr: (m) KVM_SET_TSS_ADDR
  * @identity_map_addr: (m) KVM_SET_IDENTITY_MAP_ADDR
  * @forced_intercepts: (c) exception vectors always intercepted (force_intercept_exceptions)
@@ -75,6 +79,7 @@ struct vm {
 	u32 disabled_exits;
 	u64 disabled_quirks;
 	u8 irqchip;
+	struct vm_irq irq;
 	u64 tss_addr;
 	u64 identity_map_addr;
 	u32 forced_intercepts;
@@ -91,9 +96,10 @@ struct vm {
  * @cr2: (v) guest's CR2
  * @cr3: (v) guest's CR3 (REG_CR3)
  * @cr4: (v) guest's CR4 (REG_CR4)
- * @cr8: (v) guest's CR8, 0..15
+ * @cr8: (v) guest's CR8, 0..15; with @apic a copy of its TPR's class
  * @efer: (v) guest's EFER
- * @apic_base: (v) IA32_APIC_BASE
+ * @apic: (c) the local APIC in the kernel, NULL without one
+ * @apic_base: (v) IA32_APIC_BASE; with @apic a copy of its own
  * @pdptr: (v) PAE page-directory pointers as last loaded (REG_PDPTR)
  * @events: (v) the event queue
  * @inbox: (a) INBOX_* bits, set by anybody, drained by the run loop
@@ -135,6 +141,7 @@ struct vcpu {
 	unsigned long cr4;
 	unsigned long cr8;
 	u64 efer;
+	struct vcpu_apic *apic;
 	u64 apic_base;
 	u64 pdptr[4];
 

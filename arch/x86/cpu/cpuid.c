@@ -130,7 +130,10 @@ static u64 collect_features(const struct cpuid_table *guest)
 	u32 reg;
 
 	for (f = feature_bits; f < feature_bits + ARRAY_SIZE(feature_bits); f++) {
-		reg = entry_reg(guest, f->leaf, f->index, f->reg) & cpuid_host_supported(f->leaf, f->index, f->reg);
+		reg = entry_reg(guest, f->leaf, f->index, f->reg);
+		/* The TSC-deadline timer is the local APIC's here, and is not in the table as not every VM has one. */
+		if (f->feature != GUEST_TSC_DEADLINE)
+			reg &= cpuid_host_supported(f->leaf, f->index, f->reg);
 		if (reg & BIT(f->bit))
 			features |= BIT_ULL(f->feature);
 	}
@@ -323,6 +326,8 @@ static long set_entries(struct vcpu *v, struct kvm_cpuid_entry2 *entry, unsigned
 	c->nr_cpuid = nr;
 	c->cpuid_table = *t;
 	derive_limits(v, nr ? &c->cpuid_table : cpuid_host_table());
+	if (v->apic)
+		apic_configure(v);
 	xcr_changed(v);
 	backend_call(update_cpuid)(v);
 	backend_call(update_msr_access)(v);

@@ -251,7 +251,8 @@ static void add_own(void)
 	e = add_entry(0x40000001, 0, false);
 	e->eax = BIT(1);
 
-	cpuid_host_set(0x1, 0, LEAF_ECX, BIT(31));
+	/* x2APIC comes with the local APIC in the kernel; the TSC-deadline timer too, which has a capability of its own. */
+	cpuid_host_set(0x1, 0, LEAF_ECX, BIT(31) | BIT(21));
 	cpuid_host_set(0x7, 0, LEAF_EBX, BIT(1));
 	if (boot_cpu_has(X86_FEATURE_LFENCE_RDTSC) && host_has_leaf(0x80000021))
 		cpuid_host_set(0x80000021, 0, LEAF_EAX, BIT(2));

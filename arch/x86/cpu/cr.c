@@ -156,6 +156,8 @@ int cr_set_cr8(struct vcpu *v, unsigned long val)
 	if (val & ~0xful)
 		return 1;
 	v->cr8 = val;
+	if (v->apic)
+		apic_set_cr8(v);
 	return 0;
 }
 
@@ -222,6 +224,8 @@ int apic_base_set(struct vcpu *v, u64 val, bool host)
 
 	if (!apic_base_valid(v, val, host))
 		return 1;
+	if (v->apic && apic_set_base(v, val, host))
+		return 1;
 	v->apic_base = val;
 	if (changed & APIC_BASE_ENABLE)
 		cpuid_runtime_changed(v);
@@ -246,7 +250,7 @@ void cr_apply_sregs(struct vcpu *v, const struct kvm_sregs *sregs)
 
 	changed = vcpu_cr0(v) != cr0 || vcpu_cr3(v) != sregs->cr3 || vcpu_cr4(v) != sregs->cr4 || v->efer != sregs->efer;
 	v->cr2 = sregs->cr2;
-	v->cr8 = sregs->cr8;
+	cr_set_cr8(v, sregs->cr8);
 	apic_base_set(v, sregs->apic_base, true);
 
 	if (v->efer != sregs->efer)

@@ -45,6 +45,8 @@ void tsc_set_offset(struct vcpu *v, u64 offset)
 {
 	v->cpu.tsc_offset = offset;
 	backend_call(set_tsc)(v);
+	if (v->apic)
+		apic_tsc_changed(v);
 }
 
 /* Is @val what the VM's last written TSC reads by now, give or take a second? */

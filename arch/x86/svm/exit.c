@@ -91,17 +91,49 @@ static __always_inline bool plain(struct vcpu *v)
 	return !(v->regs[REG_RFLAGS] & (X86_EFLAGS_TF | X86_EFLAGS_RF)) && !v->exit_slow;
 }
 
+/* Not a code of the CPU: the exit was handled with interrupts off, and the run loop has something to do. */
+#define EXIT_DONE	0x7fffffff
+
 /* MSRs whose write neither sleeps nor takes a lock that is taken with interrupts on. */
-static __always_inline bool msr_fast(u32 msr)
+static __always_inline bool msr_fast(const struct vcpu *v, u32 msr)
 {
-	return msr == MSR_IA32_TSC_ADJUST;
+	switch (msr) {
+	case MSR_IA32_TSC_ADJUST:
+		return true;
+	case MSR_IA32_TSC_DEADLINE:
+	case LAPIC_X2APIC_MSR + LAPIC_TPR / 0x10:
+	case LAPIC_X2APIC_MSR + LAPIC_EOI / 0x10:
+	case LAPIC_X2APIC_MSR + LAPIC_ICR / 0x10:
+	case LAPIC_X2APIC_MSR + LAPIC_SELF_IPI / 0x10:
+		return v->apic;
+	default:
+		return false;
+	}
 }
 
-static bool fast_wrmsr(struct vcpu *v)
+/*
+ * The write and the step over it, or neither: an IPI must not be sent twice. So RIP moves first, which may need bytes that are not at hand, and
+ * goes back if the value is refused.
+ */
+static bool fast_wrmsr(struct svm_vcpu *svm)
 {
-	u32 msr = v->regs[REG_RCX];
+	struct vcpu *v = &svm->vcpu;
+	struct vmcb_control_area *c = &svm->vmcb->control;
+	unsigned long rip = v->regs[REG_RIP];
+	u32 msr = v->regs[REG_RCX], state = c->int_state;
 
-	return msr_fast(msr) && !rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) && !msr_set(v, msr, vcpu_edx_eax(v), false);
+	if (!msr_fast(v, msr) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) || !svm_skip(v))
+		return false;
+	if (msr_set(v, msr, vcpu_edx_eax(v), false)) {
+		vcpu_set_reg(v, REG_RIP, rip);
+		c->int_state = state;
+		return false;
+	}
+	c->int_ctl = (c->int_ctl & ~V_TPR_MASK) | v->cr8;
+	/* Something to do before the next entry: leave, with the exit handled. */
+	if (v->apic && (READ_ONCE(v->virt.requests) || apic_offers(v)))
+		c->exit_code = EXIT_DONE;
+	return true;
 }
 
 bool svm_fast_exit(struct svm_vcpu *svm)
@@ -118,11 +150,7 @@ bool svm_fast_exit(struct svm_vcpu *svm)
 	case SVM_EXIT_MSR:
 		if (!vmcb->control.exit_info_1 || !plain(v))
 			return false;
-		/* The MSR first: what can be refused must not have moved RIP. */
-		if (!fast_wrmsr(v))
-			return false;
-		/* Done is done, also if the bytes are not at hand now: the slow way would write it again, to no effect. */
-		return svm_skip(v);
+		return fast_wrmsr(svm) && vmcb->control.exit_code != EXIT_DONE;
 	case SVM_EXIT_VMMCALL:
 		if (!plain(v) || !svm_skip(v))
 			return false;
@@ -395,6 +423,7 @@ enum exit_result svm_handle_exit(struct vcpu *v)
 	case SVM_EXIT_INTR:	return on_intr(v);
 	case SVM_EXIT_MSR:	return on_msr(v);
 	case SVM_EXIT_HLT:	return on_hlt(v);
+	case EXIT_DONE:		return EXIT_RESUME;
 	case (u32)SVM_EXIT_ERR:	return entry_failed(v);
 	}
 	fn = code < ARRAY_SIZE(exit_table) ? exit_table[array_index_nospec(code, ARRAY_SIZE(exit_table))] : NULL;

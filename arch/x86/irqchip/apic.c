@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A vCPU's local APIC: what its register accesses ask for, its timer, and the ioctls.
+ *
+ * Everything here runs in the vCPU's thread, except for the timer's callback, which only sets a request.
+ */
+#include "../ioctl.h"
+#include "../strata.h"
+
+#include "../../../virt/ioctl.h"
+
+#include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <asm/msr-index.h>
+#include <asm/msr.h>
+#include <asm/tsc.h>
+
+static struct lapic_now present(struct vcpu *v)
+{
+	return (struct lapic_now) { .ns = ktime_get_ns(), .tsc = tsc_guest(v, rdtsc()) };
+}
+
+/* ---- the timer ---- */
+
+static enum hrtimer_restart timer_fn(struct hrtimer *t)
+{
+	struct vcpu *v = container_of(t, struct vcpu_apic, timer)->vcpu;
+
+	virt_request(&v->virt, REQ_APIC_TIMER);
+	virt_kick(&v->virt);
+	return HRTIMER_NORESTART;
+}
+
+/* Host time of a guest TSC that is still to come */
+static u64 tsc_to_ns(struct vcpu *v, u64 tsc, const struct lapic_now *now)
+{
+	u64 delta = tsc - now->tsc;
+
+	if (tsc <= now->tsc)
+		return now->ns;
+	/* Longer than ten years is for ever. */
+	return now->ns + mul_u64_u64_div_u64(min_t(u64, delta, 1ull << 58), NSEC_PER_MSEC, v->cpu.tsc_khz);
+}
+
+/* Too early is no harm: the model decides what has expired. So the callback is never waited for. */
+static void arm_timer(struct vcpu *v)
+{
+	struct vcpu_apic *a = v->apic;
+	struct lapic_now now = present(v);
+	u64 when;
+
+	switch (lapic_timer_next(&a->lapic, &when)) {
+	case LAPIC_CLOCK_NONE:
+		hrtimer_try_to_cancel(&a->timer);
+		return;
+	case LAPIC_CLOCK_TSC:
+		when = tsc_to_ns(v, when, &now);
+		break;
+	case LAPIC_CLOCK_NS:
+		break;
+	}
+	if (when <= now.ns) {
+		hrtimer_try_to_cancel(&a->timer);
+		virt_request(&v->virt, REQ_APIC_TIMER);
+		return;
+	}
+	hrtimer_start(&a->timer, ns_to_ktime(when), HRTIMER_MODE_ABS_PINNED_HARD);
+}
+
+void apic_timer_due(struct vcpu *v)
+{
+	struct lapic_now now = present(v);
+
+	lapic_timer_fire(&v->apic->lapic, &now);
+	arm_timer(v);
+}
+
+void apic_tsc_changed(struct vcpu *v)
+{
+	u64 when;
+
+	if (lapic_timer_next(&v->apic->lapic, &when) == LAPIC_CLOCK_TSC)
+		arm_timer(v);
+}
+
+/* ---- what register accesses ask for ---- */
+
+/* What is kept outside the model follows it. May sleep if the names changed. */
+static void follow(struct vcpu *v)
+{
+	struct vcpu_apic *a = v->apic;
+
+	v->apic_base = a->lapic.base;
+	v->cr8 = lapic_cr8(&a->lapic);
+	WRITE_ONCE(a->extint, lapic_takes_extint(&a->lapic));
+}
+
+static void eoi(struct vcpu *v, u8 vector, bool broadcast)
+{
+	struct vm *vm = vcpu_vm(v);
+
+	if (vm->irq.chips) {
+		chips_eoi(vm, vector, broadcast);
+		return;
+	}
+	if (!broadcast || !routes_eoi_to_user(vm, vector))
+		return;
+	v->apic->eoi_exit = vector;
+	virt_request(&v->virt, REQ_EOI_EXIT);
+}
+
+static void take_effects(struct vcpu *v, const struct lapic_effect *fx)
+{
+	if (fx->what & LAPIC_DID_IPI)
+		apic_send(vcpu_vm(v), &fx->ipi, v);
+	if (fx->eoi)
+		eoi(v, fx->eoi, fx->what & LAPIC_DID_EOI);
+	if (fx->what & LAPIC_DID_TIMER)
+		arm_timer(v);
+	if (fx->what & (LAPIC_DID_MAP | LAPIC_DID_EXTINT))
+		follow(v);
+	if (fx->what & LAPIC_DID_MAP)
+		apic_map_update(v);
+	v->cr8 = lapic_cr8(&v->apic->lapic);
+}
+
+/* The page exists in xAPIC mode only. Elsewhere it is a hole that answers (KVM_X86_QUIRK_LAPIC_MMIO_HOLE). */
+bool apic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bool write)
+{
+	struct lapic *l = &v->apic->lapic;
+	unsigned int offset = offset_in_page(gpa);
+	struct lapic_effect fx = { };
+	struct lapic_now now = { };
+	u64 val = ~0ull;
+
+	if ((gpa ^ l->base) & PAGE_MASK || !lapic_enabled(l))
+		return false;
+	if (lapic_x2apic(l)) {
+		if (!write)
+			memcpy(data, &val, len);
+		return true;
+	}
+	if (lapic_timed(offset & ~0xfu))
+		now = present(v);
+	if (!write) {
+		val = lapic_mmio_read(l, offset, len, &now);
+		memcpy(data, &val, len);
+		return true;
+	}
+	memcpy(&val, data, len);
+	lapic_mmio_write(l, offset, len, val, &now, &fx);
+	take_effects(v, &fx);
+	return true;
+}
+
+static int set_deadline(struct vcpu *v, u64 val, bool host)
+{
+	struct lapic *l = &v->apic->lapic;
+
+	if (host)
+		lapic_restore_tsc_deadline(l, val);
+	else
+		lapic_set_tsc_deadline(l, val, tsc_guest(v, rdtsc()));
+	arm_timer(v);
+	return 0;
+}
+
+int apic_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host)
+{
+	struct lapic_now now;
+
+	if (msr == MSR_IA32_TSC_DEADLINE) {
+		*val = v->apic ? lapic_tsc_deadline(&v->apic->lapic) : 0;
+		return !host && !(v->apic && guest_has(v, GUEST_TSC_DEADLINE));
+	}
+	if (!v->apic)
+		return 1;
+	now = present(v);
+	return lapic_rdmsr(&v->apic->lapic, msr, val, &now);
+}
+
+int apic_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
+{
+	struct lapic_effect fx = { };
+	struct lapic_now now = { };
+
+	if (!v->apic)
+		return msr == MSR_IA32_TSC_DEADLINE && host && !val ? 0 : 1;
+	if (msr == MSR_IA32_TSC_DEADLINE)
+		return host || guest_has(v, GUEST_TSC_DEADLINE) ? set_deadline(v, val, host) : 1;
+	if (lapic_timed((msr - LAPIC_X2APIC_MSR) * 0x10))
+		now = present(v);
+	if (lapic_wrmsr(&v->apic->lapic, msr, val, &now, &fx))
+		return 1;
+	take_effects(v, &fx);
+	return 0;
+}
+
+int apic_set_base(struct vcpu *v, u64 val, bool host)
+{
+	if (lapic_set_base(&v->apic->lapic, val, host))
+		return 1;
+	follow(v);
+	apic_map_update(v);
+	arm_timer(v);
+	return 0;
+}
+
+void apic_set_cr8(struct vcpu *v)
+{
+	/* The same class keeps TPR's subclass: a restore of both in either order. */
+	if (v->cr8 != lapic_cr8(&v->apic->lapic))
+		lapic_set_cr8(&v->apic->lapic, v->cr8);
+}
+
+/* ---- interrupts ---- */
+
+static void collect(struct vcpu_apic *a, struct lapic_posted *p, bool take)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(a->irr); i++) {
+		p->irr[i] = READ_ONCE(a->irr[i]);
+		if (p->irr[i] && take)
+			p->irr[i] = xchg(&a->irr[i], 0);
+		/* Not cleared here: it says how the vector was posted last, and the next one to post it may be about to. */
+		p->level[i] = READ_ONCE(a->level[i]) & p->irr[i];
+	}
+}
+
+void apic_drain(struct vcpu *v)
+{
+	struct lapic_posted p;
+
+	collect(v->apic, &p, true);
+	if (p.irr[0] | p.irr[1] | p.irr[2] | p.irr[3])
+		lapic_drain(&v->apic->lapic, &p);
+}
+
+static bool pic_offers(const struct vcpu *v)
+{
+	const struct irq_chips *c = to_vm(v->virt.vm)->irq.chips;
+
+	return c && READ_ONCE(c->pic.output) && v->apic->extint;
+}
+
+bool apic_offers(const struct vcpu *v)
+{
+	return lapic_pending_vector(&v->apic->lapic) || pic_offers(v);
+}
+
+int apic_ack(struct vcpu *v)
+{
+	int vector = -1;
+
+	if (unlikely(pic_offers(v)))
+		vector = chips_pic_ack(vcpu_vm(v));
+	if (likely(vector < 0))
+		vector = lapic_ack(&v->apic->lapic) ?: -1;
+	return vector;
+}
+
+/* ---- lifetime ---- */
+
+static struct lapic_config config_of(struct vcpu *v)
+{
+	struct vm *vm = vcpu_vm(v);
+	bool bsp = v->virt.id == vm->irq.bsp_id;
+
+	return (struct lapic_config) {
+		.id = v->virt.id,
+		.bus_ns = 1,
+		.maxphyaddr = v->cpu.maxphyaddr,
+		.bsp = bsp,
+		.x2apic = guest_has(v, GUEST_X2APIC),
+		.tsc_deadline = guest_has(v, GUEST_TSC_DEADLINE),
+		.directed_eoi = vm->irqchip == IRQCHIP_SPLIT && guest_has(v, GUEST_X2APIC),
+		.pmi_masks = !guest_has(v, GUEST_AMD),
+		.lint0_extint = bsp,
+		.ids32 = vm->irq.api.ids32,
+	};
+}
+
+void apic_configure(struct vcpu *v)
+{
+	v->apic->lapic.cfg = config_of(v);
+	lapic_configured(&v->apic->lapic);
+}
+
+int apic_create(struct vcpu *v)
+{
+	struct lapic_config cfg = config_of(v);
+	struct vcpu_apic *a = kzalloc(sizeof(*a), GFP_KERNEL_ACCOUNT);
+
+	if (!a)
+		return -ENOMEM;
+	a->vcpu = v;
+	hrtimer_init(&a->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
+	a->timer.function = timer_fn;
+	lapic_init(&a->lapic, a->regs, &cfg);
+	a->addr = lapic_addr(&a->lapic);
+	v->apic = a;
+	return 0;
+}
+
+void apic_destroy(struct vcpu *v)
+{
+	if (!v->apic)
+		return;
+	hrtimer_cancel(&v->apic->timer);
+	kfree(v->apic);
+	v->apic = NULL;
+}
+
+void apic_reset(struct vcpu *v, bool init)
+{
+	struct lapic_posted p;
+
+	collect(v->apic, &p, true);
+	lapic_reset(&v->apic->lapic, init);
+	hrtimer_try_to_cancel(&v->apic->timer);
+	follow(v);
+	/* A new vCPU is put into the map when it is in the VM's array. */
+	if (init)
+		apic_map_update(v);
+}
+
+/* ---- ioctls ---- */
+
+static long get_lapic(struct virt_vcpu *vv, void *data, unsigned long raw)
+{
+	struct vcpu *v = to_vcpu(vv);
+	struct lapic_posted p;
+
+	if (!v->apic)
+		return -EINVAL;
+	collect(v->apic, &p, false);
+	lapic_get_state(&v->apic->lapic, &p, ktime_get_ns(), data);
+	return 0;
+}
+
+/* What was on its way belongs to the state that is replaced. */
+static long set_lapic(struct virt_vcpu *vv, void *data, unsigned long raw)
+{
+	struct vcpu *v = to_vcpu(vv);
+	struct lapic_posted p;
+
+	if (!v->apic)
+		return -EINVAL;
+	if (lapic_set_state(&v->apic->lapic, data, ktime_get_ns()))
+		return -EINVAL;
+	collect(v->apic, &p, true);
+	follow(v);
+	apic_map_update(v);
+	arm_timer(v);
+	return 0;
+}
+
+/* The page that a patched guest keeps its TPR in is not offered (KVM_CAP_VAPIC); VMMs switch it off without asking. */
+static long set_vapic_addr(struct virt_vcpu *vv, void *data, unsigned long raw)
+{
+	const struct kvm_vapic_addr *va = data;
+
+	return !to_vcpu(vv)->apic || va->vapic_addr ? -EINVAL : 0;
+}
+
+const struct ioctl_row apic_vcpu_ioctls[] = {
+	{ KVM_SET_VAPIC_ADDR, 0, .vcpu = set_vapic_addr },
+	{ KVM_GET_LAPIC, IOCTL_LOAD, .vcpu = get_lapic },
+	{ KVM_SET_LAPIC, IOCTL_LOAD, .vcpu = set_lapic },
+};
+const unsigned int apic_nr_vcpu_ioctls = ARRAY_SIZE(apic_vcpu_ioctls);

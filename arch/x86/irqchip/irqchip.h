@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The thin layer around the controllers of irq/: locks, timers, wake-ups, ioctls.
+ *
+ * A local APIC belongs to its vCPU's thread (v). Others post vectors in atomic bitmaps (a) and find destinations in an RCU
+ * map of copies. PIC, IOAPIC and PIT have a raw lock each, so that interrupts can be raised from any context; none of them is held
+ * while another is taken, except that the IOAPIC sends its messages with its lock held.
+ */
+#ifndef STRATA_IRQCHIP_H
+#define STRATA_IRQCHIP_H
+
+#include "../irq/ioapic.h"
+#include "../irq/lapic_dest.h"
+#include "../irq/msi.h"
+#include "../irq/pic.h"
+#include "../irq/pit.h"
+
+#include "../../../virt/iobus.h"
+
+#include <linux/hrtimer.h>
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/spinlock.h>
+
+struct vm;
+struct vcpu;
+
+/**
+ * struct apic_map_entry - one local APIC as senders see it
+ * @addr: under which names it listens
+ * @vcpu: whose it is
+ */
+struct apic_map_entry {
+	struct lapic_addr addr;
+	struct vcpu *vcpu;
+};
+
+/**
+ * struct apic_map - all local APICs of a VM, by vCPU index; replaced as a whole
+ * @rcu: to free it
+ * @nr: entries
+ * @entry: the local APICs
+ */
+struct apic_map {
+	struct rcu_head rcu;
+	unsigned int nr;
+	struct apic_map_entry entry[];
+};
+
+/**
+ * struct vcpu_apic - the local APIC of a vCPU in the kernel
+ * @lapic: (v) the model
+ * @vcpu: (c) whose
+ * @addr: (vm_irq.map_lock) the copy that is in the map
+ * @irr: (a) vectors posted by others
+ * @level: (a) how each vector was last posted; written before the bit in @irr
+ * @extint: (a) the PIC's interrupt reaches this vCPU
+ * @eoi_exit: (v) vector of the EOI that userspace's IOAPIC is to hear of (REQ_EOI_EXIT)
+ * @timer: (c) asks the vCPU's thread to let the APIC's timer expire
+ * @regs: (v) register page
+ */
+struct vcpu_apic {
+	struct lapic lapic;
+	struct vcpu *vcpu;
+	struct lapic_addr addr;
+	unsigned long irr[4];
+	unsigned long level[4];
+	bool extint;
+	u8 eoi_exit;
+	struct hrtimer timer;
+	u32 regs[LAPIC_REGS_SIZE / 4];
+};
+
+/**
+ * struct irq_chips - PIC and IOAPIC in the kernel
+ * @vm: (c) whose
+ * @pic_lock: @pic; @pic.output is also read without it
+ * @pic: both 8259A
+ * @io_lock: @ioapic
+ * @ioapic: the IOAPIC
+ * @dev: their ports
+ */
+struct irq_chips {
+	struct vm *vm;
+	raw_spinlock_t pic_lock;
+	struct pic pic;
+	raw_spinlock_t io_lock;
+	struct ioapic ioapic;
+	struct virt_iodev dev[3];
+};
+
+struct irq_routes;
+struct pit_dev;
+
+/**
+ * struct vm_irq - interrupt controllers of a VM
+ * @map_lock: replacing @map
+ * @map: RCU: destinations
+ * @routes_lock: replacing @routes
+ * @routes: RCU: what KVM_SET_GSI_ROUTING said
+ * @chips: (c) once set: PIC and IOAPIC, full irqchip only
+ * @pit: (c) once set: the PIT; vm->lock to set
+ * @bsp_id: (vm->lock) KVM_SET_BOOT_CPU_ID; before the first vCPU
+ * @split_pins: (c) pins of userspace's IOAPIC, as KVM_CAP_SPLIT_IRQCHIP said
+ * @api: (vm->lock) KVM_CAP_X2APIC_API
+ */
+struct vm_irq {
+	struct mutex map_lock;
+	struct apic_map __rcu *map;
+	struct mutex routes_lock;
+	struct irq_routes __rcu *routes;
+	struct irq_chips *chips;
+	struct pit_dev *pit;
+	u32 bsp_id;
+	u32 split_pins;
+	struct msi_api api;
+};
+
+/* The VM's part: irqchip.c. Quiesce: no timer raises an interrupt any more. */
+void irq_vm_init(struct vm *vm);
+void irq_vm_quiesce(struct vm *vm);
+void irq_vm_destroy(struct vm *vm);
+
+/* apic.c: the vCPU's own thread, unless said otherwise */
+int apic_create(struct vcpu *v);
+void apic_destroy(struct vcpu *v);
+/* RESET, or INIT */
+void apic_reset(struct vcpu *v, bool init);
+/* CPUID or capabilities changed. */
+void apic_configure(struct vcpu *v);
+/* WRMSR or SET of IA32_APIC_BASE; 0, or 1 for #GP */
+int apic_set_base(struct vcpu *v, u64 val, bool host);
+/* CR8 was written: TPR follows. */
+void apic_set_cr8(struct vcpu *v);
+/* Vectors posted by others become part of the APIC. */
+void apic_drain(struct vcpu *v);
+/* REQ_APIC_TIMER */
+void apic_timer_due(struct vcpu *v);
+/* The guest's TSC was set: a deadline is at another time now. */
+void apic_tsc_changed(struct vcpu *v);
+/* An access to the APIC's page; false: it is not there. */
+bool apic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bool write);
+/* MSRs 0x800..0x8ff and IA32_TSC_DEADLINE; 0, or 1 for #GP */
+int apic_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host);
+int apic_set_msr(struct vcpu *v, u32 msr, u64 val, bool host);
+/* The controllers offer an interrupt. */
+bool apic_offers(const struct vcpu *v);
+/* A vCPU whose controllers offer an interrupt acknowledges it, entry being certain: the vector, or -1 if another vCPU was faster. */
+int apic_ack(struct vcpu *v);
+
+/* deliver.c: any thread, any context but NMI */
+
+/**
+ * apic_send() - deliver a message to the local APICs it addresses
+ * @vm: the machine
+ * @m: the message
+ * @src: the vCPU that sends it as an IPI, NULL for a device
+ *
+ * Return: how many took it as new, 0 if it was pending at all of them, -1 if nobody took it.
+ */
+int apic_send(struct vm *vm, const struct irq_msg *m, struct vcpu *src);
+/* Put @v's names, as they are now, into the map. May sleep. */
+void apic_map_update(struct vcpu *v);
+/* The PIC's output rose. */
+void apic_kick_extint(struct vm *vm);
+
+/* chips.c: PIC and IOAPIC */
+int chips_create(struct vm *vm);
+void chips_destroy(struct vm *vm);
+int chips_pic_line(struct vm *vm, unsigned int pin, unsigned int source, bool level);
+int chips_ioapic_line(struct vm *vm, unsigned int pin, unsigned int source, bool level);
+int chips_pic_ack(struct vm *vm);
+bool chips_ioapic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bool write);
+/* The guest ended the service of a vector; @broadcast: the IOAPICs are told. */
+void chips_eoi(struct vm *vm, u8 vector, bool broadcast);
+
+/* route.c */
+int routes_set_default(struct vm *vm);
+void routes_destroy(struct vm *vm);
+/* The EOI of this vector is to be told to userspace's IOAPIC (split irqchip). */
+bool routes_eoi_to_user(struct vm *vm, u8 vector);
+/* A pin's interrupt is over: chip KVM_IRQCHIP_*. */
+void routes_pin_acked(struct vm *vm, u32 chip, u32 pin);
+
+/* pit.c */
+void pit_dev_acked(struct pit_dev *p);
+/* An acknowledgement is awaited. */
+bool pit_dev_waits(const struct pit_dev *p);
+/* The guest changed masks or vectors: an acknowledgement that was awaited may never come. */
+void pit_dev_retry(struct pit_dev *p);
+void pit_dev_quiesce(struct pit_dev *p);
+void pit_dev_destroy(struct pit_dev *p);
+
+struct ioctl_row;
+extern const struct ioctl_row irqchip_vm_ioctls[], route_vm_ioctls[], pit_vm_ioctls[], apic_vcpu_ioctls[];
+extern const unsigned int irqchip_nr_vm_ioctls, route_nr_vm_ioctls, pit_nr_vm_ioctls, apic_nr_vcpu_ioctls;
+
+/* KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API; vm->lock held */
+long irqchip_enable_split(struct vm *vm, u64 pins);
+long irqchip_enable_x2apic_api(struct vm *vm, u64 flags);
+
+#endif
