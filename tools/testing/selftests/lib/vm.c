@@ -123,7 +123,11 @@ struct vm *vm_create_bare(unsigned int nr_vcpus)
 	unsigned int i;
 
 	vm->kvm = kvm_open();
-	vm->fd = xioctl(vm->kvm, KVM_CREATE_VM, 0);
+	/* A signal may interrupt the registration of the VM's mm. */
+	do
+		vm->fd = kvm_ioctl(vm->kvm, KVM_CREATE_VM, 0);
+	while (vm->fd == -EINTR);
+	REQUIRE(vm->fd >= 0);
 	for (i = 0; i < nr_vcpus; i++)
 		vcpu_create(vm, i);
 	return vm;
