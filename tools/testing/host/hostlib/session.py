@@ -25,6 +25,10 @@ SPLAT = re.compile(
     r"|refcount_t:|UBSAN:|KASAN:|Internal error|Unable to handle|invoked oom-killer")
 # The emulated machines are imperfect, and the kernel says so while it boots: only these count there.
 FATAL = re.compile(r"Kernel panic|Oops|kernel BUG at")
+# The kernel has one place for an emergency callback. The in-tree module, loaded beside strata by intree_beside, finds it
+# taken and says so before it is refused: from this line to the end of its trace nothing counts.
+EXPECTED = re.compile(r"WARNING: CPU: \d+ PID: \d+ at \S+ cpu_emergency_(un)?register_virt_callback\+")
+END_TRACE = re.compile(r"---\[ end trace")
 CONSOLE_MARK = re.compile(r"strata-host: (begin|end|done) ?(\d*)")
 JOBS_MARK = re.compile(r"@strata (begin|end|done) ?(\d*) ?(\S*)")
 # How long a host that complained may go on talking before it is switched off.
@@ -123,6 +127,7 @@ class Session:
         self._blank = 0
         self._heard = time.monotonic()
         self._splat_at = None
+        self._expected = False
 
     def run(self):
         """Follow the host until it is done or has to be stopped; reason says why it was."""
@@ -169,6 +174,8 @@ class Session:
                 self.console_step = step
             else:
                 self._end(step, "console")
+        elif self._expected or EXPECTED.search(line):
+            self._expected = not END_TRACE.search(line)
         elif (SPLAT if self.console_step.number >= 0 else FATAL).search(line):
             step = self.console_step
             step.splat = step.splat or line.split("] ", 1)[-1].strip()
