@@ -5,10 +5,10 @@
  * Conditions: what QEMU's TCG lacks in SVM is skipped there: the INT3 intercept, DR7 at VMRUN.
  * Expected: KVM_EXIT_DEBUG at the right address with the right DR6; the guest does not notice.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "cpu.h"
+#include "emulator.h"
 
 #define DATA (GPA_HEAP + 0x100)
 
@@ -44,35 +44,6 @@ static struct vm *stepped_vm(void)
 	vcpu_set_long(vm->vcpu, guest_steps, 0);
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
 	return vm;
-}
-
-static bool dmi_says(const char *file, const char *word)
-{
-	char line[256] = "";
-	FILE *f = fopen(file, "r");
-
-	if (f && !fgets(line, sizeof(line), f))
-		line[0] = 0;
-	if (f)
-		fclose(f);
-	return strstr(line, word);
-}
-
-static bool host_is_tcg(void)
-{
-	return dmi_says("/sys/class/dmi/id/sys_vendor", "QEMU");
-}
-
-/*
- * With the in-tree module Bochs' SVM was seen to show DR6 as 0 after a #DB exit, and the emulator to
- * end in a triple fault when a guest is stepped.
- */
-static bool host_is_bochs_svm(void)
-{
-	u32 regs[4];
-
-	cpuid(0, 0, regs);
-	return regs[1] == 0x68747541 && dmi_says("/sys/class/dmi/id/bios_vendor", "Bochs");
 }
 
 static void expect_stop(struct vcpu *vcpu, const void *pc, u64 dr6)

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which emulator the host runs on; see emulator.h.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "emulator.h"
+#include "guest.h"
+
+#define EBX_OF_AMD	0x68747541	/* "Auth" */
+
+static bool dmi_says(const char *file, const char *word)
+{
+	char line[256] = "";
+	FILE *f = fopen(file, "r");
+
+	if (f && !fgets(line, sizeof(line), f))
+		line[0] = 0;
+	if (f)
+		fclose(f);
+	return strstr(line, word);
+}
+
+bool host_is_tcg(void)
+{
+	return dmi_says("/sys/class/dmi/id/sys_vendor", "QEMU");
+}
+
+bool host_is_bochs_svm(void)
+{
+	uint32_t regs[4];
+
+	cpuid(0, 0, regs);
+	return regs[1] == EBX_OF_AMD && dmi_says("/sys/class/dmi/id/bios_vendor", "Bochs");
+}

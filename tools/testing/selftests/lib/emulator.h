@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Which emulator the host runs on, for cases that need what it lacks (Documentation/testing.rst has the list).
+ */
+#ifndef STRATA_SELFTEST_EMULATOR_H
+#define STRATA_SELFTEST_EMULATOR_H
+
+#include <stdbool.h>
+
+/* QEMU's TCG, which is the only QEMU that a test's host runs on. */
+bool host_is_tcg(void);
+
+/*
+ * With the in-tree module Bochs' SVM was seen to show DR6 as 0 after a #DB exit, and the emulator to
+ * end in a triple fault when a guest is stepped.
+ */
+bool host_is_bochs_svm(void);
+
+#endif
