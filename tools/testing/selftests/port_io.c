@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "emulator.h"
 
 #define PORT 0x600
 
@@ -184,14 +185,15 @@ TEST(strings)
 #define HOLE (GPA_HEAP + 0x5000)
 
 /* The second page of the string is not mapped: the bytes before it go through, then #PF. */
-static void guest_string_fault(void)
+static void guest_string_fault(u64 cr2_loaded)
 {
 	u64 src = HOLE - 3, count = 8;
 
 	asm volatile(TRY_HEAD "rep outsb" TRY_TAIL : "+S"(src), "+c"(count) : "d"(PORT)
 		     : "memory");
 	GUEST_ASSERT_EQ(this_cpu()->vector, PF_VECTOR);
-	GUEST_ASSERT_EQ(this_cpu()->cr2, HOLE);
+	if (cr2_loaded)
+		GUEST_ASSERT_EQ(this_cpu()->cr2, HOLE);
 	GUEST_ASSERT_EQ(this_cpu()->error, 0);
 	GUEST_ASSERT_EQ(src, HOLE);
 	GUEST_ASSERT_EQ(count, 5);
@@ -213,7 +215,8 @@ TEST(string_faults)
 	struct vcpu *vcpu = vm->vcpu;
 	u8 *mem = gpa_to_host(vm, HOLE), out[4], next = 0x21;
 
-	vcpu_set_long(vcpu, guest_string_fault, 0);
+	/* Bochs' VMRUN leaves the host's CR2. */
+	vcpu_set_long(vcpu, guest_string_fault, !host_is_bochs_svm());
 	memcpy(mem - 3, "abc", 3);
 	*vm_pte(vm, HOLE, 1) = 0;
 	collect_out(vcpu, PORT, 1, 3, out);
