@@ -244,6 +244,7 @@ static void guest_racer(u64 me)
 {
 	u64 page, seq;
 
+	guest_sti();
 	for (seq = 1; !stop; seq++)
 		for (page = me; page < PAGES; page += 2 * 16)
 			*(volatile u64 *)(GPA + page * 4096) = seq;

@@ -197,10 +197,11 @@ static void guest_ping(u64 me)
 	u64 i;
 
 	x2apic_on();
-	asm volatile("cli");
+	guest_sti();
 	__atomic_add_fetch(&ready, 1, __ATOMIC_SEQ_CST);
 	while (ready < 2)
 		guest_pause();
+	asm volatile("cli");
 	for (i = 0; i < ROUNDS; i++) {
 		if (me)
 			while (ready - 2 == 2 * i)
@@ -255,6 +256,7 @@ static void guest_starts_ap(void)
 	wrmsr(X2(ICR), 1ull << 32 | 0x609);
 	wrmsr(X2(ICR), 1ull << 32 | 0x4500);
 	wrmsr(X2(ICR), 1ull << 32 | 0x608);
+	guest_sti();
 	while (!*(volatile u16 *)0x7000)
 		guest_pause();
 	GUEST_ASSERT_EQ(*(volatile u16 *)0x7000, 0x800);

@@ -23,6 +23,7 @@ static void guest_work(void)
 {
 	u64 i, sum, round = 0;
 
+	guest_sti();
 	while (!stop) {
 		for (i = 0, sum = 0; i < 200; i++) {
 			*(volatile u64 *)(GPA_HEAP + i * 4096) = i;

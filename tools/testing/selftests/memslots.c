@@ -227,6 +227,7 @@ static void guest_until_stop(void)
 {
 	u8 v;
 
+	guest_sti();
 	while (!stop) {
 		v = *(volatile u8 *)GPA;
 		GUEST_ASSERT(v == 0x11 || v == 0x22 || v == 0xee);

@@ -20,6 +20,7 @@ static volatile u64 counter;
 
 static void guest_spin(void)
 {
+	guest_sti();
 	for (;;)
 		counter++;
 }

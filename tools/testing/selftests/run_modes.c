@@ -236,6 +236,7 @@ static void guest_ping_pong(u64 me)
 {
 	u32 i;
 
+	guest_sti();
 	for (i = 0; i < 200; i++) {
 		while ((turn & 1) != me)
 			guest_pause();

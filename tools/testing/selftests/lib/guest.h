@@ -136,6 +136,12 @@ GUEST_INLINE void guest_fail(const char *file, int line, const char *expr, uint6
 		GUEST_ASSERT_EQ(this_cpu()->vector, vec);			\
 	} while (0)
 
+/* For guests that spin: while a guest's IF is 0, Bochs' SVM holds the host's interrupts back. */
+GUEST_INLINE void guest_sti(void)
+{
+	asm volatile("sti" : : : "memory");
+}
+
 GUEST_INLINE void cpuid(uint32_t leaf, uint32_t sub, uint32_t out[4])
 {
 	asm volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
