@@ -136,6 +136,8 @@ static enum emu_status translate(struct emu *e, u64 linear, u32 access, u64 *gpa
 	}
 	ret = mmu_walk(v, linear, access, &w);
 
+	if (ret == 2)
+		return EMU_RETRY;	/* L1 is to have its exit first */
 	if (ret > 0)
 		return emu_raise_pf(e, linear, w.error);
 	if (ret < 0)

@@ -49,6 +49,7 @@ enum exit_result {
 #define REQ_MSR_FILTER		(VIRT_REQ_ARCH + 1)	/* vm->msr_filter changed */
 #define REQ_APIC_TIMER		(VIRT_REQ_ARCH + 2)	/* the local APIC's timer may have expired */
 #define REQ_EOI_EXIT		(VIRT_REQ_ARCH + 3)	/* userspace's IOAPIC is to hear of an EOI */
+#define REQ_NESTED_FAULT	(VIRT_REQ_ARCH + 4)	/* mmu_nested_take_fault() has a fault for L1 */
 
 /**
  * struct vm - an x86 virtual machine

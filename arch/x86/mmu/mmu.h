@@ -5,6 +5,8 @@
 #ifndef STRATA_MMU_H
 #define STRATA_MMU_H
 
+#include "nested.h"
+#include "nested_pure.h"
 #include "walk_pure.h"
 
 #include <linux/mm_types.h>
@@ -45,6 +47,51 @@ struct vm_mmu {
 	atomic_long_t pages;
 };
 
+/* Contexts of L2 that a vCPU remembers: as many guests L1 can run in turn without the shadow being compared each time. */
+#define NESTED_CONTEXTS	4
+
+/**
+ * struct nested_context - translations of L2's that the CPU may hold
+ * @asid: L1's tag, 0: unused
+ * @format: enum mmu_nested_format
+ * @root: address of L1's table, 0 without nested paging
+ * @cr4: @efer: @pat: what its entries mean
+ */
+struct nested_context {
+	u32 asid;
+	u8 format;
+	u64 root;
+	unsigned long cr4;
+	u64 efer;
+	u64 pat;
+};
+
+/**
+ * struct vcpu_nested - the MMU's idea of L2; (v)
+ * @active: the vCPU is in L2
+ * @paging: and L1 uses nested paging
+ * @fault_pending: @fault waits for mmu_nested_take_fault()
+ * @last: the entry of @known that L2 runs or ran in last
+ * @victim: the next entry of @known to be replaced
+ * @known: contexts that have not been flushed by L1 since they were entered
+ * @mode: format of L1's tables, from @mode_cr4, @mode_efer, @mode_features and @mode_maxphyaddr
+ * @fault: a fault that belongs to L1
+ */
+struct vcpu_nested {
+	bool active;
+	bool paging;
+	bool fault_pending;
+	u8 last;
+	u8 victim;
+	struct nested_context known[NESTED_CONTEXTS];
+	unsigned long mode_cr4;
+	u64 mode_efer;
+	u64 mode_features;
+	u8 mode_maxphyaddr;
+	struct nested_mode mode;
+	struct mmu_nested_fault fault;
+};
+
 /**
  * struct vcpu_mmu - a vCPU's nested paging; (v)
  * @root_hpa: physical address of the root the control block is to use
@@ -54,6 +101,7 @@ struct vm_mmu {
  * @mode_cr0: @mode_cr4: @mode_efer: the registers @mode was made from
  * @mode_features: @mode_maxphyaddr: CPUID's part
  * @mode_valid: @mode was made, and since then CPUID has not changed
+ * @nested: translation of L2
  */
 struct vcpu_mmu {
 	u64 root_hpa;
@@ -66,6 +114,7 @@ struct vcpu_mmu {
 	u64 mode_features;
 	u8 mode_maxphyaddr;
 	struct walk_mode mode;
+	struct vcpu_nested nested;
 };
 
 enum fault_result {
@@ -102,11 +151,12 @@ enum fault_result mmu_fault(struct vcpu *v, u64 gpa, u32 access);
  * @access: ACCESS_WRITE, ACCESS_USER, ACCESS_FETCH, ACCESS_IMPLICIT
  * @w: outcome
  *
- * Sets A and D bits in the guest's tables as the CPU would. Return: 0, 1 (#PF, @w->error), -EFAULT (tables outside memory).
+ * Sets A and D bits in the guest's tables as the CPU would. In L2 both steps are taken: @w->gpa is L1's physical address.
+ * Return: 0, 1 (#PF, @w->error), 2 (nested page fault of L1: see mmu_nested_take_fault()), -EFAULT (tables outside memory).
  */
 int mmu_walk(struct vcpu *v, u64 linear, u32 access, struct walk *w);
 
-/* The same without changing the guest's tables (KVM_TRANSLATE, debugging) */
+/* The same without changing anything (KVM_TRANSLATE, debugging) */
 int mmu_walk_peek(struct vcpu *v, u64 linear, u32 access, struct walk *w);
 
 /*

@@ -2,7 +2,8 @@
 /*
  * The walker of guest page tables, bound to a vCPU and to guest memory. The walk itself is in walk_pure.c.
  */
-#include "../strata.h"
+#include "../backend.h"
+#include "nested_walk.h"
 
 #include <linux/errno.h>
 #include <linux/mm.h>
@@ -45,32 +46,6 @@ static const struct walk_mode *walk_mode(struct vcpu *v)
 	return &mmu->mode;
 }
 
-/* Userspace address of guest memory; a walk stays in one slot mostly, which @slot remembers. */
-static __always_inline void __user *walk_hva(struct vcpu *v, u64 gpa, const struct virt_slot **slot)
-{
-	u64 gfn = gpa >> PAGE_SHIFT;
-
-	if (!*slot || !virt_slot_has(*slot, gfn)) {
-		*slot = virt_vcpu_slot(&v->virt, gfn);
-		if (!*slot)
-			return NULL;
-	}
-	gfn = array_index_nospec(gfn - (*slot)->base_gfn, (*slot)->npages);
-	return (void __user *)((*slot)->hva + (gfn << PAGE_SHIFT) + offset_in_page(gpa));
-}
-
-static __always_inline int walk_get(const void __user *hva, u64 *entry, unsigned int size)
-{
-	u32 half;
-
-	if (size == 8)
-		return __get_user(*entry, (const u64 __user *)hva);
-	if (__get_user(half, (const u32 __user *)hva))
-		return -EFAULT;
-	*entry = half;
-	return 0;
-}
-
 struct walk_ctx {
 	struct vcpu *v;
 	const struct virt_slot *slot;
@@ -95,20 +70,44 @@ static int walk_cmpxchg(void *ctx, u64 gpa, u64 old, u64 new, unsigned int size)
 static const struct walk_ops walk_ops = { .read = walk_read, .cmpxchg = walk_cmpxchg };
 static const struct walk_ops peek_ops = { .read = walk_read };
 
+/* What the mode needs of the registers; PAE's pointers apart. */
+static void walk_registers(struct vcpu *v, const struct walk_mode *mode, struct walk_in *in)
+{
+	if (mode->paging != WALK_NO_PAGING)
+		in->cr3 = vcpu_cr3(v);
+	if (mode->smap)
+		in->ac = vcpu_rflags(v) & BIT(18);
+	if (mode->pke)
+		in->pkru = v->cpu.pkru;
+}
+
+static noinline int walk_l2(struct nested_reader *r, const struct walk_mode *mode, struct walk_in *in, struct walk *w)
+{
+	struct vcpu_nested *n = &r->v->mmu.nested;
+	int ret = nested_walk_linear(r, mode, in, w);
+
+	if (ret != WALK_NESTED_FAULT || r->peek)
+		return ret;
+	n->fault = r->fault;
+	n->fault_pending = true;
+	virt_request(&r->v->virt, REQ_NESTED_FAULT);
+	return ret;
+}
+
 static int walk_with(struct vcpu *v, u64 linear, u32 access, const struct walk_ops *ops, struct walk *w)
 {
 	const struct walk_mode *mode = walk_mode(v);
 	struct walk_in in = { .linear = linear, .access = access, .pdptr = v->pdptr };
 	struct walk_ctx ctx = { .v = v };
 
+	walk_registers(v, mode, &in);
+	if (unlikely(v->mmu.nested.paging)) {
+		struct nested_reader r = { .v = v, .peek = !ops->cmpxchg };
+
+		return walk_l2(&r, mode, &in, w);
+	}
 	if (mode->paging == WALK_PAE)
 		vcpu_need_reg(v, REG_PDPTR);
-	else if (mode->paging != WALK_NO_PAGING)
-		in.cr3 = vcpu_cr3(v);
-	if (mode->smap)
-		in.ac = vcpu_rflags(v) & BIT(18);
-	if (mode->pke)
-		in.pkru = v->cpu.pkru;
 	return walk_tables(mode, &in, ops, &ctx, w);
 }
 
@@ -217,6 +216,21 @@ static __always_inline bool fetch_start(struct vcpu *v, const struct walk_mode *
 	return true;
 }
 
+/* The same in L2 under L1's nested paging: two walks in one, which are slow anyway. */
+static noinline int fetch_in_l2(struct vcpu *v, const struct walk_mode *m, u64 linear, void *buf, unsigned int len)
+{
+	struct walk_in in = { .linear = linear, .access = ACCESS_FETCH };
+	struct nested_reader r = { .v = v, .peek = true };
+	struct walk w;
+
+	walk_registers(v, m, &in);
+	if (backend_call(cpl)(v) == 3)
+		in.access |= ACCESS_USER;
+	if (nested_walk_linear(&r, m, &in, &w) || virt_guest_read_nofault(&v->virt, w.gpa, buf, len))
+		return -EAGAIN;
+	return 0;
+}
+
 static int fetch_in_page(struct vcpu *v, u64 linear, void *buf, unsigned int len)
 {
 	const struct walk_mode *m = walk_mode(v);
@@ -225,6 +239,8 @@ static int fetch_in_page(struct vcpu *v, u64 linear, void *buf, unsigned int len
 	u64 gpa, table;
 	int ret = 0;
 
+	if (unlikely(v->mmu.nested.paging))
+		return fetch_in_l2(v, m, linear, buf, len);
 	if (m->paging != WALK_LONG)
 		linear = (u32)linear;
 	if (!fetch_start(v, m, linear, &table))
@@ -266,11 +282,19 @@ int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len)
 int mmu_load_pdptrs(struct vcpu *v, u64 cr3)
 {
 	u64 rsvd = walk_pdptr_rsvd(v->cpu.maxphyaddr);
-	u64 pdptr[4];
+	u64 pdptr[4] = { };
 	unsigned int i;
 
-	if (virt_guest_read(&v->virt, cr3 & GENMASK_ULL(31, 5), pdptr, sizeof(pdptr)))
+	if (unlikely(v->mmu.nested.paging)) {
+		struct mmu_nested_fault f;
+		u64 gpa;
+
+		/* The CPU would read them when it needs them: what is not to be had now is no error. */
+		if (!mmu_nested_translate(v, cr3 & GENMASK_ULL(31, 5), 0, &gpa, &f))
+			virt_guest_read(&v->virt, gpa, pdptr, sizeof(pdptr));
+	} else if (virt_guest_read(&v->virt, cr3 & GENMASK_ULL(31, 5), pdptr, sizeof(pdptr))) {
 		return 1;
+	}
 	for (i = 0; i < ARRAY_SIZE(pdptr); i++)
 		if ((pdptr[i] & 1) && (pdptr[i] & rsvd))
 			return 1;

@@ -101,19 +101,6 @@ void walk_mode_init(struct walk_mode *m, unsigned long cr0, unsigned long cr4, u
 		mode_init_32bit(m, cpuid);
 }
 
-/* One level's place in the walk, kept for A and D */
-struct step {
-	u64 gpa;
-	u64 entry;
-};
-
-struct path {
-	struct step step[WALK_MAX_LEVELS + 1];
-	u64 all;	/* AND of the entries: P, W and U of the whole way */
-	u64 any;	/* OR of them: NX */
-	int level;	/* of the leaf */
-};
-
 static unsigned int entry_size(const struct walk_mode *m)
 {
 	return m->paging == WALK_32BIT ? 4 : 8;
@@ -149,8 +136,7 @@ static u64 leaf_base(const struct walk_mode *m, u64 entry, int level)
 	return base;
 }
 
-/* The bits of an error code that come from the access alone */
-static u32 access_error(const struct walk_mode *m, u32 access)
+u32 walk_access_error(const struct walk_mode *m, u32 access)
 {
 	u32 error = access & (ACCESS_WRITE | ACCESS_USER);
 
@@ -175,26 +161,28 @@ static int walk_start(const struct walk_mode *m, const struct walk_in *in, u64 l
 	}
 }
 
-/* Down to the leaf. Return: 0, 1 (#PF with @error's bits P and RSVD), -EFAULT. */
+/* Down to the leaf. Return: 0, 1 (#PF with @error's bits P and RSVD), or what reading returned. */
 static int descend(const struct walk_mode *m, const struct walk_in *in, u64 linear, const struct walk_ops *ops, void *ctx,
-		   struct path *path, u32 *error)
+		   struct walk_path *path, u32 *error)
 {
 	unsigned int size = entry_size(m), bits = index_bits(m);
 	u64 table, entry = 0;
-	int level;
+	int level, ret;
 
 	if (walk_start(m, in, linear, &table))
 		return 1;
 	path->all = ~0ULL;
 	path->any = 0;
+	path->top = m->levels;
 	for (level = m->levels; ; level--) {
 		unsigned int index = (linear >> (12 + bits * (level - 1))) & ((1U << bits) - 1);
-		struct step *step = &path->step[level];
+		struct walk_step *step = &path->step[level];
 		bool leaf;
 
 		step->gpa = table + index * size;
-		if (ops->read(ctx, step->gpa, &entry, size))
-			return -EFAULT;
+		ret = ops->read(ctx, step->gpa, &entry, size);
+		if (ret)
+			return ret;
 		step->entry = entry;
 		if (!(entry & PTE_P))
 			return 1;
@@ -242,7 +230,7 @@ static bool rights_deny(const struct walk_mode *m, const struct walk_in *in, con
 }
 
 /* May the access be done? Return: 0, 1 (#PF with @error's bits). */
-static int judge(const struct walk_mode *m, const struct walk_in *in, const struct path *path, struct walk *w, u32 *error)
+static int judge(const struct walk_mode *m, const struct walk_in *in, const struct walk_path *path, struct walk *w, u32 *error)
 {
 	bool denied;
 
@@ -261,12 +249,12 @@ static int judge(const struct walk_mode *m, const struct walk_in *in, const stru
 
 /* Return: 0, -EAGAIN, -EFAULT. */
 static int set_accessed(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx,
-			struct path *path)
+			struct walk_path *path)
 {
 	int level, ret;
 
 	for (level = m->levels; level >= path->level; level--) {
-		struct step *step = &path->step[level];
+		struct walk_step *step = &path->step[level];
 		u64 new = step->entry | PTE_A;
 
 		if (level == path->level && (in->access & ACCESS_WRITE))
@@ -276,34 +264,44 @@ static int set_accessed(const struct walk_mode *m, const struct walk_in *in, con
 		ret = ops->cmpxchg(ctx, step->gpa, step->entry, new, entry_size(m));
 		if (ret)
 			return ret;
+		step->entry = new;
 	}
+	return 0;
+}
+
+int walk_tables_path(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx, struct walk *w,
+		     struct walk_path *path)
+{
+	u64 linear = m->paging == WALK_LONG ? in->linear : (u32)in->linear;
+	int ret;
+
+	do {
+		*w = (struct walk) { .error = walk_access_error(m, in->access) };
+		ret = descend(m, in, linear, ops, ctx, path, &w->error);
+		if (!ret)
+			ret = judge(m, in, path, w, &w->error);
+		if (ret)
+			return ret;
+		if (ops->cmpxchg)
+			ret = set_accessed(m, in, ops, ctx, path);
+	} while (ret == -EAGAIN);
+	if (ret)
+		return ret;
+	w->level = path->level;
+	w->error = 0;
+	w->gpa = leaf_base(m, path->step[path->level].entry, path->level) | (linear & page_offset_mask(m, path->level));
 	return 0;
 }
 
 int walk_tables(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx, struct walk *w)
 {
-	u64 linear = m->paging == WALK_LONG ? in->linear : (u32)in->linear;
-	struct path path;
-	int ret;
+	struct walk_path path;
 
 	if (m->paging == WALK_NO_PAGING) {
+		u64 linear = (u32)in->linear;
+
 		*w = (struct walk) { .gpa = linear, .level = 1, .writable = true, .user = true, .exec = true };
 		return 0;
 	}
-	do {
-		*w = (struct walk) { .error = access_error(m, in->access) };
-		ret = descend(m, in, linear, ops, ctx, &path, &w->error);
-		if (!ret)
-			ret = judge(m, in, &path, w, &w->error);
-		if (ret)
-			return ret;
-		if (ops->cmpxchg)
-			ret = set_accessed(m, in, ops, ctx, &path);
-	} while (ret == -EAGAIN);
-	if (ret)
-		return ret;
-	w->level = path.level;
-	w->error = 0;
-	w->gpa = leaf_base(m, path.step[path.level].entry, path.level) | (linear & page_offset_mask(m, path.level));
-	return 0;
+	return walk_tables_path(m, in, ops, ctx, w, &path);
 }

@@ -95,12 +95,38 @@ struct walk_in {
 
 /**
  * struct walk_ops - guest memory, by guest physical address
- * @read: an entry of @size (4 or 8) bytes. 0, -EFAULT
- * @cmpxchg: set A and D bits. 0, -EAGAIN (not @old any more: the walk starts again), -EFAULT. NULL: leave the tables alone
+ * @read: an entry of @size (4 or 8) bytes. 0, -EFAULT, or a value above 1 that ends the walk and is handed on
+ * @cmpxchg: set A and D bits. 0, -EAGAIN (not @old any more: the walk starts again), -EFAULT, or as @read. NULL: leave the tables alone
  */
 struct walk_ops {
 	int (*read)(void *ctx, u64 gpa, u64 *entry, unsigned int size);
 	int (*cmpxchg)(void *ctx, u64 gpa, u64 old, u64 new, unsigned int size);
+};
+
+/**
+ * struct walk_step - one level's place in a walk
+ * @gpa: where the entry is
+ * @entry: its value, with the A and D that the walk set
+ */
+struct walk_step {
+	u64 gpa;
+	u64 entry;
+};
+
+/**
+ * struct walk_path - the entries that a walk used
+ * @step: by level, from @top down to @level
+ * @all: AND of the entries: P, W and U of the whole way
+ * @any: OR of them: NX
+ * @top: level of the root
+ * @level: level of the leaf
+ */
+struct walk_path {
+	struct walk_step step[WALK_MAX_LEVELS + 1];
+	u64 all;
+	u64 any;
+	int top;
+	int level;
 };
 
 /**
@@ -112,9 +138,16 @@ struct walk_ops {
  * @w: outcome
  *
  * A bits on the way are set only when the access is allowed.
- * Return: 0, 1 (#PF, @w->error), -EFAULT.
+ * Return: 0, 1 (#PF, @w->error), -EFAULT, or what @ops handed on.
  */
 int walk_tables(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx, struct walk *w);
+
+/* The same, with the entries; only with paging, and only if the return is 0. PAE: without the pointers. */
+int walk_tables_path(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx, struct walk *w,
+		     struct walk_path *path);
+
+/* Bits that the error code of a fault without any entry has, of a user or supervisor access */
+u32 walk_access_error(const struct walk_mode *m, u32 access);
 
 /* CPUID is userspace's: a width that no CPU has is taken for the nearest one. */
 static inline unsigned int walk_width(u8 maxphyaddr)
