@@ -7,10 +7,21 @@
 
 guest_handler guest_handlers[256];
 
+/*
+ * QEMU's TCG sometimes delivers an interrupt that VMRUN injected a second time, before the first
+ * instruction of its handler. Nothing else can interrupt there: IF is 0.
+ */
+static bool repeated_by_tcg(const struct guest_frame *frame)
+{
+	return frame->vector >= 32 && frame->rip == (uint64_t)guest_vectors + 16 * frame->vector;
+}
+
 void guest_exception(struct guest_frame *frame)
 {
 	struct guest_cpu *cpu = this_cpu();
 
+	if (repeated_by_tcg(frame))
+		return;
 	cpu->count++;
 	if (guest_handlers[frame->vector]) {
 		guest_handlers[frame->vector](frame);
