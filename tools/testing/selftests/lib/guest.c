@@ -7,13 +7,19 @@
 
 guest_handler guest_handlers[256];
 
+bool guest_under_tcg;
+
 /*
- * QEMU's TCG sometimes delivers an interrupt that VMRUN injected a second time, before the first
- * instruction of its handler. Nothing else can interrupt there: IF is 0.
+ * QEMU's TCG sometimes delivers an interrupt that VMRUN injected a second time before the next exit,
+ * as an exception: in its handler, where IF is 0. There only an INT n has this vector otherwise.
  */
 static bool repeated_by_tcg(const struct guest_frame *frame)
 {
-	return frame->vector >= 32 && frame->rip == (uint64_t)guest_vectors + 16 * frame->vector;
+	const uint8_t *insn = (const uint8_t *)frame->rip - 2;
+
+	if (!guest_under_tcg || frame->vector < 32 || (frame->rflags & RFLAGS_IF))
+		return false;
+	return insn[0] != 0xcd || insn[1] != frame->vector;
 }
 
 void guest_exception(struct guest_frame *frame)

@@ -52,6 +52,8 @@ typedef void (*guest_handler)(struct guest_frame *frame);
 extern guest_handler guest_handlers[256];
 
 extern char guest_vectors[];
+/* The host is QEMU's TCG; set by vm_create(). */
+extern bool guest_under_tcg;
 void guest_exception(struct guest_frame *frame);
 
 #define GUEST_INLINE static inline __attribute__((always_inline))

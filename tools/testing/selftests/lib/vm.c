@@ -12,6 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "emulator.h"
+#include "guest.h"
 #include "vm.h"
 
 int kvm_ioctl(int fd, unsigned long cmd, void *arg)
@@ -159,6 +161,7 @@ struct vm *vm_create(unsigned int nr_vcpus)
 
 	vm->mem = host_alloc(SLOT0_SIZE, 2 << 20);
 	vm->next_table = GPA_TABLES;
+	guest_under_tcg = host_is_tcg();
 	dl_iterate_phdr(load_segments, vm);
 	REQUIRE_EQ(vm_set_slot(vm, 0, 0, 0, SLOT0_SIZE, vm->mem), 0);
 	for (i = 0; i < nr_vcpus; i++)
