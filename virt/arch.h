@@ -38,6 +38,8 @@ unsigned int arch_max_vcpu_ids(struct virt_vm *vm);
 /* Preemption disabled. */
 void arch_vcpu_load(struct virt_vcpu *v, int cpu);
 void arch_vcpu_put(struct virt_vcpu *v);
+/* The scheduler takes the thread off its CPU; called before arch_vcpu_put(), with interrupts off. */
+void arch_vcpu_sched_out(struct virt_vcpu *v);
 
 /* KVM_RUN, loaded, mutex and SRCU held. */
 int arch_vcpu_run(struct virt_vcpu *v);

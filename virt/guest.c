@@ -70,6 +70,23 @@ int virt_guest_read_nofault(struct virt_vcpu *v, u64 gpa, void *buf, unsigned in
 	return left ? -EFAULT : 0;
 }
 
+int virt_guest_write_nofault(struct virt_vcpu *v, u64 gpa, const void *buf, unsigned int len)
+{
+	struct virt_slot *slot;
+	void __user *p = guest_address(v, gpa, true, &slot);
+	unsigned long left;
+
+	if (!p)
+		return -EFAULT;
+	pagefault_disable();
+	left = __copy_to_user_inatomic(p, buf, len);
+	pagefault_enable();
+	if (left)
+		return -EFAULT;
+	virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
+	return 0;
+}
+
 static int user_cmpxchg(void __user *p, void *old, const void *new, unsigned int len)
 {
 	bool done = false;

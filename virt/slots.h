@@ -116,8 +116,9 @@ void virt_dirty_free(struct virt_slot *slot);
  */
 int virt_guest_read(struct virt_vcpu *v, u64 gpa, void *buf, unsigned int len);
 int virt_guest_write(struct virt_vcpu *v, u64 gpa, const void *buf, unsigned int len);
-/* Reads without sleeping, within one page; interrupts may be off. */
+/* Without sleeping, within one page; interrupts may be off. */
 int virt_guest_read_nofault(struct virt_vcpu *v, u64 gpa, void *buf, unsigned int len);
+int virt_guest_write_nofault(struct virt_vcpu *v, u64 gpa, const void *buf, unsigned int len);
 /* Atomic compare and exchange of 1, 2, 4 or 8 bytes within a page. 0, -EAGAIN if *@old did not match, -EFAULT. */
 int virt_guest_cmpxchg(struct virt_vcpu *v, u64 gpa, void *old, const void *new, unsigned int len);
 

@@ -41,6 +41,7 @@ static void preempt_out(struct preempt_notifier *n, struct task_struct *next)
 {
 	struct virt_vcpu *v = container_of(n, struct virt_vcpu, preempt);
 
+	arch_vcpu_sched_out(v);
 	arch_vcpu_put(v);
 	v->cpu = -1;
 }
