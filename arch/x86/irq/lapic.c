@@ -257,6 +257,12 @@ u8 lapic_eoi(struct lapic *l, bool *broadcast)
 	return vector;
 }
 
+bool lapic_eoi_can_wait(const struct lapic *l, u8 vector)
+{
+	return vector && l->isr_max == vector && !l->irr_max &&
+	       !(l->regs[LAPIC_TMR / 4 + vector / 32 * 4] & 1u << (vector & 31));
+}
+
 void lapic_set_tpr(struct lapic *l, u8 tpr)
 {
 	lapic_set_reg(l, LAPIC_TPR, tpr);

@@ -235,6 +235,9 @@ u8 lapic_ack(struct lapic *l);
  */
 u8 lapic_eoi(struct lapic *l, bool *broadcast);
 
+/* Nobody waits for the end of @vector, just acknowledged: it is edge-triggered and nothing is behind it. */
+bool lapic_eoi_can_wait(const struct lapic *l, u8 vector);
+
 void lapic_set_tpr(struct lapic *l, u8 tpr);
 
 static inline u8 lapic_cr8(const struct lapic *l)
