@@ -6,7 +6,6 @@
 #include "backend.h"
 #include "emulate/emulate.h"
 
-#include <linux/kvm_para.h>
 #include <asm/debugreg.h>
 
 enum exit_result exit_error(struct vcpu *v, int error)
@@ -119,9 +118,11 @@ enum exit_result exit_hlt(struct vcpu *v)
 
 enum exit_result exit_hypercall(struct vcpu *v)
 {
+	long ret;
+
 	v->virt.stats.hypercalls++;
-	/* No hypercall is offered (CPUID says so). Those of user mode are refused before their number is looked at. */
-	vcpu_set_reg(v, REG_RAX, backend_call(cpl)(v) ? -KVM_EPERM : -KVM_ENOSYS);
+	pv_hypercall(v, false, &ret);
+	vcpu_set_reg(v, REG_RAX, vcpu_long_mode(v) ? ret : (u32)ret);
 	return vcpu_skip(v);
 }
 

@@ -79,6 +79,9 @@ static long get_mp_state(struct virt_vcpu *vv, void *data, unsigned long raw)
 	((struct kvm_mp_state *)data)->mp_state = v->mp_state;
 	if (!v->apic)
 		return 0;
+	/* A kick has ended the wait, though the thread has not seen it yet. */
+	if (v->mp_state == KVM_MP_STATE_HALTED && READ_ONCE(v->pv.kicked))
+		((struct kvm_mp_state *)data)->mp_state = KVM_MP_STATE_RUNNABLE;
 	vcpu_view(v, &view);
 	event_drain(&q, READ_ONCE(v->inbox), READ_ONCE(v->sipi_vector));
 	if (event_sipi_pending(&q, &view))
@@ -265,7 +268,9 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_JOIN_MEMORY_REGIONS_WORKS, 1 },
 	{ KVM_CAP_MCE, 32 },
 	{ KVM_CAP_SET_IDENTITY_MAP_ADDR, 1 },
-	{ KVM_CAP_ADJUST_CLOCK, KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC },
+	{ KVM_CAP_ADJUST_CLOCK, KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC },
+	{ KVM_CAP_KVMCLOCK_CTRL, 1 },
+	{ KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1 },
 	{ KVM_CAP_INTERNAL_ERROR_DATA, 1 },
 	{ KVM_CAP_VCPU_EVENTS, 1 },
 	{ KVM_CAP_INTR_SHADOW, 1 },
@@ -348,10 +353,14 @@ static long vm_enable_cap(struct virt_vm *vm, void *data, unsigned long raw)
 	return row->enable(to_vm(vm), cap);
 }
 
-/* Nothing is enabled on a vCPU (that is for interfaces this module does not offer). */
-static long vcpu_enable_cap(struct virt_vcpu *v, void *data, unsigned long raw)
+static long vcpu_enable_cap(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
-	return -EINVAL;
+	const struct kvm_enable_cap *cap = data;
+
+	if (cap->flags || cap->cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+		return -EINVAL;
+	to_vcpu(vv)->pv.enforce = cap->args[0];
+	return 0;
 }
 
 static const struct ioctl_row vcpu_cap_rows[] = {
@@ -374,6 +383,7 @@ int x86_ioctls_init(void)
 	       ADD_ROOM(vm_ioctls, pit, vm_ioctls) ?: ADD_ROOM(vcpu_ioctls, apic, vcpu_ioctls) ?:
 	       ADD_ROOM(vcpu_ioctls, regs, vcpu_ioctls) ?: ADD_ROOM(vcpu_ioctls, debug, vcpu_ioctls) ?:
 	       ADD_ROOM(dev_ioctls, fpu, dev_ioctls) ?: ADD_ROOM(vcpu_ioctls, fpu, vcpu_ioctls) ?:
+	       ADD_ROOM(vm_ioctls, clock, vm_ioctls) ?: ADD_ROOM(vcpu_ioctls, clock, vcpu_ioctls) ?:
 	       ADD_ROOM(vm_ioctls, tsc, vm_ioctls) ?: ADD_ROOM(vcpu_ioctls, tsc, vcpu_ioctls) ?:
 	       ADD_ROOM(dev_ioctls, cpuid, dev_ioctls) ?: ADD_ROOM(vcpu_ioctls, cpuid, vcpu_ioctls) ?:
 	       ADD_ROOM(dev_ioctls, msr, dev_ioctls) ?: ADD_ROOM(vm_ioctls, msr, vm_ioctls) ?:

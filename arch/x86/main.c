@@ -59,6 +59,7 @@ int arch_vm_init(struct virt_vm *virt)
 	ret = cpu_vm_init(vm);
 	if (ret)
 		goto err_mmu;
+	pv_vm_init(vm);
 	ret = backend_call(vm_init)(vm);
 	if (ret)
 		goto err_cpu;
@@ -118,6 +119,7 @@ int arch_vcpu_init(struct virt_vcpu *vv)
 	ret = cpu_vcpu_init(v);
 	if (ret)
 		goto err_emu;
+	pv_vcpu_init(v);
 	ret = backend_call(vcpu_init)(v);
 	if (ret)
 		goto err_cpu;
@@ -153,6 +155,7 @@ void arch_vcpu_published(struct virt_vcpu *vv)
 {
 	if (to_vcpu(vv)->apic)
 		apic_map_update(to_vcpu(vv));
+	clock_tsc_changed(to_vm(vv->vm), NULL);
 }
 
 void arch_vcpu_destroy(struct virt_vcpu *vv)
@@ -177,6 +180,13 @@ void arch_vcpu_load(struct virt_vcpu *vv, int cpu)
 
 	backend_call(vcpu_load)(v, cpu);
 	cpu_load(v, cpu);
+	if (unlikely(v->pv.clock_page | v->pv.steal_page))
+		pv_load(v, cpu);
+}
+
+void arch_vcpu_sched_out(struct virt_vcpu *vv)
+{
+	steal_sched_out(to_vcpu(vv));
 }
 
 void arch_vcpu_put(struct virt_vcpu *vv)

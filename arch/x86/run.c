@@ -134,6 +134,7 @@ void vcpu_reset(struct vcpu *v, bool init)
 	if (v->apic)
 		apic_reset(v, init);
 	cpu_reset(v, init);
+	pv_reset(v);
 	backend_call(reset)(v, init);
 	backend_call(set_efer)(v);
 	backend_call(set_cr0)(v);
@@ -259,6 +260,10 @@ static enum exit_result work_requests(struct vcpu *v)
 		apic_timer_due(v);
 	if (virt_take_request(vv, REQ_EOI_EXIT))
 		return exit_ioapic_eoi(v);
+	if (virt_take_request(vv, REQ_CLOCK))
+		clock_update(v);
+	if (virt_take_request(vv, REQ_STEAL))
+		steal_update(v);
 	if (virt_take_request(vv, REQ_MSR_FILTER))
 		backend_call(update_msr_access)(v);
 	if (virt_take_request(vv, VIRT_REQ_TLB_FLUSH)) {
@@ -383,6 +388,8 @@ static enum exit_result run_once(struct vcpu *v)
 	r = try_enter(v, &entered);
 	if (r != EXIT_RESUME || !entered)
 		return r;
+	if (unlikely(v->pv.eoi_offered))
+		eoi_collect(v, true);
 	r = backend_call(handle_exit)(v);
 	if (unlikely(v->exit_slow) && r == EXIT_RESUME) {
 		v->virt.run->exit_reason = STRATA_EXIT_EACH;
@@ -475,9 +482,11 @@ static enum exit_result settle_halt(struct vcpu *v, bool *waits)
 	struct event_view view;
 
 	vcpu_view(v, &view);
-	*waits = !event_wakes(&v->events, &view);
-	if (!*waits)
-		v->mp_state = KVM_MP_STATE_RUNNABLE;
+	*waits = !event_wakes(&v->events, &view) && !READ_ONCE(v->pv.kicked);
+	if (*waits)
+		return EXIT_RESUME;
+	WRITE_ONCE(v->pv.kicked, false);
+	v->mp_state = KVM_MP_STATE_RUNNABLE;
 	return EXIT_RESUME;
 }
 
@@ -496,7 +505,7 @@ static bool poll_for_work(struct vcpu *v)
 
 static void sleep_for_work(struct vcpu *v)
 {
-	if (halt_poll_ns && v->mp_state == KVM_MP_STATE_HALTED && poll_for_work(v))
+	if (halt_poll_ns && v->mp_state == KVM_MP_STATE_HALTED && v->pv.poll && poll_for_work(v))
 		return;
 	virt_srcu_pause(&v->virt);
 	rcuwait_wait_event(&v->virt.wait, READ_ONCE(v->virt.requests) || host_work(), TASK_INTERRUPTIBLE);

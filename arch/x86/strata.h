@@ -14,6 +14,7 @@
 #include "event/event.h"
 #include "irqchip/irqchip.h"
 #include "mmu/mmu.h"
+#include "pv/pv.h"
 #include "io.h"
 
 #include <asm/trapnr.h>
@@ -50,6 +51,8 @@ enum exit_result {
 #define REQ_APIC_TIMER		(VIRT_REQ_ARCH + 2)	/* the local APIC's timer may have expired */
 #define REQ_EOI_EXIT		(VIRT_REQ_ARCH + 3)	/* userspace's IOAPIC is to hear of an EOI */
 #define REQ_NESTED_FAULT	(VIRT_REQ_ARCH + 4)	/* mmu_nested_take_fault() has a fault for L1 */
+#define REQ_CLOCK		(VIRT_REQ_ARCH + 5)	/* the kvmclock page is to be written */
+#define REQ_STEAL		(VIRT_REQ_ARCH + 6)	/* the page of the steal time is to be looked at */
 
 /**
  * struct vm - an x86 virtual machine
@@ -64,6 +67,7 @@ enum exit_result {
  * @disabled_quirks: (m) KVM_X86_QUIRK_*
  * @irqchip: (m) enum event_irqchip; before the first vCPU
  * @irq: interrupt controllers, see there
+ * @clock: the clock, see there
  * @tss_addr: (m) KVM_SET_TSS_ADDR
  * @identity_map_addr: (m) KVM_SET_IDENTITY_MAP_ADDR
  * @forced_intercepts: (c) exception vectors always intercepted (force_intercept_exceptions)
@@ -81,6 +85,7 @@ struct vm {
 	u64 disabled_quirks;
 	u8 irqchip;
 	struct vm_irq irq;
+	struct vm_clock clock;
 	u64 tss_addr;
 	u64 identity_map_addr;
 	u32 forced_intercepts;
@@ -107,6 +112,7 @@ struct vm {
  * @sipi_vector: (a) vector of INBOX_SIPI, written before the bit
  * @mp_state: (v) KVM_MP_STATE_*
  * @cpu: CPUID, MSRs, FPU, debug registers, clocks
+ * @pv: paravirtual interfaces
  * @mmu: nested paging of this vCPU
  * @emu: the emulation in progress, or the last one
  * @io: an access that userspace is completing
@@ -147,6 +153,7 @@ struct vcpu {
 	u64 pdptr[4];
 
 	struct vcpu_cpu cpu;
+	struct vcpu_pv pv;
 	struct vcpu_mmu mmu;
 	struct vcpu_io io;
 	struct emu *emu;

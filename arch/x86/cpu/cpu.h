@@ -26,16 +26,16 @@ struct vcpu;
 /**
  * struct vm_cpu - what concerns all vCPUs of a VM
  * @tsc_khz: default guest TSC frequency (KVM_SET_TSC_KHZ on the VM)
+ * @tsc_ratio: scaling that goes with it, 0 for none
  * @user_space_msr: KVM_CAP_X86_USER_SPACE_MSR's KVM_MSR_EXIT_REASON_* mask
  * @msr_filter: KVM_X86_SET_MSR_FILTER, vm->virt.srcu; NULL if none
- * @clock_offset: KVM_SET_CLOCK: guest clock minus host boot-time clock, ns
  * @tsc: writes of the TSC by userspace
  */
 struct vm_cpu {
 	u32 tsc_khz;
+	u64 tsc_ratio;
 	u32 user_space_msr;
 	struct msr_filter __rcu *msr_filter;
-	s64 clock_offset;
 	struct vm_tsc tsc;
 };
 

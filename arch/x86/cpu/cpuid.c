@@ -62,8 +62,6 @@ static const struct feature_bit feature_bits[] = {
 	{ GUEST_DDPD_U,			2, LEAF_EDX, 3,  0x7 },
 	{ GUEST_BHI_CTRL,		2, LEAF_EDX, 4,  0x7 },
 	{ GUEST_XSAVES,			1, LEAF_EAX, 3,  0xd },
-	{ GUEST_KVMCLOCK,		0, LEAF_EAX, 0,  0x40000001 },
-	{ GUEST_KVMCLOCK2,		0, LEAF_EAX, 3,  0x40000001 },
 	{ GUEST_SVM,			0, LEAF_ECX, 2,  0x80000001 },
 	{ GUEST_SYSCALL,		0, LEAF_EDX, 11, 0x80000001 },
 	{ GUEST_NX,			0, LEAF_EDX, 20, 0x80000001 },
@@ -299,6 +297,7 @@ static long set_entries(struct vcpu *v, struct kvm_cpuid_entry2 *entry, unsigned
 	struct vcpu_cpu *c = &v->cpu;
 	struct cpuid_runtime rt = runtime_state(v);
 	struct cpuid_table *t;
+	u32 pv_features;
 	long ret;
 
 	t = kzalloc(sizeof(*t), GFP_KERNEL_ACCOUNT);
@@ -308,6 +307,7 @@ static long set_entries(struct vcpu *v, struct kvm_cpuid_entry2 *entry, unsigned
 	t->nr = nr;
 	cpuid_table_build(t);
 	cpuid_table_update(t, &rt, cpuid_host_components);
+	pv_features = pv_cpuid_features(v, t);
 
 	ret = check_entries(t);
 	if (ret)
@@ -325,6 +325,7 @@ static long set_entries(struct vcpu *v, struct kvm_cpuid_entry2 *entry, unsigned
 	c->cpuid = entry;
 	c->nr_cpuid = nr;
 	c->cpuid_table = *t;
+	v->pv.features = pv_features;
 	derive_limits(v, nr ? &c->cpuid_table : cpuid_host_table());
 	if (v->apic)
 		apic_configure(v);

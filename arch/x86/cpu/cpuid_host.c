@@ -5,6 +5,7 @@
  * Three filters: the host's CPUID, what the host's kernel left enabled, and the bits listed here, which are those that are
  * honoured. A leaf that is not listed is not offered; it reads as zeros.
  */
+#include <linux/kvm_para.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <asm/cpufeature.h>
@@ -242,14 +243,13 @@ static void add_own(void)
 {
 	struct kvm_cpuid_entry2 *e;
 
-	e = add_entry(0x40000000, 0, false);
-	e->eax = 0x40000001;
-	e->ebx = 0x4b4d564b;	/* "KVMKVMKVM\0\0\0" */
+	e = add_entry(KVM_CPUID_SIGNATURE, 0, false);
+	e->eax = KVM_CPUID_FEATURES;
+	e->ebx = 0x4b4d564b;	/* KVM_SIGNATURE */
 	e->ecx = 0x564b4d56;
 	e->edx = 0x4d;
-	/* Port IO needs no delays; no other paravirtual feature is there yet. */
-	e = add_entry(0x40000001, 0, false);
-	e->eax = BIT(1);
+	e = add_entry(KVM_CPUID_FEATURES, 0, false);
+	e->eax = pv_offered();
 
 	/* x2APIC comes with the local APIC in the kernel; the TSC-deadline timer too, which has a capability of its own. */
 	cpuid_host_set(0x1, 0, LEAF_ECX, BIT(31) | BIT(21));

@@ -194,8 +194,7 @@ static int set_hwcr(struct vcpu *v, u32 msr, u64 val, bool host)
 
 const struct msr_row msr_table[] = {
 	{ 0x10, 0x10, MSR_ALWAYS, MSR_ROW_SAVE, .get = get_tsc, .set = set_tsc },
-	/* kvmclock: not offered; VMMs write 0 to it without asking. */
-	{ MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, GUEST_KVMCLOCK, MSR_ROW_ZERO },
+	{ MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
 	{ MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY },
 	{ MSR_IA32_APICBASE, MSR_IA32_APICBASE, MSR_ALWAYS, 0, .get = get_apic_base, .set = set_apic_base },
 	{ MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, MSR_ALWAYS, MSR_ROW_ZERO },
@@ -240,7 +239,8 @@ const struct msr_row msr_table[] = {
 	{ MSR_IA32_TSC_DEADLINE, MSR_IA32_TSC_DEADLINE, MSR_ALWAYS, MSR_ROW_SAVE, .get = apic_get_msr, .set = apic_set_msr },
 	{ LAPIC_X2APIC_MSR, LAPIC_X2APIC_MSR_LAST, MSR_ALWAYS, 0, .get = apic_get_msr, .set = apic_set_msr },
 	{ MSR_IA32_XSS, MSR_IA32_XSS, GUEST_XSAVES, MSR_ROW_SAVE, PLAIN(xss, 0), .set = set_xss },
-	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, GUEST_KVMCLOCK2, MSR_ROW_ZERO },
+	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
+	{ MSR_KVM_STEAL_TIME, MSR_KVM_POLL_CONTROL, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
 	{ MSR_EFER, MSR_EFER, MSR_ALWAYS, 0, .get = get_efer, .set = set_efer },
 	{ MSR_TSC_AUX, MSR_TSC_AUX, GUEST_TSC_AUX, MSR_ROW_SAVE | MSR_ROW_TELL, PLAIN(tsc_aux, 0), .set = set_tsc_aux },
 	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD },

@@ -2,6 +2,7 @@
 /*
  * KVM_GET/SET_REGS, KVM_GET/SET_SREGS and SREGS2, and the synchronised registers of struct kvm_run.
  */
+#include <linux/strata.h>
 #include <linux/string.h>
 
 #include "../backend.h"
@@ -204,6 +205,8 @@ void vcpu_events_get(struct vcpu *v, struct kvm_vcpu_events *events)
 
 	vcpu_view(v, &view);
 	event_save(&v->events, READ_ONCE(v->inbox), READ_ONCE(v->sipi_vector), &abi, &view, events);
+	if (abi.strata && READ_ONCE(v->pv.kicked))
+		events->reserved[0] |= STRATA_EVENTS_KICKED;
 }
 
 int vcpu_events_set(struct vcpu *v, const struct kvm_vcpu_events *events)
@@ -217,6 +220,8 @@ int vcpu_events_set(struct vcpu *v, const struct kvm_vcpu_events *events)
 	for (stale = event_restore_inbox(events, &abi); stale; stale &= stale - 1)
 		clear_bit(__ffs(stale), &v->inbox);
 	event_restore(&v->events, events, &abi);
+	if (abi.strata)
+		WRITE_ONCE(v->pv.kicked, events->reserved[0] & STRATA_EVENTS_KICKED);
 	if (event_restore_shadow(events, &shadow))
 		backend_call(set_shadow)(v, shadow);
 	return 0;

@@ -15,5 +15,8 @@ extern const struct ioctl_row cpuid_vcpu_ioctls[], msr_vcpu_ioctls[], mce_vcpu_i
 extern const unsigned int cpuid_nr_vcpu_ioctls, msr_nr_vcpu_ioctls, mce_nr_vcpu_ioctls, regs_nr_vcpu_ioctls;
 extern const struct ioctl_row fpu_vcpu_ioctls[], debug_vcpu_ioctls[], tsc_vcpu_ioctls[];
 extern const unsigned int fpu_nr_vcpu_ioctls, debug_nr_vcpu_ioctls, tsc_nr_vcpu_ioctls;
+/* pv/clock.c */
+extern const struct ioctl_row clock_vm_ioctls[], clock_vcpu_ioctls[];
+extern const unsigned int clock_nr_vm_ioctls, clock_nr_vcpu_ioctls;
 
 #endif

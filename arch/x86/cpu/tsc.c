@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guest TSC: rate, offset, vCPUs in step with each other; and the VM's clock (KVM_GET/SET_CLOCK).
+ * Guest TSC: rate, offset, vCPUs in step with each other.
  *
  * Guest TSC = scaled host TSC + offset. All vCPUs of a VM start with one offset. Userspace that restores TSCs one vCPU after
  * the other writes values that differ by the time between the writes: a value within a second of what the last written
@@ -29,11 +29,14 @@ static struct {
 	u64 shift;
 } host_tsc = { .lock = __RAW_SPIN_LOCK_UNLOCKED(host_tsc.lock) };
 
+u64 tsc_scale_by(u64 ratio, u64 tsc)
+{
+	return ratio ? mul_u64_u64_shr(tsc, ratio, backend_caps.tsc_ratio_frac) : tsc;
+}
+
 u64 tsc_scale(struct vcpu *v, u64 tsc)
 {
-	if (!v->cpu.tsc_ratio)
-		return tsc;
-	return mul_u64_u64_shr(tsc, v->cpu.tsc_ratio, backend_caps.tsc_ratio_frac);
+	return tsc_scale_by(v->cpu.tsc_ratio, tsc);
 }
 
 u64 tsc_guest(struct vcpu *v, u64 tsc)
@@ -47,6 +50,19 @@ void tsc_set_offset(struct vcpu *v, u64 offset)
 	backend_call(set_tsc)(v);
 	if (v->apic)
 		apic_tsc_changed(v);
+	clock_tsc_changed(vcpu_vm(v), v);
+}
+
+u64 tsc_host_shift(void)
+{
+	return READ_ONCE(host_tsc.shift);
+}
+
+u64 tsc_offset_now(const struct vcpu *v)
+{
+	const struct vcpu_cpu *c = &v->cpu;
+
+	return READ_ONCE(c->tsc_offset) + tsc_scale_by(READ_ONCE(c->tsc_ratio), tsc_host_shift() - READ_ONCE(c->tsc_shift));
 }
 
 /* Is @val what the VM's last written TSC reads by now, give or take a second? */
@@ -115,17 +131,25 @@ static bool khz_is_host(u32 khz)
 	return abs((s64)khz - (s64)tsc_khz) <= tolerance;
 }
 
+/* 0 for a rate that is the host's. -EINVAL: this host cannot run at that rate. */
+static int ratio_for(u32 khz, u64 *ratio)
+{
+	*ratio = 0;
+	if (khz_is_host(khz))
+		return 0;
+	if (!backend_caps.has_tsc_scaling)
+		return -EINVAL;
+	*ratio = mul_u64_u32_div(BIT_ULL(backend_caps.tsc_ratio_frac), khz, tsc_khz);
+	return !*ratio || *ratio >= backend_caps.tsc_ratio_max ? -EINVAL : 0;
+}
+
 int tsc_set_khz(struct vcpu *v, u32 khz)
 {
-	u64 now = rdtsc(), before = tsc_guest(v, now), ratio = 0;
+	u64 now = rdtsc(), before = tsc_guest(v, now), ratio;
+	int ret = ratio_for(khz, &ratio);
 
-	if (!khz_is_host(khz)) {
-		if (!backend_caps.has_tsc_scaling)
-			return -EINVAL;
-		ratio = mul_u64_u32_div(BIT_ULL(backend_caps.tsc_ratio_frac), khz, tsc_khz);
-		if (!ratio || ratio >= backend_caps.tsc_ratio_max)
-			return -EINVAL;
-	}
+	if (ret)
+		return ret;
 	v->cpu.tsc_khz = khz;
 	v->cpu.tsc_ratio = ratio;
 	tsc_set_offset(v, before - tsc_scale(v, now));
@@ -178,7 +202,6 @@ void tsc_vm_init(struct vm *vm)
 {
 	raw_spin_lock_init(&vm->cpu.tsc.lock);
 	vm->cpu.tsc_khz = tsc_khz;
-	vm->cpu.clock_offset = -(s64)ktime_get_boottime_ns();
 }
 
 void tsc_vcpu_init(struct vcpu *v)
@@ -187,15 +210,9 @@ void tsc_vcpu_init(struct vcpu *v)
 
 	c->tsc_shift = READ_ONCE(host_tsc.shift);
 	c->tsc_khz = vcpu_vm(v)->cpu.tsc_khz;
-	if (!khz_is_host(c->tsc_khz))
-		c->tsc_ratio = mul_u64_u32_div(BIT_ULL(backend_caps.tsc_ratio_frac), c->tsc_khz, tsc_khz);
+	c->tsc_ratio = vcpu_vm(v)->cpu.tsc_ratio;
 	/* The control block takes it when the vCPU is reset. */
 	c->tsc_offset = agree_offset(v, 0);
-}
-
-u64 vm_clock_ns(struct vm *vm)
-{
-	return ktime_get_boottime_ns() + READ_ONCE(vm->cpu.clock_offset);
 }
 
 static long ioctl_set_khz(struct virt_vcpu *vv, void *data, unsigned long raw)
@@ -214,16 +231,11 @@ static long ioctl_set_vm_khz(struct virt_vm *vm, void *data, unsigned long raw)
 	u32 khz = raw ? raw : tsc_khz;
 	u64 ratio;
 
-	if (raw > U32_MAX || vm->nr_vcpus)
+	if (raw > U32_MAX || vm->nr_vcpus || ratio_for(khz, &ratio))
 		return -EINVAL;
-	if (!khz_is_host(khz)) {
-		if (!backend_caps.has_tsc_scaling)
-			return -EINVAL;
-		ratio = mul_u64_u32_div(BIT_ULL(backend_caps.tsc_ratio_frac), khz, tsc_khz);
-		if (!ratio || ratio >= backend_caps.tsc_ratio_max)
-			return -EINVAL;
-	}
 	to_vm(vm)->cpu.tsc_khz = khz;
+	to_vm(vm)->cpu.tsc_ratio = ratio;
+	clock_tsc_changed(to_vm(vm), NULL);
 	return 0;
 }
 
@@ -232,67 +244,9 @@ static long ioctl_get_vm_khz(struct virt_vm *vm, void *data, unsigned long raw)
 	return check_tsc_unstable() ? -EIO : to_vm(vm)->cpu.tsc_khz;
 }
 
-/*
- * Clock, wall clock and host TSC of one moment: the TSC read before and after tells how far apart the reads were; the best of
- * a few tries is taken.
- */
-static void read_clocks(struct vm *vm, struct kvm_clock_data *data)
-{
-	u64 best = ~0ull, before, after, boot, real;
-	unsigned long flags;
-	unsigned int i;
-
-	local_irq_save(flags);
-	for (i = 0; i < 3; i++) {
-		before = rdtsc_ordered();
-		boot = ktime_get_boottime_ns();
-		real = ktime_get_real_ns();
-		after = rdtsc_ordered();
-		if (after - before >= best)
-			continue;
-		best = after - before;
-		data->clock = boot + vm->cpu.clock_offset;
-		data->realtime = real;
-		data->host_tsc = before + best / 2;
-	}
-	local_irq_restore(flags);
-}
-
-static long ioctl_get_clock(struct virt_vm *vm, void *out, unsigned long raw)
-{
-	struct kvm_clock_data *data = out;
-
-	read_clocks(to_vm(vm), data);
-	data->flags = KVM_CLOCK_REALTIME;
-	if (check_tsc_unstable())
-		data->host_tsc = 0;
-	else
-		data->flags |= KVM_CLOCK_HOST_TSC;
-	return 0;
-}
-
-static long ioctl_set_clock(struct virt_vm *vm, void *in, unsigned long raw)
-{
-	const struct kvm_clock_data *data = in;
-	u64 clock = data->clock, real;
-
-	/* What KVM_GET_CLOCK gave may be passed back whole; only the wall clock is used. */
-	if (data->flags & ~(u32)(KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC | KVM_CLOCK_TSC_STABLE))
-		return -EINVAL;
-	if (data->flags & KVM_CLOCK_REALTIME) {
-		real = ktime_get_real_ns();
-		if (real > data->realtime)
-			clock += real - data->realtime;
-	}
-	WRITE_ONCE(to_vm(vm)->cpu.clock_offset, clock - ktime_get_boottime_ns());
-	return 0;
-}
-
 const struct ioctl_row tsc_vm_ioctls[] = {
 	{ KVM_SET_TSC_KHZ, IOCTL_RAW | IOCTL_LOCK, .vm = ioctl_set_vm_khz },
 	{ KVM_GET_TSC_KHZ, IOCTL_RAW,              .vm = ioctl_get_vm_khz },
-	{ KVM_SET_CLOCK,   IOCTL_LOCK,             .vm = ioctl_set_clock },
-	{ KVM_GET_CLOCK,   IOCTL_LOCK,             .vm = ioctl_get_clock },
 };
 const unsigned int tsc_nr_vm_ioctls = ARRAY_SIZE(tsc_vm_ioctls);
 
@@ -328,18 +282,11 @@ static long set_attr(struct virt_vcpu *vv, void *data, unsigned long raw)
 	return 0;
 }
 
-/* There is no kvmclock page yet that could be told of a pause. */
-static long kvmclock_ctrl(struct virt_vcpu *vv, void *data, unsigned long raw)
-{
-	return -EINVAL;
-}
-
 const struct ioctl_row tsc_vcpu_ioctls[] = {
 	{ KVM_SET_TSC_KHZ,     IOCTL_RAW | IOCTL_LOAD, .vcpu = ioctl_set_khz },
 	{ KVM_GET_TSC_KHZ,     IOCTL_RAW,              .vcpu = ioctl_get_khz },
 	{ KVM_HAS_DEVICE_ATTR, 0,                      .vcpu = has_attr },
 	{ KVM_GET_DEVICE_ATTR, IOCTL_LOAD,             .vcpu = get_attr },
 	{ KVM_SET_DEVICE_ATTR, IOCTL_LOAD,             .vcpu = set_attr },
-	{ KVM_KVMCLOCK_CTRL,   IOCTL_RAW,              .vcpu = kvmclock_ctrl },
 };
 const unsigned int tsc_nr_vcpu_ioctls = ARRAY_SIZE(tsc_vcpu_ioctls);

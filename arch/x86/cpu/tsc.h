@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Guest TSC and the VM's clock.
+ * Guest TSC.
  */
 #ifndef STRATA_TSC_H
 #define STRATA_TSC_H
@@ -33,6 +33,12 @@ struct vm_tsc {
 u64 tsc_guest(struct vcpu *v, u64 host_tsc);
 /* Host TSC scaled to the guest's rate, without the offset */
 u64 tsc_scale(struct vcpu *v, u64 host_tsc);
+/* The same for a ratio, 0 for none */
+u64 tsc_scale_by(u64 ratio, u64 host_tsc);
+/* What restarts of the host's TSC took away, in all */
+u64 tsc_host_shift(void);
+/* The offset, with restarts of the host's TSC that the vCPU has not made up for yet. Any thread. */
+u64 tsc_offset_now(const struct vcpu *v);
 /* A new offset, told to the control block */
 void tsc_set_offset(struct vcpu *v, u64 offset);
 /* KVM_SET_MSRS(TSC): vCPUs written alike are put in step */
@@ -53,9 +59,6 @@ void tsc_put(struct vcpu *v);
  */
 void tsc_host_off(void);
 void tsc_host_on(void);
-
-/* KVM_GET_CLOCK's clock, ns */
-u64 vm_clock_ns(struct vm *vm);
 
 void tsc_vm_init(struct vm *vm);
 void tsc_vcpu_init(struct vcpu *v);

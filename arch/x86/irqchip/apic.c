@@ -257,9 +257,21 @@ int apic_ack(struct vcpu *v)
 
 	if (unlikely(pic_offers(v)))
 		vector = chips_pic_ack(vcpu_vm(v));
-	if (likely(vector < 0))
+	if (likely(vector < 0)) {
 		vector = lapic_ack(&v->apic->lapic) ?: -1;
+		if (unlikely(v->pv.eoi_page & PV_PAGE_ON) && vector > 0)
+			eoi_offer(v, vector);
+	}
 	return vector;
+}
+
+void apic_eoi(struct vcpu *v)
+{
+	bool broadcast;
+	u8 vector = lapic_eoi(&v->apic->lapic, &broadcast);
+
+	if (vector)
+		eoi(v, vector, broadcast);
 }
 
 /* ---- lifetime ---- */

@@ -128,6 +128,22 @@ int apic_send(struct vm *vm, const struct irq_msg *m, struct vcpu *src)
 	return ret;
 }
 
+struct vcpu *apic_find(struct vm *vm, u32 id)
+{
+	const struct irq_msg m = { .dest = id };
+	const struct apic_map *map;
+	struct vcpu *v = NULL;
+	unsigned int i;
+
+	rcu_read_lock();
+	map = rcu_dereference(vm->irq.map);
+	for (i = 0; map && !v && i < map->nr; i++)
+		if (lapic_match(&map->entry[i].addr, &m, false))
+			v = map->entry[i].vcpu;
+	rcu_read_unlock();
+	return v;
+}
+
 void apic_map_update(struct vcpu *v)
 {
 	struct vm *vm = vcpu_vm(v);

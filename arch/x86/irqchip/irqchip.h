@@ -147,6 +147,8 @@ int apic_set_msr(struct vcpu *v, u32 msr, u64 val, bool host);
 bool apic_offers(const struct vcpu *v);
 /* A vCPU whose controllers offer an interrupt acknowledges it, entry being certain: the vector, or -1 if another vCPU was faster. */
 int apic_ack(struct vcpu *v);
+/* The guest ended the interrupt in service without writing to a register. */
+void apic_eoi(struct vcpu *v);
 
 /* deliver.c: any thread, any context but NMI */
 
@@ -161,6 +163,8 @@ int apic_ack(struct vcpu *v);
 int apic_send(struct vm *vm, const struct irq_msg *m, struct vcpu *src);
 /* Put @v's names, as they are now, into the map. May sleep. */
 void apic_map_update(struct vcpu *v);
+/* The vCPU whose local APIC has this ID, or NULL */
+struct vcpu *apic_find(struct vm *vm, u32 id);
 /* The PIC's output rose. */
 void apic_kick_extint(struct vm *vm);
 

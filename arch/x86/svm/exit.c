@@ -6,7 +6,6 @@
 #include "../emulate/emulate.h"
 #include "../exit.h"
 
-#include <linux/kvm_para.h>
 #include <linux/mm.h>
 #include <linux/nospec.h>
 #include <asm/debugreg.h>
@@ -94,6 +93,13 @@ static __always_inline bool plain(struct vcpu *v)
 /* Not a code of the CPU: the exit was handled with interrupts off, and the run loop has something to do. */
 #define EXIT_DONE	0x7fffffff
 
+/* Something may be to do before the next entry: then the fast path is left, with the exit handled. */
+static __always_inline void done(struct vcpu *v)
+{
+	if (READ_ONCE(v->virt.requests) || (v->apic && apic_offers(v)))
+		to_svm(v)->vmcb->control.exit_code = EXIT_DONE;
+}
+
 /* MSRs whose write neither sleeps nor takes a lock that is taken with interrupts on. */
 static __always_inline bool msr_fast(const struct vcpu *v, u32 msr)
 {
@@ -122,7 +128,11 @@ static bool fast_wrmsr(struct svm_vcpu *svm)
 	unsigned long rip = v->regs[REG_RIP];
 	u32 msr = v->regs[REG_RCX], state = c->int_state;
 
-	if (!msr_fast(v, msr) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) || !svm_skip(v))
+	if (!msr_fast(v, msr) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter))
+		return false;
+	if (unlikely(v->pv.eoi_offered) && !eoi_collect(v, false))
+		return false;
+	if (!svm_skip(v))
 		return false;
 	if (msr_set(v, msr, vcpu_edx_eax(v), false)) {
 		vcpu_set_reg(v, REG_RIP, rip);
@@ -130,9 +140,28 @@ static bool fast_wrmsr(struct svm_vcpu *svm)
 		return false;
 	}
 	c->int_ctl = (c->int_ctl & ~V_TPR_MASK) | v->cr8;
-	/* Something to do before the next entry: leave, with the exit handled. */
-	if (v->apic && (READ_ONCE(v->virt.requests) || apic_offers(v)))
-		c->exit_code = EXIT_DONE;
+	done(v);
+	return true;
+}
+
+/* The step comes first, as for WRMSR. */
+static bool fast_hypercall(struct vcpu *v)
+{
+	struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
+	unsigned long rip = v->regs[REG_RIP];
+	u32 state = c->int_state;
+	long ret;
+
+	if (!svm_skip(v))
+		return false;
+	if (!pv_hypercall(v, true, &ret)) {
+		vcpu_set_reg(v, REG_RIP, rip);
+		c->int_state = state;
+		return false;
+	}
+	v->virt.stats.hypercalls++;
+	v->regs[REG_RAX] = vcpu_long_mode(v) ? ret : (u32)ret;
+	done(v);
 	return true;
 }
 
@@ -152,11 +181,7 @@ bool svm_fast_exit(struct svm_vcpu *svm)
 			return false;
 		return fast_wrmsr(svm) && vmcb->control.exit_code != EXIT_DONE;
 	case SVM_EXIT_VMMCALL:
-		if (!plain(v) || !svm_skip(v))
-			return false;
-		v->virt.stats.hypercalls++;
-		v->regs[REG_RAX] = vmcb->save.cpl ? -KVM_EPERM : -KVM_ENOSYS;
-		return true;
+		return plain(v) && fast_hypercall(v) && vmcb->control.exit_code != EXIT_DONE;
 	case SVM_EXIT_PAUSE:
 		return plain(v) && svm_skip(v);
 	default:

@@ -6,7 +6,6 @@
 #include "insn.h"
 #include "../exit.h"
 
-#include <linux/kvm_para.h>
 #include <linux/nospec.h>
 #include <asm/cpu.h>
 #include <asm/debugreg.h>
@@ -47,12 +46,15 @@ static bool fast_wrmsr(struct vcpu *v)
 {
 	u32 msr = v->regs[REG_RCX];
 
-	return msr_fast(msr) && !rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) && !msr_set(v, msr, vcpu_edx_eax(v), false);
+	/* A kvmclock page that depends on it is renewed by the run loop. */
+	return msr_fast(msr) && !atomic_read(&vcpu_vm(v)->clock.pages) && !rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) &&
+	       !msr_set(v, msr, vcpu_edx_eax(v), false);
 }
 
 bool vmx_fast_exit(struct vmx_vcpu *vmx)
 {
 	struct vcpu *v = &vmx->vcpu;
+	long ret;
 
 	switch (vmx->reason) {
 	case EXIT_REASON_CPUID:
@@ -63,10 +65,11 @@ bool vmx_fast_exit(struct vmx_vcpu *vmx)
 	case EXIT_REASON_MSR_WRITE:
 		return plain(v) && fast_wrmsr(v) && vmx_skip(v);
 	case EXIT_REASON_VMCALL:
-		if (!plain(v))
+		/* Without an APIC none of them asks for anything. */
+		if (!plain(v) || v->apic || !pv_hypercall(v, true, &ret))
 			return false;
 		v->virt.stats.hypercalls++;
-		v->regs[REG_RAX] = vmx_cpl(v) ? -KVM_EPERM : -KVM_ENOSYS;
+		v->regs[REG_RAX] = vcpu_long_mode(v) ? ret : (u32)ret;
 		return vmx_skip(v);
 	default:
 		return false;

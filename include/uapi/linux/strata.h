@@ -32,7 +32,8 @@
 #define STRATA_EVENTS_STASH		0x02	/* @stash_nr waits for the guest to be interruptible */
 #define STRATA_EVENTS_MTF		0x04	/* a monitor-trap exit to L1 is pending */
 #define STRATA_EVENTS_TIMER		0x08	/* an exit to L1 for its expired VMX-preemption timer is pending */
-#define STRATA_EVENTS_FLAGS		0x0f
+#define STRATA_EVENTS_KICKED		0x10	/* KVM_HC_KICK_CPU came: the next HLT does not wait */
+#define STRATA_EVENTS_FLAGS		0x1f
 
 /* strata_events.delivering_kind and pending_kind */
 #define STRATA_EVENT_NONE		0

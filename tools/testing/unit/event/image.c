@@ -277,7 +277,7 @@ void check_refusals(void)
 	TAKEN(&none, e.reserved[25] = 1);
 	REFUSED(&abi_full, e.reserved[25] = 1);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[14] = 1);
-	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID | 0x10);
+	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID | 0x20);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[1] = 7);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[2] = 16);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[3] = STRATA_EVENT_NMI);
