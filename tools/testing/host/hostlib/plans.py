@@ -16,8 +16,8 @@ import tomllib
 from . import BUILD, HERE, TOP, HostError, hosts, image, kernels, session
 from .results import Result, failure
 
-# QEMU's accel= for guests, by module; strata has no interrupt controllers in the kernel yet.
-GUEST_ACCEL = {"strata": "kvm,kernel-irqchip=off", "intree": "kvm"}
+# QEMU's accel= for guests, by module
+GUEST_ACCEL = {"strata": "kvm", "intree": "kvm"}
 SELFTESTS = os.path.join(TOP, "tools/testing/selftests")
 
 
