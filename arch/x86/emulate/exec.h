@@ -171,6 +171,7 @@ enum emu_status emu_linear_read(struct emu *e, u64 linear, void *buf, unsigned i
 				unsigned int flags);
 enum emu_status emu_linear_write(struct emu *e, u64 linear, const void *buf, unsigned int size,
 				 unsigned int flags);
+enum emu_status emu_mem_probe(struct emu *e, unsigned int seg, u64 off, unsigned int size);
 enum emu_status emu_mem_read(struct emu *e, unsigned int seg, u64 off, unsigned int size, u64 *val);
 enum emu_status emu_mem_write(struct emu *e, unsigned int seg, u64 off, unsigned int size, u64 val);
 enum emu_status emu_rm_read(struct emu *e, unsigned int size, u64 *val);

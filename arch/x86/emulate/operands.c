@@ -231,6 +231,19 @@ enum emu_status emu_linear_read(struct emu *e, u64 linear, void *buf, unsigned i
 	return e->ops->read(e, 0, (u8 *)buf + first, size - first, flags);
 }
 
+static enum emu_status probe_write(struct emu *e, u64 linear, unsigned int size,
+				   unsigned int flags)
+{
+	unsigned int first = before_wrap(e, linear, size, flags);
+	enum emu_status st;
+
+	flags |= EMU_ACC_WRITE;
+	st = e->ops->probe(e, linear, first, flags);
+	if (st || first == size)
+		return st;
+	return e->ops->probe(e, 0, size - first, flags);
+}
+
 enum emu_status emu_linear_write(struct emu *e, u64 linear, const void *buf, unsigned int size,
 				 unsigned int flags)
 {
@@ -238,10 +251,7 @@ enum emu_status emu_linear_write(struct emu *e, u64 linear, const void *buf, uns
 	enum emu_status st;
 
 	if (first != size) {
-		st = e->ops->probe(e, linear, first, flags | EMU_ACC_WRITE);
-		if (st)
-			return st;
-		st = e->ops->probe(e, 0, size - first, flags | EMU_ACC_WRITE);
+		st = probe_write(e, linear, size, flags);
 		if (st)
 			return st;
 	}
@@ -283,6 +293,19 @@ enum emu_status emu_mem_write(struct emu *e, unsigned int seg, u64 off, unsigned
 	if (st)
 		return st;
 	return emu_linear_write(e, linear, &val, size, 0);
+}
+
+/* Would emu_mem_write() succeed? */
+enum emu_status emu_mem_probe(struct emu *e, unsigned int seg, u64 off, unsigned int size)
+{
+	enum emu_status st;
+	u64 linear;
+
+	st = emu_linear(e, seg, off, size, true, &linear);
+	if (st)
+		return st;
+	st = emu_check_align(e, linear, size);
+	return st ? st : probe_write(e, linear, size, 0);
 }
 
 /* The operand that ModRM.mod and ModRM.rm name */

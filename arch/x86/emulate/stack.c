@@ -271,7 +271,7 @@ enum emu_status emu_op_enter(struct emu *e)
 	unsigned int size = e->insn.osize;
 	u64 rsp = e->regs.gpr[RSP];
 	enum emu_status st;
-	u64 frame, linear;
+	u64 frame;
 
 	st = emu_push_at(e, &rsp, size, e->regs.gpr[RBP]);
 	if (st)
@@ -287,13 +287,7 @@ enum emu_status emu_op_enter(struct emu *e)
 	}
 	rsp = (rsp - (u16)e->insn.imm) & emu_stack_mask(e);
 	/* The last stack pointer must be good for a write, although none happens */
-	st = emu_linear(e, EMU_SS, rsp, size, true, &linear);
-	if (st)
-		return st;
-	st = emu_check_align(e, linear, size);
-	if (st)
-		return st;
-	st = e->ops->probe(e, linear, size, EMU_ACC_WRITE);
+	st = emu_mem_probe(e, EMU_SS, rsp, size);
 	if (st)
 		return st;
 	emu_gpr_merge(e, RBP, size, frame);

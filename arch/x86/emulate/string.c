@@ -166,25 +166,18 @@ enum emu_status emu_op_ins(struct emu *e)
 	u16 port = (u16)e->regs.gpr[RDX];
 	unsigned int size = emu_port_size(e);
 	enum emu_status st;
-	u64 linear;
 	u32 val;
 
 	st = emu_io_allowed(e, port, size);
 	if (st || count_is_zero(e))
 		return st;
-	st = emu_linear(e, EMU_ES, index_reg(e, RDI), size, true, &linear);
-	if (st)
-		return st;
-	st = emu_check_align(e, linear, size);
-	if (st)
-		return st;
-	st = e->ops->probe(e, linear, size, EMU_ACC_WRITE);
+	st = emu_mem_probe(e, EMU_ES, index_reg(e, RDI), size);
 	if (st)
 		return st;
 	st = e->ops->in(e, port, size, &val);
 	if (st)
 		return st;
-	st = emu_linear_write(e, linear, &val, size, 0);
+	st = emu_mem_write(e, EMU_ES, index_reg(e, RDI), size, val);
 	if (st)
 		return st;
 	advance(e, RDI, size);

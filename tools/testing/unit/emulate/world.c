@@ -9,6 +9,7 @@
 struct machine world;
 u8 world_memory[0x10000];
 static u8 read_only[0x1000];
+static u8 last_page[0x1000];
 
 void world_put(u64 addr, unsigned int len, u64 val)
 {
@@ -127,6 +128,7 @@ void world_init(struct emu *e, enum world_mode mode)
 	machine_add(&world, 0, sizeof(world_memory), world_memory);
 	machine_add(&world, READ_ONLY, sizeof(read_only), read_only);
 	world.region[1].read_only = true;
+	machine_add(&world, LAST_PAGE, sizeof(last_page), last_page);
 	world.xcr0 = 7;
 	world.port_in = 0x11223344;
 	init_gdt();

@@ -20,6 +20,7 @@
 #define DATA		0x6000u
 #define STACK		0x8000u
 #define READ_ONLY	0x20000u
+#define LAST_PAGE	0xfffff000u	/* below 4 GB */
 
 /* Selectors in the GDT */
 enum {
