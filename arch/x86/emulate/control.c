@@ -42,18 +42,29 @@ enum emu_status emu_op_jmp_rel(struct emu *e)
 	return jump_rel(e);
 }
 
-/* CPUs look at the stack before they look at the target. */
+/*
+ * CPUs look at the stack before they look at the target: Intel's have written the return address
+ * by then, AMD's have not.
+ */
 static enum emu_status call(struct emu *e, u64 target)
 {
-	u64 rsp = e->regs.gpr[RSP];
+	u64 rsp = e->regs.gpr[RSP], ret = e->next_rip;
+	unsigned int size = e->insn.osize;
 	enum emu_status st;
 
 	if (e->regs.cr4 & CR4_CET)
 		return EMU_UNHANDLEABLE;
-	st = emu_push_at(e, &rsp, e->insn.osize, e->next_rip);
+	if (e->amd) {
+		st = emu_mem_probe(e, EMU_SS, (rsp - size) & emu_stack_mask(e), size);
+		if (!st)
+			st = jump(e, target);
+		if (st)
+			return st;
+	}
+	st = emu_push_at(e, &rsp, size, ret);
 	if (st)
 		return st;
-	st = jump(e, target);
+	st = e->amd ? EMU_OK : jump(e, target);
 	if (!st)
 		emu_set_rsp(e, rsp);
 	return st;
@@ -210,23 +221,25 @@ enum emu_status emu_op_icebp(struct emu *e)
 	return soft_event(e, EMU_EVENT_PRIV_EXC, VEC_DB);
 }
 
-/* 62: a pair of signed bounds; the second is read only if the first holds */
+/* 62: a pair of signed bounds; Intel CPUs read the second only if the first holds */
 enum emu_status emu_op_bound(struct emu *e)
 {
 	unsigned int size = e->insn.osize;
 	s64 index = sign_extend(emu_reg_read(e, modrm_reg(e), size), size);
 	enum emu_status st;
-	u64 bound;
+	u64 low, high;
+	bool below;
 
-	st = emu_mem_read(e, e->ea_seg, e->ea, size, &bound);
+	st = emu_mem_read(e, e->ea_seg, e->ea, size, &low);
 	if (st)
 		return st;
-	if (index < sign_extend(bound, size))
+	below = index < sign_extend(low, size);
+	if (below && !e->amd)
 		return emu_raise(e, VEC_BR, false, 0);
-	st = emu_mem_read(e, e->ea_seg, (e->ea + size) & emu_addr_mask(e), size, &bound);
+	st = emu_mem_read(e, e->ea_seg, (e->ea + size) & emu_addr_mask(e), size, &high);
 	if (st)
 		return st;
-	if (index > sign_extend(bound, size))
+	if (below || index > sign_extend(high, size))
 		return emu_raise(e, VEC_BR, false, 0);
 	return EMU_OK;
 }

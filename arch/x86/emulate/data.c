@@ -85,10 +85,10 @@ enum emu_status emu_op_movsx(struct emu *e)
 	return st;
 }
 
-/* Without REX.W it is a plain move; a 16-bit form moves 16 bits. */
+/* Without REX.W it is a plain move; a 16-bit form moves 16 bits, though AMD CPUs read 32. */
 enum emu_status emu_op_movsxd(struct emu *e)
 {
-	unsigned int size = e->insn.osize == 2 ? 2 : 4;
+	unsigned int size = e->insn.osize == 2 && !e->amd ? 2 : 4;
 	enum emu_status st;
 	u64 val;
 
@@ -134,7 +134,9 @@ enum emu_status emu_op_xchg_acc(struct emu *e)
 	unsigned int size = e->insn.osize;
 	u64 val = emu_reg_read(e, reg, size);
 
-	if (reg == RAX || (e->insn.opcode == 0x90 && (e->insn.prefixes & EMU_PFX_REP)))
+	/* F3 90 is PAUSE; with REX.B on Intel CPUs only */
+	if (reg == RAX ||
+	    (e->insn.opcode == 0x90 && (e->insn.prefixes & EMU_PFX_REP) && !e->amd))
 		return EMU_OK;
 	emu_reg_write(e, reg, size, emu_reg_read(e, RAX, size));
 	emu_reg_write(e, RAX, size, val);
@@ -288,6 +290,9 @@ enum emu_status emu_op_nop_modrm(struct emu *e)
 {
 	if (e->insn.opcode == 0x1e && (e->regs.cr4 & CR4_CET))
 		return EMU_UNHANDLEABLE;
+	/* AMD's PREFETCH and PREFETCHW take memory only; for Intel the register forms are NOPs */
+	if (e->insn.opcode == 0x0d && e->amd && mod_is_reg(e))
+		return emu_ud(e);
 	return EMU_OK;
 }
 

@@ -29,8 +29,9 @@ static enum emu_status check_target(struct emu *e, struct target *t)
 	if (mode_of(e, &t->cs) == EMU_MODE_64) {
 		ok = emu_canonical(e, t->rip);
 	} else {
-		/* A 64-bit offset is cut for other code */
-		t->rip = (u32)t->rip;
+		/* Intel CPUs cut a 64-bit offset for other code */
+		if (!e->amd)
+			t->rip = (u32)t->rip;
 		ok = t->rip <= t->cs.limit;
 	}
 	return ok ? EMU_OK : emu_gp(e, 0);
@@ -141,21 +142,25 @@ static enum emu_status far_to(struct emu *e, u16 sel, u64 off, bool is_call)
 	return finish_far(e, &t, is_call);
 }
 
-/* 9A, EA: pointer in the instruction; FF /3 and /5: in memory */
+/*
+ * 9A, EA: pointer in the instruction; FF /3 and /5: in memory, where AMD CPUs know no 64-bit
+ * offset (what a CALL pushes is of operand size all the same)
+ */
 static enum emu_status far_branch(struct emu *e, bool is_call)
 {
+	unsigned int size = e->insn.osize;
 	enum emu_status st;
 	u64 off, sel;
 
 	if (e->insn.opcode != 0xff)
 		return far_to(e, e->insn.imm2, (u64)e->insn.imm & size_mask(e->insn.osize),
 			      is_call);
-	if (e->insn.osize == 8 && e->amd)
-		e->insn.osize = 4;
-	st = emu_mem_read(e, e->ea_seg, e->ea, e->insn.osize, &off);
+	if (size == 8 && e->amd)
+		size = 4;
+	st = emu_mem_read(e, e->ea_seg, e->ea, size, &off);
 	if (st)
 		return st;
-	st = emu_mem_read(e, e->ea_seg, (e->ea + e->insn.osize) & emu_addr_mask(e), 2, &sel);
+	st = emu_mem_read(e, e->ea_seg, (e->ea + size) & emu_addr_mask(e), 2, &sel);
 	if (st)
 		return st;
 	return far_to(e, (u16)sel, off, is_call);
@@ -238,44 +243,64 @@ static enum emu_status check_return_cs(struct emu *e, u16 sel, struct target *t)
 	return emu_cs_check(e, CS_RETURN, &t->desc, &t->cs);
 }
 
+static enum emu_status pop_outer(struct emu *e, u64 *rsp, struct outer *o, u16 *ss)
+{
+	enum emu_status st;
+	u64 val;
+
+	st = emu_pop_at(e, rsp, e->insn.osize, &o->rsp);
+	if (!st)
+		st = emu_pop_at(e, rsp, e->insn.osize, &val);
+	if (!st)
+		*ss = (u16)val;
+	return st;
+}
+
+/*
+ * Everything that a return checks, with SS:RSP popped if @outer.  AMD CPUs pop all before they
+ * look at any of it, also on the way to an inner level, and check RIP before SS.
+ */
+static enum emu_status check_return(struct emu *e, u16 sel, bool outer, u64 *rsp, struct target *t,
+				    struct outer *o)
+{
+	enum emu_status st = EMU_OK;
+	u16 ss = 0;
+
+	if (e->amd && (outer || (sel & SEL_RPL) != e->cpl))
+		st = pop_outer(e, rsp, o, &ss);
+	if (!st)
+		st = check_return_cs(e, sel, t);
+	if (!st && e->amd)
+		st = check_target(e, t);
+	if (!st && outer && !e->amd)
+		st = pop_outer(e, rsp, o, &ss);
+	if (!st && outer)
+		st = check_outer_ss(e, ss, t, o);
+	if (!st && !e->amd)
+		st = check_target(e, t);
+	if (!st)
+		st = emu_desc_accessed(e, &t->desc, &t->cs);
+	return st;
+}
+
 /* RETF in protected mode, the pointer popped: to the same or an outer level */
 static enum emu_status ret_far_protected(struct emu *e, u16 sel, u64 rip, u64 rsp)
 {
+	bool outer = (sel & SEL_RPL) > e->cpl;
 	unsigned int release = (u16)e->insn.imm;
-	unsigned int size = e->insn.osize;
 	struct target t = { .rip = rip };
 	struct outer o = { .rsp = 0 };
 	enum emu_status st;
-	bool outer;
-	u64 ss;
 
-	st = check_return_cs(e, sel, &t);
-	if (st)
-		return st;
-	outer = (sel & SEL_RPL) > e->cpl;
 	rsp += release;
-	if (outer) {
-		st = emu_pop_at(e, &rsp, size, &o.rsp);
-		if (st)
-			return st;
-		st = emu_pop_at(e, &rsp, size, &ss);
-		if (st)
-			return st;
-		st = check_outer_ss(e, (u16)ss, &t, &o);
-		if (st)
-			return st;
-	}
-	st = check_target(e, &t);
-	if (st)
-		return st;
-	st = emu_desc_accessed(e, &t.desc, &t.cs);
+	st = check_return(e, sel, outer, &rsp, &t, &o);
 	if (st)
 		return st;
 	if (!outer)
 		emu_set_rsp(e, rsp);
 	enter_target(e, &t);
 	if (outer)
-		enter_outer(e, &o, release, size);
+		enter_outer(e, &o, release, e->insn.osize);
 	return EMU_OK;
 }
 
@@ -363,30 +388,12 @@ static enum emu_status iret_protected(struct emu *e, u16 sel, u64 rip, u64 flags
 	u64 mask = iret_mask(e);
 	enum emu_status st;
 	bool outer;
-	u64 ss;
 
 	if (!in_long_mode(e) && size == 4 && (flags & FL_VM) && e->cpl == 0)
 		return iret_to_v86(e, sel, rip, flags, rsp);
 	/* 64-bit mode pops SS:RSP whatever the level */
 	outer = (sel & SEL_RPL) > e->cpl || e->mode == EMU_MODE_64;
-	st = check_return_cs(e, sel, &t);
-	if (st)
-		return st;
-	if (outer) {
-		st = emu_pop_at(e, &rsp, size, &o.rsp);
-		if (st)
-			return st;
-		st = emu_pop_at(e, &rsp, size, &ss);
-		if (st)
-			return st;
-		st = check_outer_ss(e, (u16)ss, &t, &o);
-		if (st)
-			return st;
-	}
-	st = check_target(e, &t);
-	if (st)
-		return st;
-	st = emu_desc_accessed(e, &t.desc, &t.cs);
+	st = check_return(e, sel, outer, &rsp, &t, &o);
 	if (st)
 		return st;
 	if (!outer)

@@ -152,9 +152,9 @@ static bool seg_permits(const struct emu *e, const struct emu_seg *s, u64 off, u
 		if (!write && (s->type & 0xa) == 0x8)
 			return false;
 	}
-	/* With a limit of 4 GB, CPUs let an access wrap around */
+	/* With a limit of 4 GB, Intel CPUs let an access wrap around */
 	if ((s->type & 0xc) != 0x4)
-		return last <= s->limit || s->limit == 0xffffffff;
+		return last <= s->limit || (s->limit == 0xffffffff && !e->amd);
 	top = s->db ? 0xffffffffu : 0xffffu;
 	return off > s->limit && last <= top;
 }

@@ -30,12 +30,15 @@ static bool has_rep(const struct emu *e)
 	return e->insn.prefixes & (EMU_PFX_REP | EMU_PFX_REPNE);
 }
 
-/* Nothing to do? A 32-bit count is written back all the same, which clears the upper half. */
+/*
+ * Nothing to do? Intel CPUs write a 32-bit count back all the same, which clears the upper half.
+ */
 static bool count_is_zero(struct emu *e)
 {
 	if (!has_rep(e) || index_reg(e, RCX))
 		return false;
-	emu_gpr_merge(e, RCX, e->insn.asize, 0);
+	if (!e->amd)
+		emu_gpr_merge(e, RCX, e->insn.asize, 0);
 	return true;
 }
 
@@ -57,14 +60,14 @@ static enum emu_status next_iteration(struct emu *e, bool go_on)
 
 /*
  * CMPS and SCAS go on while ZF is as the prefix says.  Between iterations RFLAGS stays as before
- * the instruction, as CPUs have it.
+ * the instruction on Intel CPUs, and has the last comparison's flags on AMD CPUs.
  */
 static enum emu_status next_compare(struct emu *e, u64 flags)
 {
 	bool zf = flags & FL_ZF;
 
 	next_iteration(e, zf == !!(e->insn.prefixes & EMU_PFX_REP));
-	if (!e->repeat)
+	if (!e->repeat || e->amd)
 		e->regs.rflags = flags;
 	return EMU_OK;
 }
@@ -92,16 +95,18 @@ enum emu_status emu_op_cmps(struct emu *e)
 {
 	unsigned int size = op_size(e);
 	u64 flags = e->regs.rflags;
-	enum emu_status st;
+	enum emu_status st = EMU_OK;
 	u64 a, b;
 
 	if (count_is_zero(e))
 		return EMU_OK;
-	/* In the order that Intel CPUs show by their page faults */
-	st = emu_mem_read(e, EMU_ES, index_reg(e, RDI), size, &b);
-	if (st)
-		return st;
-	st = emu_mem_read(e, src_seg(e), index_reg(e, RSI), size, &a);
+	/* In the order that CPUs show by their page faults: Intel's read the ES operand first */
+	if (e->amd)
+		st = emu_mem_read(e, src_seg(e), index_reg(e, RSI), size, &a);
+	if (!st)
+		st = emu_mem_read(e, EMU_ES, index_reg(e, RDI), size, &b);
+	if (!st && !e->amd)
+		st = emu_mem_read(e, src_seg(e), index_reg(e, RSI), size, &a);
 	if (st)
 		return st;
 	emu_alu(ALU_CMP, a, b, size, &flags);
