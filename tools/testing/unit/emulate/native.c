@@ -24,6 +24,7 @@
 
 u64 native_ldt[NR_LDT];
 bool native_has_avx;
+bool native_is_amd;
 
 static struct native_state *guest;
 static greg_t host_gregs[NGREG];
@@ -219,6 +220,7 @@ void native_init(void)
 	CPU_SET((size_t)sched_getcpu(), &cpu);
 	sched_setaffinity(0, sizeof(cpu), &cpu);
 	native_has_avx = __builtin_cpu_supports("avx");
+	native_is_amd = __builtin_cpu_is("amd");
 	map_fixed(ARENA, ARENA_SIZE, PROT_READ | PROT_WRITE);
 	map_fixed(CODE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
 	init_ldt();

@@ -50,6 +50,7 @@ struct native_state {
 
 extern u64 native_ldt[NR_LDT];
 extern bool native_has_avx;
+extern bool native_is_amd;
 
 void native_init(void);
 void native_run(struct native_state *s);

@@ -45,6 +45,9 @@ static bool unsafe(const struct emu_insn *d)
 		case 0xce:
 		case 0xf1: /* software interrupts */
 			return true;
+		case 0xe0:
+		case 0xe1: /* repeat prefixes are reserved here; AMD CPUs take their ZF from them */
+			return native_is_amd && (d->prefixes & (EMU_PFX_REP | EMU_PFX_REPNE));
 		case 0xff:
 			return reg == 3 || reg == 5;
 		default:

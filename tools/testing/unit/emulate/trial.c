@@ -30,6 +30,7 @@ static void init_gdt(void)
 static void init_features(void)
 {
 	features = EMU_FEAT_SSE | EMU_FEAT_SSE3 | EMU_FEAT_CX16 | EMU_FEAT_LAHF_LM | EMU_FEAT_MOVBE;
+	features |= native_is_amd ? EMU_FEAT_ALTMOVCR8 : 0;
 	features |= __builtin_cpu_supports("popcnt") ? EMU_FEAT_POPCNT : 0;
 	features |= __builtin_cpu_supports("lzcnt") ? EMU_FEAT_LZCNT : 0;
 	features |= __builtin_cpu_supports("bmi") ? EMU_FEAT_BMI1 : 0;
@@ -79,7 +80,7 @@ static void set_emu(struct emu *e)
 	e->ops = &machine_ops;
 	e->ctx = &t.m;
 	e->features = features;
-	e->amd = __builtin_cpu_is("amd");
+	e->amd = native_is_amd;
 	e->cpl = 3;
 	for (i = 0; i < 16; i++)
 		e->regs.gpr[i] = t.in.gpr[i];
@@ -241,6 +242,13 @@ static void must_equal(const char *what, u64 cpu, u64 emu)
 		describe(what, cpu, emu);
 }
 
+/* Of the outer stack pointer that a far RET pops, AMD CPUs read SS before rSP: not laid down. */
+static bool outer_ss_first(u64 cpu, u64 emu)
+{
+	return native_is_amd && !t.insn.map && (t.insn.opcode & 0xfe) == 0xca &&
+	       cpu == emu + t.insn.osize;
+}
+
 static void compare_fault(enum emu_status st)
 {
 	const struct emu_exception *x = &t.e.exc;
@@ -260,7 +268,8 @@ static void compare_fault(enum emu_status st)
 		return;
 	must_equal("vector", t.out.vector, x->vector);
 	if (x->vector == 14) {
-		must_equal("CR2", t.out.cr2, x->payload);
+		if (!outer_ss_first(t.out.cr2, x->payload))
+			must_equal("CR2", t.out.cr2, x->payload);
 		/* Present depends on what else is mapped; the arena has nothing read-only */
 		must_equal("page fault error", t.out.error & 2, x->error & 2);
 	} else {
@@ -278,6 +287,17 @@ static bool string_insn(const struct emu_insn *d)
 {
 	return !d->map && ((d->opcode & 0xfc) == 0xa4 || (d->opcode & 0xfc) == 0xac ||
 			   (d->opcode & 0xfe) == 0xaa || (d->opcode & 0xfc) == 0x6c);
+}
+
+/*
+ * From a 16-bit stack to 64-bit code.  The kernel's IRET to that stack has left its own upper half
+ * of RSP in AMD CPUs, which is undefined; and what RET releases is counted in 64 bits already.
+ */
+static void forget_rsp(void)
+{
+	u64 keep = !t.insn.map && t.insn.opcode == 0xca ? 0xffff : 0xffffffff;
+
+	t.out.gpr[4] = (t.out.gpr[4] & keep) | (t.e.regs.gpr[4] & ~keep);
 }
 
 static void compare(enum emu_status st)
@@ -311,6 +331,8 @@ static void compare(enum emu_status st)
 		t.out.gpr[4] = (u32)t.out.gpr[4];
 		t.e.regs.gpr[4] = (u32)t.e.regs.gpr[4];
 	}
+	if (native_is_amd && t.mode == EMU_MODE_16 && emu_mode(&t.e.regs) == EMU_MODE_64)
+		forget_rsp();
 	for (i = 0; i < 16; i++)
 		must_equal("register", t.out.gpr[i], t.e.regs.gpr[i]);
 	must_equal("RIP", t.out.rip, t.e.regs.rip);
