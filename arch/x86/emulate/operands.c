@@ -206,23 +206,22 @@ enum emu_status emu_check_align(struct emu *e, u64 linear, unsigned int align)
 }
 
 /*
- * Outside 64-bit mode linear addresses wrap at 4 GB (long mode's tables do not): how much of the
- * range lies below?
+ * Outside 64-bit mode linear addresses wrap at 4 GB (long mode's tables do not): cut the address,
+ * which may be the sum of a base and an offset.  How much of the range lies below?
  */
-static unsigned int before_wrap(const struct emu *e, u64 linear, unsigned int size,
+static unsigned int before_wrap(const struct emu *e, u64 *linear, unsigned int size,
 				unsigned int flags)
 {
-	if (e->mode == EMU_MODE_64 || linear + size <= 0x100000000ull)
+	if (e->mode == EMU_MODE_64 || ((flags & EMU_ACC_SYSTEM) && in_long_mode(e)))
 		return size;
-	if ((flags & EMU_ACC_SYSTEM) && in_long_mode(e))
-		return size;
-	return (unsigned int)(0x100000000ull - linear);
+	*linear = (u32)*linear;
+	return *linear + size <= 0x100000000ull ? size : (unsigned int)(0x100000000ull - *linear);
 }
 
 enum emu_status emu_linear_read(struct emu *e, u64 linear, void *buf, unsigned int size,
 				unsigned int flags)
 {
-	unsigned int first = before_wrap(e, linear, size, flags);
+	unsigned int first = before_wrap(e, &linear, size, flags);
 	enum emu_status st;
 
 	st = e->ops->read(e, linear, buf, first, flags);
@@ -234,7 +233,7 @@ enum emu_status emu_linear_read(struct emu *e, u64 linear, void *buf, unsigned i
 static enum emu_status probe_write(struct emu *e, u64 linear, unsigned int size,
 				   unsigned int flags)
 {
-	unsigned int first = before_wrap(e, linear, size, flags);
+	unsigned int first = before_wrap(e, &linear, size, flags);
 	enum emu_status st;
 
 	flags |= EMU_ACC_WRITE;
@@ -247,7 +246,7 @@ static enum emu_status probe_write(struct emu *e, u64 linear, unsigned int size,
 enum emu_status emu_linear_write(struct emu *e, u64 linear, const void *buf, unsigned int size,
 				 unsigned int flags)
 {
-	unsigned int first = before_wrap(e, linear, size, flags);
+	unsigned int first = before_wrap(e, &linear, size, flags);
 	enum emu_status st;
 
 	if (first != size) {
@@ -358,7 +357,7 @@ enum emu_status emu_rmw_end(struct emu *e, unsigned int size, u64 old, u64 val, 
 	}
 	if (!locked)
 		return emu_linear_write(e, e->linear, &val, size, 0);
-	if (before_wrap(e, e->linear, size, 0) != size)
+	if (before_wrap(e, &e->linear, size, 0) != size)
 		return EMU_UNHANDLEABLE;
 	return e->ops->cmpxchg(e, e->linear, &old, &val, size, 0);
 }

@@ -75,7 +75,11 @@ enum emu_status emu_desc_read_high(struct emu *e, u8 vector, struct desc *d)
 /* Replace the high word of a descriptor in memory, atomically */
 enum emu_status emu_desc_replace(struct emu *e, const struct desc *d, u32 new_hi)
 {
-	return e->ops->cmpxchg(e, d->linear + 4, &d->hi, &new_hi, 4, EMU_ACC_SYSTEM);
+	u64 linear = d->linear + 4;
+
+	if (!in_long_mode(e))
+		linear = (u32)linear;
+	return e->ops->cmpxchg(e, linear, &d->hi, &new_hi, 4, EMU_ACC_SYSTEM);
 }
 
 /* Set the accessed bit of a code or data descriptor in memory and in @seg */

@@ -87,6 +87,22 @@ START_TEST(jmp_32)
 }
 END_TEST
 
+/* The old TSS lies across the end of 4 GB; what is saved lies there, too, or behind it */
+START_TEST(wraps)
+{
+	static const u32 base[] = { 0xffffffc0, 0xfffffff0 };
+	u32 at = base[_i] + 32;
+
+	fresh();
+	start.regs.seg[EMU_TR].base = base[_i];
+	ck_assert_int_eq(switch_to(SEL_TSS_B, EMU_TASK_JMP), EMU_OK);
+	check_in_b();
+	ck_assert_uint_eq(world_get(at, 4), CODE + 7);
+	ck_assert_uint_eq(world_get(at + 8, 4), 0xaaaa5555);
+	ck_assert_uint_eq(world_get(base[_i] + 80, 2), SEL_DATA);
+}
+END_TEST
+
 START_TEST(call_32)
 {
 	fresh();
@@ -316,6 +332,7 @@ int main(void)
 	int failed;
 
 	tcase_add_test(t, jmp_32);
+	tcase_add_loop_test(t, wraps, 0, 2);
 	tcase_add_test(t, call_32);
 	tcase_add_test(t, gate_with_error);
 	tcase_add_test(t, call_16);
