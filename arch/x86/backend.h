@@ -30,6 +30,7 @@
  * @nrips: instruction lengths are reported for all exits that need them (always on VMX)
  * @allowed_exit_disables: KVM_X86_DISABLE_EXIT_* that can be honoured
  * @nmi_sti_blocked: an STI shadow blocks NMIs
+ * @nested_state_size: of KVM_GET_NESTED_STATE at most; 0 without nested virtualization
  */
 struct backend_caps {
 	const char *name;
@@ -45,6 +46,7 @@ struct backend_caps {
 	bool nrips;
 	u32 allowed_exit_disables;
 	bool nmi_sti_blocked;
+	u32 nested_state_size;
 };
 
 extern struct backend_caps backend_caps;
@@ -80,6 +82,10 @@ extern struct backend_caps backend_caps;
  * sync_debug: the guest owned its debug registers: copy them (the CPU's DR0..DR3 too) to cpu.debug, end guest_owned and
  *	intercept MOV DR again; interrupts off.
  * set_dr7: control block follows cpu.debug.
+ * nested_exit: a VM exit to L1 that event_next() or event_settle() planned. May sleep.
+ * nested_pages: what L1 names by address is looked up and checked (REQ_NESTED_PAGES), before the next entry. May sleep.
+ * nested_get: KVM_GET_NESTED_STATE; returns the size it needs, and fills in all of it if @user is not NULL; -EFAULT. May sleep.
+ * nested_set: KVM_SET_NESTED_STATE; @head is the copy of the fixed part. 0 or an errno; touches no guest memory. May sleep.
  * fail_entry_dump: print the control block, rate limited.
  */
 #define BACKEND_OPS(OP)						\
@@ -123,6 +129,10 @@ extern struct backend_caps backend_caps;
 	OP(void, set_root, (struct vcpu *v))			\
 	OP(void, sync_debug, (struct vcpu *v))			\
 	OP(void, set_dr7, (struct vcpu *v))			\
+	OP(enum exit_result, nested_exit, (struct vcpu *v, const struct event_plan *p)) \
+	OP(enum exit_result, nested_pages, (struct vcpu *v))	\
+	OP(int, nested_get, (struct vcpu *v, struct kvm_nested_state __user *user)) \
+	OP(int, nested_set, (struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user)) \
 	OP(void, fail_entry_dump, (struct vcpu *v))
 
 struct backend_ops {

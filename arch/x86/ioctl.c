@@ -7,6 +7,7 @@
 #include "exit.h"
 #include "cpu/rows.h"
 #include "event/abi.h"
+#include "nested/nested.h"
 
 #include "../../virt/arch.h"
 #include "../../virt/ioctl.h"
@@ -158,6 +159,11 @@ static long cap_tsc_control(void)
 	return backend_caps.has_tsc_scaling;
 }
 
+static long cap_nested_state(void)
+{
+	return backend_caps.nested_state_size;
+}
+
 static long cap_exit_disables(void)
 {
 	return backend_caps.allowed_exit_disables;
@@ -292,6 +298,7 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_VALID_FIELDS },
 	{ KVM_CAP_GET_MSR_FEATURES, 1 },
 	{ KVM_CAP_MULTI_ADDRESS_SPACE, 1 },
+	{ KVM_CAP_NESTED_STATE, .fn = cap_nested_state },
 	{ KVM_CAP_EXCEPTION_PAYLOAD, 1, .enable = enable_payload },
 	{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1, .enable = enable_triple_fault },
 	{ KVM_CAP_X86_DISABLE_EXITS, .fn = cap_exit_disables, .enable = enable_exit_disables },
@@ -381,6 +388,7 @@ int x86_ioctls_init(void)
 	return ADD(vcpu_ioctls, vcpu_rows) ?: ADD(vcpu_ioctls, vcpu_cap_rows) ?: ADD(vm_ioctls, vm_rows) ?:
 	       ADD_ROOM(vm_ioctls, irqchip, vm_ioctls) ?: ADD_ROOM(vm_ioctls, route, vm_ioctls) ?:
 	       ADD_ROOM(vm_ioctls, pit, vm_ioctls) ?: ADD_ROOM(vcpu_ioctls, apic, vcpu_ioctls) ?:
+	       ADD_ROOM(vcpu_ioctls, nested, vcpu_ioctls) ?:
 	       ADD_ROOM(vcpu_ioctls, regs, vcpu_ioctls) ?: ADD_ROOM(vcpu_ioctls, debug, vcpu_ioctls) ?:
 	       ADD_ROOM(dev_ioctls, fpu, dev_ioctls) ?: ADD_ROOM(vcpu_ioctls, fpu, vcpu_ioctls) ?:
 	       ADD_ROOM(vm_ioctls, clock, vm_ioctls) ?: ADD_ROOM(vcpu_ioctls, clock, vcpu_ioctls) ?:

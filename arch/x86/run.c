@@ -12,6 +12,8 @@
 
 #include "../../virt/arch.h"
 
+#include "../../include/compat/kvm_run.h"
+
 #include <linux/ktime.h>
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
@@ -176,40 +178,38 @@ static void acknowledge(struct vcpu *v, struct event_view *view, struct event_pl
 }
 
 /* Interrupts off, entry certain unless something else than an entry is due. */
-static enum event_step decide_events(struct vcpu *v)
+static void decide_events(struct vcpu *v, struct event_plan *plan)
 {
-	struct event_plan plan;
 	struct event_view view;
 
 	vcpu_view(v, &view);
-	event_next(&v->events, &view, &plan);
-	if (plan.step == STEP_ACK_ENTER)
-		acknowledge(v, &view, &plan);
-	if (plan.step != STEP_ENTER) {
-		v->virt.run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
-		return plan.step;
-	}
-	if (plan.apply)
-		apply_payload(v, &plan);
+	event_next(&v->events, &view, plan);
+	if (plan->step == STEP_ACK_ENTER)
+		acknowledge(v, &view, plan);
+	if (plan->step != STEP_ENTER)
+		return;
+	if (plan->apply)
+		apply_payload(v, plan);
 	if (v->events.delivering.type) {
 		backend_call(inject)(v);
 		v->virt.stats.irq_injections += v->events.delivering.type == EVENT_INTERRUPT;
 		v->virt.stats.nmi_injections += v->events.delivering.type == EVENT_NMI;
 	}
-	backend_call(windows)(v, &plan);
-	v->windows = plan.irq_window | plan.nmi_window | plan.smi_window | plan.gif_window;
+	backend_call(windows)(v, plan);
+	v->windows = plan->irq_window | plan->nmi_window | plan->smi_window | plan->gif_window;
 	/* Interrupts are off: this one is pending at the entry, and ends the guest once the event is in. */
-	if (plan.exit_soon)
+	if (plan->exit_soon)
 		smp_send_reschedule(smp_processor_id());
-	return STEP_ENTER;
 }
 
-static enum exit_result perform_step(struct vcpu *v, enum event_step step)
+static enum exit_result perform_step(struct vcpu *v, const struct event_plan *plan)
 {
-	switch (step) {
+	switch (plan->step) {
 	case STEP_WINDOW_EXIT:
 		v->virt.run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 		return EXIT_TO_USER;
+	case STEP_NESTED_EXIT:
+		return backend_call(nested_exit)(v, plan);
 	case STEP_SHUTDOWN:
 		return exit_shutdown(v);
 	case STEP_INIT:
@@ -266,6 +266,12 @@ static enum exit_result work_requests(struct vcpu *v)
 		steal_update(v);
 	if (virt_take_request(vv, REQ_MSR_FILTER))
 		backend_call(update_msr_access)(v);
+	if (virt_take_request(vv, REQ_NESTED_PAGES) && v->guest_mode) {
+		enum exit_result r = backend_call(nested_pages)(v);
+
+		if (r != EXIT_RESUME)
+			return r;
+	}
 	if (virt_take_request(vv, VIRT_REQ_TLB_FLUSH)) {
 		vv->stats.tlb_flush++;
 		backend_call(flush_tlb)(v);
@@ -326,8 +332,9 @@ static void enter_guest(struct vcpu *v)
 /* One entry. EXIT_RESUME with *@entered false: something else comes first. */
 static enum exit_result try_enter(struct vcpu *v, bool *entered)
 {
-	enum event_step step = STEP_ENTER;
+	struct event_plan plan;
 
+	plan.step = STEP_ENTER;
 	*entered = false;
 	preempt_disable();
 	virt_srcu_pause(&v->virt);
@@ -336,8 +343,8 @@ static enum exit_result try_enter(struct vcpu *v, bool *entered)
 	smp_store_mb(v->virt.mode, VIRT_IN_GUEST);
 	if (likely(!must_not_enter(v))) {
 		if (unlikely(events_waiting(v)))
-			step = decide_events(v);
-		if (likely(step == STEP_ENTER)) {
+			decide_events(v, &plan);
+		if (likely(plan.step == STEP_ENTER)) {
 			vtime_account_guest_enter();
 			enter_guest(v);
 			*entered = true;
@@ -350,7 +357,7 @@ static enum exit_result try_enter(struct vcpu *v, bool *entered)
 		vtime_account_guest_exit();
 	virt_srcu_resume(&v->virt);
 	preempt_enable();
-	return step == STEP_ENTER ? EXIT_RESUME : perform_step(v, step);
+	return plan.step == STEP_ENTER ? EXIT_RESUME : perform_step(v, &plan);
 }
 
 /* Signals and rescheduling; EXIT_ERROR with -EINTR if userspace is to see a signal. */
@@ -372,6 +379,12 @@ static enum exit_result work_host(struct vcpu *v)
 	return exit_error(v, -EINTR);
 }
 
+/* Where an event of L1's returns to is in L1's control block. */
+static bool soft_length_unknown(const struct event_queue *q)
+{
+	return event_is_soft(&q->delivering) && !q->delivering.len && !q->run_pending;
+}
+
 static enum exit_result run_once(struct vcpu *v)
 {
 	enum exit_result r = EXIT_RESUME;
@@ -381,7 +394,7 @@ static enum exit_result run_once(struct vcpu *v)
 		r = work_requests(v);
 	if (r == EXIT_RESUME)
 		r = work_host(v);
-	if (unlikely(event_is_soft(&v->events.delivering) && !v->events.delivering.len) && r == EXIT_RESUME)
+	if (unlikely(soft_length_unknown(&v->events)) && r == EXIT_RESUME)
 		r = find_soft_length(v);
 	if (r != EXIT_RESUME)
 		return r;
@@ -432,7 +445,7 @@ static void report(struct vcpu *v)
 	vcpu_view(v, &view);
 	run->ready_for_interrupt_injection = event_ready(&v->events, &view);
 	run->if_flag = !!(vcpu_rflags(v) & X86_EFLAGS_IF);
-	run->flags = (v->events.smm ? KVM_RUN_X86_SMM : 0);
+	run->flags = (v->events.smm ? KVM_RUN_X86_SMM : 0) | (v->guest_mode ? RUN_X86_GUEST_MODE : 0);
 	run->cr8 = v->cr8;
 	run->apic_base = v->apic_base;
 	if (unlikely(READ_ONCE(run->kvm_valid_regs)))
@@ -473,7 +486,7 @@ static enum exit_result settle_start(struct vcpu *v, bool *waits)
 		start_at(v, plan.event.vector);
 		return EXIT_RESUME;
 	default:
-		return perform_step(v, plan.step);
+		return perform_step(v, &plan);
 	}
 }
 
@@ -535,8 +548,8 @@ static enum exit_result wait_runnable(struct vcpu *v)
 	return EXIT_RESUME;
 }
 
-/* An exception and an event in delivery never coexist when KVM_RUN returns. */
-static void event_settle_l1(struct vcpu *v)
+/* An exception and an event in delivery never coexist when KVM_RUN returns: they have been merged, or have gone to L1. */
+static void settle_events(struct vcpu *v)
 {
 	struct event_plan plan;
 	struct event_view view;
@@ -544,7 +557,8 @@ static void event_settle_l1(struct vcpu *v)
 	if (likely(!v->events.exception.type || !v->events.delivering.type))
 		return;
 	vcpu_view(v, &view);
-	event_settle(&v->events, &view, &plan);
+	if (event_settle(&v->events, &view, &plan))
+		backend_call(nested_exit)(v, &plan);
 }
 
 /* From here on CPUID is fixed. */
@@ -572,7 +586,7 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	while (r == EXIT_RESUME)
 		r = likely(v->mp_state == KVM_MP_STATE_RUNNABLE) ? run_once(v) : wait_runnable(v);
 	cpu_run_end(v);
-	event_settle_l1(v);
+	settle_events(v);
 	report(v);
 	return r == EXIT_TO_USER ? 0 : v->error;
 }

@@ -53,6 +53,7 @@ enum exit_result {
 #define REQ_NESTED_FAULT	(VIRT_REQ_ARCH + 4)	/* mmu_nested_take_fault() has a fault for L1 */
 #define REQ_CLOCK		(VIRT_REQ_ARCH + 5)	/* the kvmclock page is to be written */
 #define REQ_STEAL		(VIRT_REQ_ARCH + 6)	/* the page of the steal time is to be looked at */
+#define REQ_NESTED_PAGES	(VIRT_REQ_ARCH + 7)	/* memory that L1 names is to be looked at */
 
 /**
  * struct vm - an x86 virtual machine

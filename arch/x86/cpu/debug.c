@@ -132,6 +132,16 @@ void debug_load_host(struct vcpu *v)
 		hw_breakpoint_restore();
 }
 
+void debug_switch(struct vcpu *v, unsigned long dr6, unsigned long dr7)
+{
+	unsigned long writable = dr6_writable(v);
+	struct vcpu_debug *d = &v->cpu.debug;
+
+	d->dr6 = (DR6_INIT & ~writable) | (dr6 & writable);
+	d->dr7 = (dr7 & DR7_WRITABLE) | DR7_INIT;
+	dr7_changed(v);
+}
+
 void debug_reset(struct vcpu *v, bool init)
 {
 	struct vcpu_debug *d = &v->cpu.debug;

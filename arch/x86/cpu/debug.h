@@ -60,6 +60,9 @@ void debug_load_host(struct vcpu *v);
 /* Delivery of a #DB begins: its payload enters DR6, and DR7.GD goes. */
 void debug_apply_payload(struct vcpu *v, u64 payload);
 
+/* The other level's DR6 and DR7, as a control block gives them; DR0..DR3 are common to both. */
+void debug_switch(struct vcpu *v, unsigned long dr6, unsigned long dr7);
+
 void debug_reset(struct vcpu *v, bool init);
 
 

@@ -2,7 +2,7 @@
 /*
  * SVM's answers to the backend's questions, in one place.
  */
-#include "svm.h"
+#include "nested.h"
 
 static int svm_vm_init(struct vm *vm)
 {
@@ -54,6 +54,10 @@ static const struct backend_ops ops = {
 	.set_root		= svm_set_root,
 	.sync_debug		= svm_sync_debug,
 	.set_dr7		= svm_set_dr7,
+	.nested_exit		= nested_planned_exit,
+	.nested_pages		= nested_pages,
+	.nested_get		= nested_state_get,
+	.nested_set		= nested_state_set,
 	.fail_entry_dump	= svm_dump,
 };
 

@@ -2,7 +2,7 @@
 /*
  * Entering the guest and coming back, with the exits that need neither sleep nor lock handled in between.
  */
-#include "svm.h"
+#include "nested.h"
 
 #include "../../../include/compat/context.h"
 
@@ -59,19 +59,24 @@ static __always_inline void spec_ctrl_prepare(struct svm_vcpu *svm)
 /* What the CPU says about the event that went in. */
 static void finish_events(struct svm_vcpu *svm)
 {
+	struct event_queue *q = &svm->vcpu.events;
+	bool l1s = q->run_pending, masked = q->nmi_masked;
 	struct event vectoring;
 
 	svm_vectoring(svm, &vectoring);
-	event_exit(&svm->vcpu.events, &vectoring);
+	event_exit(q, &vectoring);
+	/* An NMI that L1 injects does not block further NMIs (APM vol. 2, "Event Injection"). */
+	if (l1s)
+		q->nmi_masked = masked;
 }
 
 /* Without virtual NMIs the end of an NMI handler is seen by its IRET. */
-static void intercept_iret(struct vmcb *vmcb, bool on)
+static void intercept_iret(struct svm_vcpu *svm, bool on)
 {
 	if (on)
-		vmcb_intercept(vmcb, INTERCEPT_IRET);
-	else
-		vmcb_pass(vmcb, INTERCEPT_IRET);
+		vmcb_intercept(svm->vmcb, INTERCEPT_IRET);
+	else if (!svm->vcpu.guest_mode || !l1_intercepts(svm, INTERCEPT_IRET))
+		vmcb_pass(svm->vmcb, INTERCEPT_IRET);
 }
 
 void svm_enter(struct vcpu *v)
@@ -86,9 +91,10 @@ void svm_enter(struct vcpu *v)
 		vmcb->save.dr6 = v->cpu.debug.dr6;
 		vmcb_dirty(vmcb, CLEAN_DR);
 	}
-	vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_TPR_MASK) | v->cr8;
+	if (likely(!svm->own_tpr))
+		vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_TPR_MASK) | v->cr8;
 	if (unlikely(v->events.nmi_masked != vmcb_intercepts(vmcb, INTERCEPT_IRET)))
-		intercept_iret(vmcb, v->events.nmi_masked);
+		intercept_iret(svm, v->events.nmi_masked);
 	if (unlikely(ssbd))
 		x86_spec_ctrl_set_guest(v->cpu.virt_spec_ctrl);
 	do {
@@ -98,8 +104,9 @@ void svm_enter(struct vcpu *v)
 		v->virt.stats.exits++;
 		vmcb->control.tlb_ctl = 0;
 		vmcb->control.clean = svm_caps.clean_bits ? CLEAN_KEPT : 0;
-		if (unlikely(vmcb->control.event_inj | vmcb->control.exit_int_info | v->events.delivering.type)) {
-			if (vmcb->control.exit_code != SVM_EXIT_ERR)
+		if (unlikely(vmcb->control.event_inj | vmcb->control.exit_int_info | v->events.delivering.type |
+			     v->events.run_pending)) {
+			if (vmcb->control.exit_code != (u32)SVM_EXIT_ERR)
 				finish_events(svm);
 			else
 				svm_injection_failed(svm);
@@ -111,7 +118,8 @@ void svm_enter(struct vcpu *v)
 		x86_spec_ctrl_restore_host(v->cpu.virt_spec_ctrl);
 	if (svm_caps.virt_spec_ctrl)
 		v->cpu.spec_ctrl = vmcb->save.spec_ctrl;
-	v->cr8 = vmcb->control.int_ctl & V_TPR_MASK;
+	if (likely(!svm->own_tpr))
+		v->cr8 = vmcb->control.int_ctl & V_TPR_MASK;
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);
 }

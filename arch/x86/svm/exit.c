@@ -2,7 +2,7 @@
 /*
  * SVM exits: what each exit code means to the machine.
  */
-#include "svm.h"
+#include "nested.h"
 #include "../emulate/emulate.h"
 #include "../exit.h"
 
@@ -26,6 +26,12 @@ static u32 skip_opcode(u32 exit_code)
 	case SVM_EXIT_MONITOR:	return EMU_SKIP_MONITOR;
 	case SVM_EXIT_MWAIT:	return EMU_SKIP_MWAIT;
 	case SVM_EXIT_XSETBV:	return EMU_SKIP_XSETBV;
+	case SVM_EXIT_VMRUN:	return EMU_SKIP_VMRUN;
+	case SVM_EXIT_VMLOAD:	return EMU_SKIP_VMLOAD;
+	case SVM_EXIT_VMSAVE:	return EMU_SKIP_VMSAVE;
+	case SVM_EXIT_STGI:	return EMU_SKIP_STGI;
+	case SVM_EXIT_CLGI:	return EMU_SKIP_CLGI;
+	case SVM_EXIT_INVLPGA:	return EMU_SKIP_INVLPGA;
 	default:		return 0;
 	}
 }
@@ -169,6 +175,9 @@ bool svm_fast_exit(struct svm_vcpu *svm)
 {
 	struct vcpu *v = &svm->vcpu;
 	struct vmcb *vmcb = svm->vmcb;
+
+	if (unlikely(v->guest_mode) && !nested_fast_exit(svm))
+		return false;
 
 	switch (vmcb->control.exit_code) {
 	case SVM_EXIT_CPUID:
@@ -406,17 +415,17 @@ static const exit_fn exit_table[] = {
 	[SVM_EXIT_INVD]			= on_nop,
 	[SVM_EXIT_PAUSE]		= on_nop,
 	[SVM_EXIT_HLT]			= on_hlt,
-	[SVM_EXIT_INVLPGA]		= on_ud,
+	[SVM_EXIT_INVLPGA]		= nested_invlpga,
 	[SVM_EXIT_IOIO]			= on_io,
 	[SVM_EXIT_MSR]			= on_msr,
 	[SVM_EXIT_TASK_SWITCH]		= on_task_switch,
 	[SVM_EXIT_SHUTDOWN]		= on_shutdown,
-	[SVM_EXIT_VMRUN]		= on_ud,
+	[SVM_EXIT_VMRUN]		= nested_vmrun,
 	[SVM_EXIT_VMMCALL]		= on_vmmcall,
-	[SVM_EXIT_VMLOAD]		= on_ud,
-	[SVM_EXIT_VMSAVE]		= on_ud,
-	[SVM_EXIT_STGI]			= on_ud,
-	[SVM_EXIT_CLGI]			= on_ud,
+	[SVM_EXIT_VMLOAD]		= nested_vmload,
+	[SVM_EXIT_VMSAVE]		= nested_vmsave,
+	[SVM_EXIT_STGI]			= nested_stgi,
+	[SVM_EXIT_CLGI]			= nested_clgi,
 	[SVM_EXIT_SKINIT]		= on_ud,
 	[SVM_EXIT_WBINVD]		= on_nop,
 	[SVM_EXIT_MONITOR]		= on_ud,
@@ -439,8 +448,11 @@ static enum exit_result entry_failed(struct vcpu *v)
 enum exit_result svm_handle_exit(struct vcpu *v)
 {
 	u32 code = to_svm(v)->vmcb->control.exit_code;
+	enum exit_result r;
 	exit_fn fn;
 
+	if (unlikely(v->guest_mode) && nested_handle_exit(to_svm(v), &r))
+		return r;
 	/* The frequent ones by direct calls. */
 	switch (code) {
 	case SVM_EXIT_NPF:	return on_npf(v);

@@ -5,7 +5,7 @@
  * ASIDs are handed out per CPU in generations: a vCPU whose generation is not the CPU's takes a new one; when they run out the
  * generation ends and the TLB is flushed once. A flush of one vCPU's translations is a new ASID, or, where the CPU can, a flush by ASID.
  */
-#include "svm.h"
+#include "nested.h"
 
 #include <linux/moduleparam.h>
 #include <linux/io.h>
@@ -49,6 +49,17 @@ struct svm_cpu {
 
 static DEFINE_PER_CPU(struct svm_cpu, svm_cpu);
 
+/* What guests that are hypervisors find: CPUID has what is honoured. */
+static void offer_nested(struct backend_caps *caps)
+{
+	caps->nested_state_size = sizeof(struct kvm_nested_state) + KVM_STATE_NESTED_SVM_VMCB_SIZE;
+	cpuid_host_set(0x80000001, 0, LEAF_ECX, BIT(2));
+	/* Revision 1; ASIDs are virtual, and as many as small hypervisors expect. */
+	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EAX, 1);
+	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EBX, 16);
+	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EDX, (svm_caps.nrips ? BIT(3) : 0) | (svm_caps.decode_assists ? BIT(7) : 0));
+}
+
 int svm_check(struct backend_caps *caps)
 {
 	if (!boot_cpu_has(X86_FEATURE_SVM))
@@ -78,6 +89,8 @@ int svm_check(struct backend_caps *caps)
 		.nrips			= svm_caps.nrips,
 		.allowed_exit_disables	= KVM_X86_DISABLE_EXITS_PAUSE,
 	};
+	if (nested_enabled)
+		offer_nested(caps);
 	return 0;
 }
 
@@ -183,14 +196,20 @@ void svm_asid(struct svm_vcpu *svm)
 	vmcb_dirty(svm->vmcb, CLEAN_ASID);
 }
 
-void svm_flush_tlb(struct vcpu *v)
+void svm_flush_current(struct svm_vcpu *svm)
 {
-	struct svm_vcpu *svm = to_svm(v);
-
 	if (svm_caps.flush_by_asid)
 		svm->vmcb->control.tlb_ctl = TLB_THIS;
 	else
 		svm->asid_gen = 0;
+}
+
+void svm_flush_tlb(struct vcpu *v)
+{
+	struct svm_vcpu *svm = to_svm(v);
+
+	svm_flush_current(svm);
+	svm->other_asid_gen = 0;
 }
 
 void svm_vcpu_load(struct vcpu *v, int cpu)
@@ -199,14 +218,15 @@ void svm_vcpu_load(struct vcpu *v, int cpu)
 	struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
 
 	if (v->virt.last_cpu != cpu) {
-		svm->asid_gen = 0;
+		svm->asid_gen = svm->other_asid_gen = 0;
+		svm->vmcb01->control.clean = 0;
 		svm->vmcb->control.clean = 0;
 	}
-	if (c->vmcb != svm->vmcb) {
+	if (c->vmcb != svm->vmcb01) {
 		/* Another guest ran here: its branches must not steer this one's. */
 		if (c->vmcb)
 			indirect_branch_prediction_barrier();
-		c->vmcb = svm->vmcb;
+		c->vmcb = svm->vmcb01;
 	}
 	svm->sw.host_pa = __sme_set(page_to_phys(c->host));
 	asm volatile("vmsave %0" : : "a" (svm->sw.host_pa) : "memory");
@@ -230,11 +250,12 @@ void svm_vcpu_destroy(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
 
-	if (!svm->vmcb)
+	if (!svm->vmcb01)
 		return;
 	if (v->virt.last_cpu >= 0)
-		on_each_cpu(forget_vmcb, svm->vmcb, 1);
+		on_each_cpu(forget_vmcb, svm->vmcb01, 1);
+	nested_free(svm);
 	svm_msrpm_free(svm);
-	free_page((unsigned long)svm->vmcb);
-	svm->vmcb = NULL;
+	free_page((unsigned long)svm->vmcb01);
+	svm->vmcb01 = svm->vmcb = NULL;
 }

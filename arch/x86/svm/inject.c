@@ -5,9 +5,12 @@
  * Soft events push the address after their instruction. With next-RIP save the VMCB says which; without it RIP is moved over the
  * instruction for the entry, and moved back if the delivery is interrupted.
  */
-#include "svm.h"
+#include "nested.h"
 
-static u32 inject_type(const struct event *e)
+#include <linux/smp.h>
+#include <trace/events/ipi.h>
+
+u32 svm_inject_type(const struct event *e)
 {
 	switch (e->type) {
 	case EVENT_INTERRUPT:	return SVM_EVTINJ_TYPE_INTR;
@@ -23,10 +26,15 @@ void svm_inject(struct vcpu *v)
 	struct vmcb_control_area *c = &svm->vmcb->control;
 	const struct event *e = &v->events.delivering;
 
-	c->event_inj = e->vector | inject_type(e) | SVM_EVTINJ_VALID | (e->has_error ? SVM_EVTINJ_VALID_ERR : 0);
+	c->event_inj = e->vector | svm_inject_type(e) | SVM_EVTINJ_VALID | (e->has_error ? SVM_EVTINJ_VALID_ERR : 0);
 	c->event_inj_err = e->error;
 	if (!event_is_soft(e))
 		return;
+	/* Where L1's returns to is L1's to say: in the control block, or without that field RIP. */
+	if (v->events.run_pending) {
+		c->next_rip = svm_caps.nrips && guest_has(v, GUEST_NRIPS) ? svm->nested.vmcb12->control.next_rip : vcpu_rip(v);
+		return;
+	}
 	if (svm_caps.nrips) {
 		c->next_rip = vcpu_rip_add(v, e->len);
 		return;
@@ -52,7 +60,7 @@ void svm_injection_failed(struct svm_vcpu *svm)
 	take_back_move(svm);
 }
 
-static u8 type_of(u32 info)
+u8 svm_event_type(u32 info)
 {
 	u8 vector = info & SVM_EXITINTINFO_VEC_MASK;
 
@@ -83,7 +91,7 @@ void svm_vectoring(struct svm_vcpu *svm, struct event *e)
 		svm->soft_moved = 0;
 		return;
 	}
-	e->type = type_of(info);
+	e->type = svm_event_type(info);
 	e->vector = info & SVM_EXITINTINFO_VEC_MASK;
 	e->has_error = info & SVM_EXITINTINFO_VALID_ERR;
 	e->error = e->has_error ? c->exit_int_info_err : 0;
@@ -94,12 +102,35 @@ void svm_vectoring(struct svm_vcpu *svm, struct event *e)
 	take_back_move(svm);
 }
 
-void svm_windows(struct vcpu *v, const struct event_plan *p)
+/*
+ * The window of L0 takes the place of the virtual interrupt that L1 may have given L2, and gives it back. Under V_INTR_MASKING it is L1's IF that
+ * counts, which nothing in L2 changes: only a shadow can be in the way, or this very entry.
+ */
+static void nested_windows(struct svm_vcpu *svm, bool wanted)
 {
-	struct svm_vcpu *svm = to_svm(v);
+	struct vmcb_control_area *c02 = &svm->vmcb->control;
+	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
+
+	if (l2_masks(svm)) {
+		if (wanted && (svm->vmcb01->save.rflags & X86_EFLAGS_IF))
+			smp_send_reschedule(smp_processor_id());
+		wanted = false;
+	}
+	if (likely(wanted == svm->nested.window))
+		return;
+	nested_sync_virq(svm);
+	svm->nested.window = wanted;
+	c02->int_ctl = (c02->int_ctl & ~INT_CTL_VIRQ) | (wanted ? V_IRQ_MASK | V_IGN_TPR_MASK | V_INTR_PRIO_MASK :
+							 c12->int_ctl & INT_CTL_VIRQ);
+	c02->int_vector = wanted ? 0 : c12->int_vector;
+	nested_build_intercepts(svm);
+}
+
+static void windows(struct svm_vcpu *svm, bool wanted)
+{
 	struct vmcb *vmcb = svm->vmcb;
 
-	if (p->irq_window) {
+	if (wanted) {
 		/* A virtual interrupt of the highest priority that TPR does not hold back: it exits when it could be taken. */
 		vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_INTR_PRIO_MASK) | V_IRQ_MASK | V_IGN_TPR_MASK |
 					(0xf << V_INTR_PRIO_SHIFT);
@@ -109,8 +140,20 @@ void svm_windows(struct vcpu *v, const struct event_plan *p)
 		vmcb->control.int_ctl &= ~(V_IRQ_MASK | V_IGN_TPR_MASK | V_INTR_PRIO_MASK);
 		vmcb_pass(vmcb, INTERCEPT_VINTR);
 	}
+}
+
+void svm_windows(struct vcpu *v, const struct event_plan *p)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	bool gif = svm->nested.gif;
+
+	/* What waits for GIF is looked at again at STGI, which exits. */
+	if (unlikely(v->guest_mode))
+		nested_windows(svm, p->irq_window && gif);
+	else
+		windows(svm, p->irq_window && gif);
 	/* While NMIs are masked the IRET intercept tells the end; a shadow is stepped over. */
-	if (p->nmi_window && !v->events.nmi_masked && !svm->nmi_step) {
+	if (p->nmi_window && gif && !v->events.nmi_masked && !svm->nmi_step) {
 		svm->nmi_step = true;
 		svm->nmi_step_rflags = vcpu_rflags(v);
 		vcpu_set_reg(v, REG_RFLAGS, svm->nmi_step_rflags | X86_EFLAGS_TF);
@@ -133,7 +176,19 @@ bool svm_nmi_step_done(struct svm_vcpu *svm)
 
 void svm_view(struct vcpu *v, struct event_view *view)
 {
-	view->gif = true;
+	struct svm_vcpu *svm = to_svm(v);
+
+	view->gif = svm->nested.gif;
 	view->shadow = svm_shadow(v);
 	view->intr_open = vcpu_rflags(v) & X86_EFLAGS_IF;
+	if (likely(!v->guest_mode))
+		return;
+	if (l2_masks(svm))
+		view->intr_open = svm->vmcb01->save.rflags & X86_EFLAGS_IF;
+	view->l1_exceptions = svm->nested.vmcb12->control.intercepts[INTERCEPT_EXCEPTION];
+	view->l1_intr = l1_intercepts(svm, INTERCEPT_INTR);
+	view->l1_nmi = l1_intercepts(svm, INTERCEPT_NMI);
+	view->l1_smi = l1_intercepts(svm, INTERCEPT_SMI);
+	view->l1_init = l1_intercepts(svm, INTERCEPT_INIT);
+	view->l1_shutdown = l1_intercepts(svm, INTERCEPT_SHUTDOWN);
 }

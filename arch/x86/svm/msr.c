@@ -2,13 +2,13 @@
 /*
  * MSRs that live in the VMCB, and the permission map that lets the guest have them directly.
  */
-#include "svm.h"
+#include "nested.h"
 
 #include <linux/slab.h>
 #include <asm/msr-index.h>
 
 /* The map covers three ranges of 8K MSRs, two bits each: read, write (APM vol. 2, "MSR Intercepts"). */
-static int msrpm_bit(u32 msr)
+int svm_msrpm_bit(u32 msr)
 {
 	static const u32 base[] = { 0, 0xc0000000, 0xc0010000 };
 	unsigned int i;
@@ -28,7 +28,7 @@ static const u32 passed[] = {
 
 static void msrpm_set(u32 *map, u32 msr, bool read, bool write)
 {
-	int bit = msrpm_bit(msr);
+	int bit = svm_msrpm_bit(msr);
 
 	__assign_bit(bit, (unsigned long *)map, !read);
 	__assign_bit(bit + 1, (unsigned long *)map, !write);
@@ -59,7 +59,9 @@ void svm_update_msr_access(struct vcpu *v)
 		msrpm_set(svm->msrpm, passed[i], msr_allowed(v, passed[i], false), msr_allowed(v, passed[i], true));
 	msrpm_set(svm->msrpm, MSR_IA32_SPEC_CTRL, spec && msr_allowed(v, MSR_IA32_SPEC_CTRL, false),
 		  spec && msr_allowed(v, MSR_IA32_SPEC_CTRL, true));
-	vmcb_dirty(svm->vmcb, CLEAN_PERM_MAP);
+	vmcb_dirty(svm->vmcb01, CLEAN_PERM_MAP);
+	if (v->guest_mode)
+		nested_request_pages(v);
 }
 
 static u64 *vmcb_msr(struct vmcb_save_area *s, u32 msr)
@@ -87,19 +89,19 @@ static bool is_address(u32 msr)
 int svm_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	const u64 *p = vmcb_msr(&svm->vmcb->save, msr);
+	const u64 *p = vmcb_msr(&svm->vmcb01->save, msr);
 
 	if (p) {
 		*val = *p;
 		return 0;
 	}
-	return -ENOENT;
+	return nested_get_msr(v, msr, val, host);
 }
 
 int svm_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	u64 *p = vmcb_msr(&svm->vmcb->save, msr);
+	u64 *p = vmcb_msr(&svm->vmcb01->save, msr);
 
 	if (msr == MSR_IA32_CR_PAT) {	/* cpu.pat was checked and set; nested paging has a copy of its own */
 		svm->vmcb->save.g_pat = val;
@@ -107,10 +109,10 @@ int svm_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
 		return 0;
 	}
 	if (!p)
-		return -ENOENT;
+		return nested_set_msr(v, msr, val, host);
 	if (is_address(msr) && !__is_canonical_address(val, v->cr4 & X86_CR4_LA57 ? 57 : 48))
 		return 1;
 	*p = val;
-	vmcb_dirty(svm->vmcb, CLEAN_SEG);
+	vmcb_dirty(svm->vmcb01, CLEAN_SEG);
 	return 0;
 }

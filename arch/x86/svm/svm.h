@@ -36,6 +36,7 @@ extern struct svm_caps svm_caps;
  * @spec_switch: SPEC_CTRL must be switched by hand
  * @guest_spec: guest's SPEC_CTRL
  * @host_spec: host's SPEC_CTRL
+ * @save_pa: physical address of the guest's VMLOAD area
  */
 struct svm_switch {
 	u64 vmcb_pa;
@@ -44,30 +45,69 @@ struct svm_switch {
 	u64 spec_switch;
 	u64 guest_spec;
 	u64 host_spec;
+	u64 save_pa;
+};
+
+/**
+ * struct svm_nested - a vCPU that is a hypervisor; see nested.h
+ * @vmcb02: control block of L2; NULL until L1 has executed VMRUN
+ * @vmcb12: the copy of L1's control block
+ * @msrpm02: both levels' MSR permission maps merged
+ * @vmcb12_gpa: where L1 has it
+ * @hsave_pa: VM_HSAVE_PA
+ * @vm_cr: VM_CR
+ * @l1_cr0: L1's CR0 while L2 runs
+ * @l1_pat: L1's PAT while L2 runs
+ * @last_asid: the ASID L1 used last
+ * @gif: the global interrupt flag
+ * @window: 02's virtual interrupt is L0's window
+ * @pristine: nothing ran since KVM_SET_NESTED_STATE: @vmcb12 is what was set
+ */
+struct svm_nested {
+	struct vmcb *vmcb02;
+	struct vmcb *vmcb12;
+	u32 *msrpm02;
+	u64 vmcb12_gpa;
+	u64 hsave_pa;
+	u64 vm_cr;
+	unsigned long l1_cr0;
+	u64 l1_pat;
+	u32 last_asid;
+	bool gif;
+	bool window;
+	bool pristine;
 };
 
 /**
  * struct svm_vcpu - a vCPU on SVM; (v)
  * @vcpu: the machine's half, first
- * @vmcb: control block
+ * @vmcb: control block in use
+ * @vmcb01: control block of L1; holds what VMLOAD and VMSAVE switch for both levels
  * @sw: for the world switch
- * @asid_gen: generation of the VMCB's ASID on the CPU it ran on
+ * @asid_gen: generation of @vmcb's ASID on the CPU it ran on
+ * @other_asid_gen: the same of the other level's control block
  * @msrpm: MSR permission map
  * @soft_moved: RIP was moved over a soft event's instruction for injection (no NRIPS): by so many bytes
  * @soft_rip: RIP after that move
  * @nmi_step: single-stepping over an IRET (or a shadow) to open the NMI window
  * @nmi_step_rflags: the guest's TF and RF when it began
+ * @own_tpr: V_TPR is L2's, not CR8 of the vCPU
+ * @nested: nested virtualization
  */
 struct svm_vcpu {
 	struct vcpu vcpu;
 	struct vmcb *vmcb;
+	struct vmcb *vmcb01;
 	struct svm_switch sw;
 	u64 asid_gen;
+	u64 other_asid_gen;
 	u32 *msrpm;
 	u8 soft_moved;
 	unsigned long soft_rip;
 	bool nmi_step;
 	unsigned long nmi_step_rflags;
+	bool own_tpr;
+	struct svm_nested nested;
 };
 
 static inline struct svm_vcpu *to_svm(struct vcpu *v)
@@ -133,6 +173,8 @@ void svm_vcpu_put(struct vcpu *v);
 /* Give the VMCB an ASID of this CPU if it has none of the current generation; interrupts off. */
 void svm_asid(struct svm_vcpu *svm);
 void svm_flush_tlb(struct vcpu *v);
+/* Translations of the level that runs */
+void svm_flush_current(struct svm_vcpu *svm);
 
 /* enter.c: the world switch and what surrounds it */
 void svm_enter(struct vcpu *v);
@@ -145,6 +187,9 @@ void svm_injection_failed(struct svm_vcpu *svm);
 void svm_windows(struct vcpu *v, const struct event_plan *p);
 void svm_view(struct vcpu *v, struct event_view *view);
 void svm_vectoring(struct svm_vcpu *svm, struct event *e);
+/* Between enum event_type and the types of EVENTINJ and EXITINTINFO */
+u32 svm_inject_type(const struct event *e);
+u8 svm_event_type(u32 info);
 /* The single step over an IRET ended (or another #DB came). True if the #DB is ours alone. */
 bool svm_nmi_step_done(struct svm_vcpu *svm);
 
@@ -158,6 +203,8 @@ bool svm_skip(struct vcpu *v);
 /* msr.c */
 int svm_msrpm_alloc(struct svm_vcpu *svm);
 void svm_msrpm_free(struct svm_vcpu *svm);
+/* Number of an MSR's read bit in a permission map, -1 if it has none */
+int svm_msrpm_bit(u32 msr);
 void svm_update_msr_access(struct vcpu *v);
 int svm_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host);
 int svm_set_msr(struct vcpu *v, u32 msr, u64 val, bool host);

@@ -2,7 +2,7 @@
 /*
  * The VMCB of a vCPU: set-up, reset, and registers in and out.
  */
-#include "svm.h"
+#include "nested.h"
 
 #include <linux/slab.h>
 #include <asm/debugreg.h>
@@ -22,7 +22,8 @@ static const u8 always_intercepted[] = {
 
 void svm_update_intercepts(struct vcpu *v)
 {
-	struct vmcb *vmcb = to_svm(v)->vmcb;
+	struct svm_vcpu *svm = to_svm(v);
+	struct vmcb *vmcb = svm->vmcb01;
 	struct vcpu_debug *d = &v->cpu.debug;
 	u32 exceptions = HOST_EXCEPTIONS | vcpu_vm(v)->forced_intercepts;
 
@@ -32,6 +33,8 @@ void svm_update_intercepts(struct vcpu *v)
 	vmcb->control.intercepts[INTERCEPT_EXCEPTION] = exceptions;
 	vmcb->control.intercepts[INTERCEPT_DR] = d->guest_owned ? 0 : 0xffffffff & ~0xff00ff00;
 	vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
+	if (v->guest_mode)
+		nested_build_intercepts(svm);
 }
 
 static void init_control(struct svm_vcpu *svm)
@@ -60,32 +63,35 @@ int svm_vcpu_init(struct vcpu *v)
 	struct svm_vcpu *svm = to_svm(v);
 	int ret;
 
-	svm->vmcb = (struct vmcb *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	svm->vmcb01 = svm->vmcb = (struct vmcb *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!svm->vmcb)
 		return -ENOMEM;
 	ret = svm_msrpm_alloc(svm);
 	if (ret) {
 		free_page((unsigned long)svm->vmcb);
-		svm->vmcb = NULL;
+		svm->vmcb01 = svm->vmcb = NULL;
 		return ret;
 	}
-	svm->sw.vmcb_pa = __sme_set(__pa(svm->vmcb));
+	svm->sw.vmcb_pa = svm->sw.save_pa = __sme_set(__pa(svm->vmcb));
 	svm->sw.regs = v->regs;
 	init_control(svm);
 	return 0;
 }
 
-static struct vmcb_seg *seg_of(struct vmcb *vmcb, enum seg seg)
+/* Those that VMLOAD switches are common to both levels. */
+static struct vmcb_seg *seg_of(struct svm_vcpu *svm, enum seg seg)
 {
+	struct vmcb *vmcb = svm->vmcb, *common = svm->vmcb01;
+
 	switch (seg) {
 	case SEG_ES:	return &vmcb->save.es;
 	case SEG_CS:	return &vmcb->save.cs;
 	case SEG_SS:	return &vmcb->save.ss;
 	case SEG_DS:	return &vmcb->save.ds;
-	case SEG_FS:	return &vmcb->save.fs;
-	case SEG_GS:	return &vmcb->save.gs;
-	case SEG_LDTR:	return &vmcb->save.ldtr;
-	default:	return &vmcb->save.tr;
+	case SEG_FS:	return &common->save.fs;
+	case SEG_GS:	return &common->save.gs;
+	case SEG_LDTR:	return &common->save.ldtr;
+	default:	return &common->save.tr;
 	}
 }
 
@@ -93,11 +99,18 @@ static struct vmcb_seg *seg_of(struct vmcb *vmcb, enum seg seg)
 void svm_reset(struct vcpu *v, bool init)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	struct vmcb_save_area *s = &svm->vmcb->save;
+	struct vmcb_save_area *s = &svm->vmcb01->save;
 	int i;
 
+	/* Whatever level ran, L1's processor is what is reset. */
+	if (v->guest_mode)
+		nested_use_01(svm);
+	svm->nested.gif = true;
+	if (!init)
+		svm->nested.hsave_pa = svm->nested.vm_cr = 0;
+
 	for (i = SEG_ES; i <= SEG_GS; i++)
-		*seg_of(svm->vmcb, i) = (struct vmcb_seg) { .limit = 0xffff, .attrib = 0x93 };
+		*seg_of(svm, i) = (struct vmcb_seg) { .limit = 0xffff, .attrib = 0x93 };
 	s->cs = (struct vmcb_seg) { .selector = 0xf000, .base = 0xffff0000, .limit = 0xffff, .attrib = 0x9b };
 	s->gdtr.base = s->idtr.base = 0;
 	s->gdtr.limit = s->idtr.limit = 0xffff;
@@ -141,7 +154,7 @@ void svm_cache_reg(struct vcpu *v, enum reg reg)
 
 void svm_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg)
 {
-	const struct vmcb_seg *m = seg_of(to_svm(v)->vmcb, seg);
+	const struct vmcb_seg *m = seg_of(to_svm(v), seg);
 	bool in_use = m->attrib & SVM_SELECTOR_P_MASK;
 
 	*s = (struct kvm_segment) {
@@ -172,11 +185,12 @@ void svm_get_segment(struct vcpu *v, struct kvm_segment *s, enum seg seg)
 /* The same rules for all of them, without the detour over the ABI's structure. */
 void svm_get_segments(struct vcpu *v, struct emu_seg *seg)
 {
-	struct vmcb_save_area *save = &to_svm(v)->vmcb->save;
+	struct vmcb_save_area *save = &to_svm(v)->vmcb->save, *common = &to_svm(v)->vmcb01->save;
 	unsigned int i;
 
 	for (i = 0; i < NR_SEGS; i++) {
-		const struct vmcb_seg *m = i < SEG_LDTR ? &save->es + i : i == SEG_LDTR ? &save->ldtr : &save->tr;
+		const struct vmcb_seg *m = i < SEG_FS ? &save->es + i : i < SEG_LDTR ? &common->es + i :
+					   i == SEG_LDTR ? &common->ldtr : &common->tr;
 		u16 a = m->attrib;
 
 		seg[i] = (struct emu_seg) {
@@ -194,7 +208,7 @@ void svm_get_segments(struct vcpu *v, struct emu_seg *seg)
 void svm_set_segment(struct vcpu *v, const struct kvm_segment *s, enum seg seg)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	struct vmcb_seg *m = seg_of(svm->vmcb, seg);
+	struct vmcb_seg *m = seg_of(svm, seg);
 
 	m->base = s->base;
 	m->limit = s->limit;
@@ -284,10 +298,14 @@ void svm_set_shadow(struct vcpu *v, u8 shadow)
 
 void svm_set_tsc(struct vcpu *v)
 {
-	struct vmcb *vmcb = to_svm(v)->vmcb;
+	struct svm_vcpu *svm = to_svm(v);
 
-	vmcb->control.tsc_offset = v->cpu.tsc_offset;
-	vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
+	svm->vmcb01->control.tsc_offset = v->cpu.tsc_offset;
+	vmcb_dirty(svm->vmcb01, CLEAN_INTERCEPTS);
+	if (v->guest_mode) {
+		svm->vmcb->control.tsc_offset = v->cpu.tsc_offset + svm->nested.vmcb12->control.tsc_offset;
+		vmcb_dirty(svm->vmcb, CLEAN_INTERCEPTS);
+	}
 }
 
 void svm_set_root(struct vcpu *v)

@@ -17,6 +17,7 @@
 #define SW_SPEC		(3 * 8)
 #define SW_GUEST_SPEC	(4 * 8)
 #define SW_HOST_SPEC	(5 * 8)
+#define SW_SAVE		(6 * 8)
 
 /* Offsets in vcpu->regs; RAX and RSP are in the VMCB */
 #define R_CX	(1 * 8)
@@ -50,6 +51,7 @@ SYM_FUNC_START(svm_world_switch)
 	push %rdi			/* sw */
 	push SW_HOST(%rdi)
 	push SW_REGS(%rdi)
+	push SW_SAVE(%rdi)
 
 	cmpq $0, SW_SPEC(%rdi)
 	je 1f
@@ -59,6 +61,8 @@ SYM_FUNC_START(svm_world_switch)
 	mov SW_GUEST_SPEC + 4(%rdi), %edx
 	wrmsr
 1:
+	mov SW_SAVE(%rdi), %rax
+	vmload %rax
 	mov SW_VMCB(%rdi), %rax
 	mov SW_REGS(%rdi), %rdi
 	mov R_CX(%rdi), %rcx
@@ -76,12 +80,12 @@ SYM_FUNC_START(svm_world_switch)
 	mov R_15(%rdi), %r15
 	mov R_DI(%rdi), %rdi
 
-	vmload %rax
 	/* With IF set and GIF clear, physical interrupts are held until VMRUN and end the guest. */
 	sti
 	VM_CLEAR_CPU_BUFFERS
 	vmrun %rax
 	cli
+	pop %rax			/* the guest's VMLOAD area */
 	vmsave %rax
 	mov 8(%rsp), %rax
 	vmload %rax

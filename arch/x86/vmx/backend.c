@@ -8,6 +8,27 @@ static void vmx_vm_destroy(struct vm *vm)
 {
 }
 
+/* Guests see no VMX: none of these is ever called (backend_caps.nested_state_size is 0). */
+static enum exit_result vmx_nested_exit(struct vcpu *v, const struct event_plan *p)
+{
+	return EXIT_ERROR;
+}
+
+static enum exit_result vmx_nested_pages(struct vcpu *v)
+{
+	return EXIT_RESUME;
+}
+
+static int vmx_nested_get(struct vcpu *v, struct kvm_nested_state __user *user)
+{
+	return -ENOTTY;
+}
+
+static int vmx_nested_set(struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user)
+{
+	return -ENOTTY;
+}
+
 static const struct backend_ops ops = {
 	.enable			= vmx_enable,
 	.disable		= vmx_disable,
@@ -49,6 +70,10 @@ static const struct backend_ops ops = {
 	.set_root		= vmx_set_root,
 	.sync_debug		= vmx_sync_debug,
 	.set_dr7		= vmx_set_dr7,
+	.nested_exit		= vmx_nested_exit,
+	.nested_pages		= vmx_nested_pages,
+	.nested_get		= vmx_nested_get,
+	.nested_set		= vmx_nested_set,
 	.fail_entry_dump	= vmx_dump,
 };
 

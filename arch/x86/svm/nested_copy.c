@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * L1's control block in guest memory: copied in once at VMRUN, and out at #VMEXIT.
+ *
+ * Only what the CPU reads and writes is touched, eight bytes at a time, in one window of user access.
+ */
+#include "nested.h"
+
+#include "../../../virt/slots.h"
+
+#include <linux/uaccess.h>
+
+/* A page of guest memory; NULL if there is none. It is dirty if @write. */
+static void __user *guest_page(struct vcpu *v, u64 gpa, bool write)
+{
+	struct virt_slot *slot = virt_vcpu_slot(&v->virt, gpa >> PAGE_SHIFT);
+
+	if (!slot || (write && (slot->flags & KVM_MEM_READONLY)))
+		return NULL;
+	if (write)
+		virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
+	return (void __user *)virt_slot_hva(slot, gpa >> PAGE_SHIFT);
+}
+
+#define CONTROL(field)	offsetof(struct vmcb, control.field)
+#define SAVE(field)	offsetof(struct vmcb, save.field)
+
+/* One word, and all words of a range; offsets are constants. */
+#define GET(off)	unsafe_get_user(*(u64 *)(copy + (off)), (u64 __user *)(user + (off)), fault)
+#define PUT(off)	unsafe_put_user(*(u64 *)(copy + (off)), (u64 __user *)(user + (off)), fault)
+#define SEG(op, seg)	do { op(SAVE(seg)); op(SAVE(seg) + 8); } while (0)
+
+int nested_copy_in(struct svm_vcpu *svm, u64 gpa)
+{
+	void __user *user = guest_page(&svm->vcpu, gpa, false);
+	void *copy = svm->nested.vmcb12;
+
+	if (!user || !user_access_begin(user, PAGE_SIZE))
+		return -EFAULT;
+	GET(CONTROL(intercepts[0]));
+	GET(CONTROL(intercepts[2]));
+	GET(CONTROL(intercepts[4]));
+	GET(CONTROL(pause_filter_thresh) & ~7ul);
+	GET(CONTROL(iopm_base_pa));
+	GET(CONTROL(msrpm_base_pa));
+	GET(CONTROL(tsc_offset));
+	GET(CONTROL(asid));
+	GET(CONTROL(int_ctl));
+	GET(CONTROL(int_state));
+	GET(CONTROL(nested_ctl));
+	GET(CONTROL(event_inj));
+	GET(CONTROL(nested_cr3));
+	GET(CONTROL(virt_ext));
+	GET(CONTROL(clean));
+	GET(CONTROL(next_rip));
+	SEG(GET, es);
+	SEG(GET, cs);
+	SEG(GET, ss);
+	SEG(GET, ds);
+	SEG(GET, gdtr);
+	SEG(GET, idtr);
+	GET(SAVE(cpl) & ~7ul);
+	GET(SAVE(efer));
+	GET(SAVE(cr4));
+	GET(SAVE(cr3));
+	GET(SAVE(cr0));
+	GET(SAVE(dr7));
+	GET(SAVE(dr6));
+	GET(SAVE(rflags));
+	GET(SAVE(rip));
+	GET(SAVE(rsp));
+	GET(SAVE(rax));
+	GET(SAVE(cr2));
+	GET(SAVE(g_pat));
+	user_access_end();
+	return 0;
+fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+int nested_copy_out(struct svm_vcpu *svm, u64 gpa)
+{
+	void __user *user = guest_page(&svm->vcpu, gpa, true);
+	void *copy = svm->nested.vmcb12;
+
+	if (!user || !user_access_begin(user, PAGE_SIZE))
+		return -EFAULT;
+	PUT(CONTROL(int_ctl));
+	PUT(CONTROL(int_state));
+	PUT(CONTROL(exit_code));
+	PUT(CONTROL(exit_info_1));
+	PUT(CONTROL(exit_info_2));
+	PUT(CONTROL(exit_int_info));
+	PUT(CONTROL(event_inj));
+	PUT(CONTROL(next_rip));
+	PUT(CONTROL(insn_len));
+	PUT(CONTROL(insn_len) + 8);
+	SEG(PUT, es);
+	SEG(PUT, cs);
+	SEG(PUT, ss);
+	SEG(PUT, ds);
+	SEG(PUT, gdtr);
+	SEG(PUT, idtr);
+	PUT(SAVE(cpl) & ~7ul);
+	PUT(SAVE(efer));
+	PUT(SAVE(cr4));
+	PUT(SAVE(cr3));
+	PUT(SAVE(cr0));
+	PUT(SAVE(dr7));
+	PUT(SAVE(dr6));
+	PUT(SAVE(rflags));
+	PUT(SAVE(rip));
+	PUT(SAVE(rsp));
+	PUT(SAVE(rax));
+	PUT(SAVE(cr2));
+	PUT(SAVE(g_pat));
+	user_access_end();
+	return 0;
+fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+int nested_copy_refusal(struct svm_vcpu *svm, u64 gpa)
+{
+	void __user *user = guest_page(&svm->vcpu, gpa, true);
+	void *copy = svm->nested.vmcb12;
+
+	if (!user || !user_access_begin(user, PAGE_SIZE))
+		return -EFAULT;
+	PUT(CONTROL(exit_code));
+	PUT(CONTROL(exit_info_1));
+	PUT(CONTROL(exit_info_2));
+	PUT(CONTROL(exit_int_info));
+	user_access_end();
+	return 0;
+fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+#define VMLOAD_STATE(op)		\
+	SEG(op, fs);			\
+	SEG(op, gs);			\
+	SEG(op, ldtr);			\
+	SEG(op, tr);			\
+	op(SAVE(star));			\
+	op(SAVE(lstar));		\
+	op(SAVE(cstar));		\
+	op(SAVE(sfmask));		\
+	op(SAVE(kernel_gs_base));	\
+	op(SAVE(sysenter_cs));		\
+	op(SAVE(sysenter_esp));		\
+	op(SAVE(sysenter_eip))
+
+int nested_copy_vmload(struct svm_vcpu *svm, u64 gpa, bool load)
+{
+	void __user *user = guest_page(&svm->vcpu, gpa, !load);
+	void *copy = svm->vmcb01;
+
+	if (!user || !user_access_begin(user, PAGE_SIZE))
+		return -EFAULT;
+	if (load) {
+		VMLOAD_STATE(GET);
+	} else {
+		VMLOAD_STATE(PUT);
+	}
+	user_access_end();
+	return 0;
+fault:
+	user_access_end();
+	return -EFAULT;
+}

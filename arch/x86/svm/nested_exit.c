@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * L2 has exited, or an event is L1's: whose exit it is.
+ *
+ * The number of an exit code is the number of its intercept bit, so that the rule for most is L1's bit. The table has the others.
+ */
+#include "nested.h"
+#include "../exit.h"
+
+#include <linux/nospec.h>
+
+enum verdict {
+	BY_BIT,		/* L1's, if L1 intercepts it */
+	HOST,		/* the host's: what it is to L1 the event queue decides */
+	BY_MSR_MAP,
+	BY_IO_MAP,
+	BY_WINDOW,	/* L0's while it waits for a window */
+	BY_STEP,	/* L0's while it steps */
+};
+
+static const u8 verdicts[SVM_EXIT_INVPCID + 1] = {
+	[SVM_EXIT_INTR]				= HOST,
+	[SVM_EXIT_NMI]				= HOST,
+	[SVM_EXIT_SMI]				= HOST,
+	[SVM_EXIT_INIT]				= HOST,
+	[SVM_EXIT_EXCP_BASE + MC_VECTOR]	= HOST,
+	[SVM_EXIT_EXCP_BASE + DB_VECTOR]	= BY_STEP,
+	[SVM_EXIT_VINTR]			= BY_WINDOW,
+	[SVM_EXIT_MSR]				= BY_MSR_MAP,
+	[SVM_EXIT_IOIO]				= BY_IO_MAP,
+};
+
+/* A bit of a map of L1's; what cannot be read is intercepted. */
+static bool map_bits(struct svm_vcpu *svm, u64 map, unsigned int bit, u16 mask)
+{
+	u8 bytes[2];
+
+	/* The bits of an access to several ports may lie in two bytes, even in two pages. */
+	if (virt_guest_read(&svm->vcpu.virt, (map & PAGE_MASK) + bit / 8, bytes, sizeof(bytes)))
+		return true;
+	return (bytes[0] | bytes[1] << 8) >> bit % 8 & mask;
+}
+
+static bool msr_is_l1s(struct svm_vcpu *svm)
+{
+	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
+	int bit = svm_msrpm_bit(svm->vcpu.regs[REG_RCX]);
+
+	if (!l1_intercepts(svm, INTERCEPT_MSR_PROT))
+		return false;
+	/* MSRs that the map has no place for always exit. */
+	if (bit < 0)
+		return true;
+	return map_bits(svm, c12->msrpm_base_pa, bit + (svm->vmcb->control.exit_info_1 & 1), 1);
+}
+
+static bool io_is_l1s(struct svm_vcpu *svm)
+{
+	u32 info = svm->vmcb->control.exit_info_1;
+	u16 port = info >> 16;
+	unsigned int size = info >> SVM_IOIO_SIZE_SHIFT & 7;
+
+	if (!l1_intercepts(svm, INTERCEPT_IOIO_PROT))
+		return false;
+	return map_bits(svm, svm->nested.vmcb12->control.iopm_base_pa, port, (1u << size) - 1);
+}
+
+static bool is_l1s(struct svm_vcpu *svm, u32 code)
+{
+	if (code > SVM_EXIT_INVPCID)
+		return false;
+	code = array_index_nospec(code, ARRAY_SIZE(verdicts));
+	switch (verdicts[code]) {
+	case BY_BIT:
+		return l1_intercepts(svm, code);
+	case BY_MSR_MAP:
+		return msr_is_l1s(svm);
+	case BY_IO_MAP:
+		return io_is_l1s(svm);
+	case BY_WINDOW:
+		return !svm->nested.window && l1_intercepts(svm, code);
+	case BY_STEP:
+		return !svm->nmi_step && l1_intercepts(svm, code);
+	default:
+		return false;
+	}
+}
+
+bool nested_fast_exit(struct svm_vcpu *svm)
+{
+	u32 code = svm->vmcb->control.exit_code;
+
+	/* L1's maps are in memory that may have to be waited for. */
+	return code != SVM_EXIT_MSR && code <= SVM_EXIT_INVPCID && !l1_intercepts(svm, code);
+}
+
+bool nested_handle_exit(struct svm_vcpu *svm, enum exit_result *r)
+{
+	const struct vmcb_control_area *c02 = &svm->vmcb->control;
+	struct vcpu *v = &svm->vcpu;
+	u32 code = c02->exit_code;
+
+	/* What the checks let pass and the CPU does not is a refused entry for L1 too. */
+	if (unlikely(code == (u32)SVM_EXIT_ERR)) {
+		*r = nested_vmexit(svm, SVM_EXIT_ERR, 0, 0, NULL);
+		return true;
+	}
+	if (!is_l1s(svm, code))
+		return false;
+	/* DR6 is as the handler of the exception would find it. */
+	if (code == SVM_EXIT_EXCP_BASE + DB_VECTOR)
+		v->cpu.debug.dr6 = svm->vmcb->save.dr6;
+	*r = nested_vmexit(svm, code, c02->exit_info_1, c02->exit_info_2, NULL);
+	return true;
+}
+
+/* An exception of L2 that L1 intercepts and the CPU did not: its payload goes where the exit shows it. */
+static enum exit_result exception_exit(struct svm_vcpu *svm, const struct event_plan *p)
+{
+	const struct event *e = &p->event;
+	struct vcpu *v = &svm->vcpu;
+	u64 info2 = 0;
+
+	if (e->has_payload && e->vector == PF_VECTOR)
+		info2 = e->payload;
+	else if (e->has_payload && e->vector == DB_VECTOR)
+		debug_apply_payload(v, e->payload);
+	return nested_vmexit(svm, SVM_EXIT_EXCP_BASE + e->vector, e->has_error ? e->error : 0, info2, p);
+}
+
+enum exit_result nested_planned_exit(struct vcpu *v, const struct event_plan *p)
+{
+	struct svm_vcpu *svm = to_svm(v);
+
+	switch (p->cause) {
+	case CAUSE_EXCEPTION:
+		return exception_exit(svm, p);
+	case CAUSE_INTR:
+		return nested_vmexit(svm, SVM_EXIT_INTR, 0, 0, p);
+	case CAUSE_NMI:
+		return nested_vmexit(svm, SVM_EXIT_NMI, 0, 0, p);
+	case CAUSE_SMI:
+		return nested_vmexit(svm, SVM_EXIT_SMI, 0, 0, p);
+	case CAUSE_INIT:
+		return nested_vmexit(svm, SVM_EXIT_INIT, 0, 0, p);
+	case CAUSE_SHUTDOWN:
+		return nested_vmexit(svm, SVM_EXIT_SHUTDOWN, 0, 0, p);
+	default:
+		virt_vm_bugged(v->virt.vm);
+		return exit_error(v, -EIO);
+	}
+}
