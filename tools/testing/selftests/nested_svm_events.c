@@ -94,6 +94,8 @@ static void start(struct vm *vm, void *fn)
 {
 	u64 *nrips = guest_var(vm, &has_nrips);
 
+	/* Interrupts with IF clear and no INT n are what is tested here. */
+	*guest_var(vm, &guest_under_tcg) = false;
 	*nrips = !!(svm_features() & SVM_FEATURE_NRIPS);
 	vcpu_set_long(vm->vcpu, fn, 0);
 }
