@@ -216,6 +216,20 @@ TEST(host_protection)
 	vm_destroy(vm);
 }
 
+static unsigned long swapped_out_kib(void)
+{
+	unsigned long kib = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "VmSwap:", 7))
+			kib = strtoul(line + 7, NULL, 10);
+	if (f)
+		fclose(f);
+	return kib;
+}
+
 TEST(paged_out)
 {
 	u64 *mem = host_alloc(SIZE, SIZE);
@@ -235,6 +249,7 @@ TEST(paged_out)
 		for (i = 0; i < SIZE; i += 64 << 10)
 			guest_write(vm, i, i + round);
 		REQUIRE(!madvise(mem, SIZE, 21 /* MADV_PAGEOUT */));
+		CHECK(swapped_out_kib());
 		for (i = 0; i < SIZE; i += 64 << 10)
 			CHECK_EQ(guest_read(vm, i), i + round);
 	}

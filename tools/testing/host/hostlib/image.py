@@ -137,10 +137,10 @@ def add_modules(archive, modules, params, directory="modules"):
     archive.file(f"{directory}/list", "".join(f"{line}\n" for line in lines))
 
 
-def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, spare=()):
+def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, spare=(), swap=()):
     """
     jobs: (name, argv) in order, argv[0] a file here or a command of the host. spare: modules that
-    are present in /modules-intree without being loaded.
+    are present in /modules-intree without being loaded. swap: modules for zram, which becomes swap space.
     """
     archive = _base()
     archive.copy(os.path.join(HERE, "init"), "init", 0o755)
@@ -148,6 +148,8 @@ def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, 
     add_modules(archive, modules, params or {})
     if spare:
         add_modules(archive, spare, {}, "modules-intree")
+    if swap:
+        add_modules(archive, swap, {}, "modules-swap")
     archive.dir("jobs")
     for index, (name, argv) in enumerate(jobs, 1):
         command = list(argv)

@@ -37,6 +37,7 @@ class Plan:
     append: str = ""
     guest: bool = False
     intree: bool = False
+    swap: bool = False
     limit: int = None
     job_limit: int = None
     silence: int = None
@@ -82,10 +83,11 @@ class Plan:
     def image(self, jobs):
         kernel, modules = kernels.get(self.kernel), self.modules()
         spare = kernel.closure(kernels.INTREE[self.emulator.vendor]) if self.intree else ()
+        swap = kernel.closure("zram") if self.swap else ()
         settings = {**self.settings, "GUEST_APPEND": self.emulator.guest_append,
                     "GUEST_ACCEL": GUEST_ACCEL.get(self.module, GUEST_ACCEL["strata"])}
         return image.host_image(jobs, modules, self._params(modules), settings,
-                                kernel if self.guest else None, spare)
+                                kernel if self.guest else None, spare, swap)
 
     def boot(self, jobs, directory, tty=None):
         """The command that boots the host with these jobs."""
