@@ -363,20 +363,23 @@ static enum emu_status op_set_dr(struct emu *e, unsigned int nr, u64 val)
 	return dr_status(e, debug_set(emu_vcpu(e), nr, val));
 }
 
-/* MSR accesses that userspace may want to see do not come here: RDMSR and WRMSR have exits of their own. */
+/*
+ * RDMSR and WRMSR have exits of their own, which ask the filter. Here they are what another CPU, or userspace while it served an access,
+ * has put in the place of an instruction that exited for something else: the CPU is to meet them itself.
+ */
+static bool is_msr_insn(const struct emu *e)
+{
+	return e->insn.map == EMU_MAP_0F && (e->insn.opcode == 0x30 || e->insn.opcode == 0x32);
+}
+
 static enum emu_status op_rdmsr(struct emu *e, u32 index, u64 *val)
 {
-	return gp_if(e, msr_get(emu_vcpu(e), index, val, false));
+	return is_msr_insn(e) ? EMU_RETRY : gp_if(e, msr_get(emu_vcpu(e), index, val, false));
 }
 
 static enum emu_status op_wrmsr(struct emu *e, u32 index, u64 val)
 {
-	enum emu_status s = gp_if(e, msr_set(emu_vcpu(e), index, val, false));
-
-	/* The bases are the commit's too. */
-	if (s == EMU_OK && (index == MSR_FS_BASE || index == MSR_GS_BASE))
-		e->regs.seg[index == MSR_FS_BASE ? EMU_FS : EMU_GS].base = val;
-	return s;
+	return is_msr_insn(e) ? EMU_RETRY : gp_if(e, msr_set(emu_vcpu(e), index, val, false));
 }
 
 static enum emu_status op_cpuid(struct emu *e, u32 regs[4])

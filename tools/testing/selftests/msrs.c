@@ -4,9 +4,10 @@
  * MSR filters and KVM_CAP_X86_USER_SPACE_MSR hand accesses to userspace; TSC and its frequency.
  * Conditions: the filter cases need their capabilities.
  * Expected: as the guest sees it on hardware; a filtered access goes to userspace once, and its
- * answer, or #GP, to the guest.
+ * answer, or #GP, to the guest; whatever way the instruction came to be executed.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "cpu.h"
 
@@ -130,6 +131,38 @@ TEST(filter_to_userspace)
 	user_space_msr(vm, 0);
 	RUN_UNTIL_SYNC(vcpu, 2);
 	xioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &none);
+	RUN_UNTIL_DONE(vcpu);
+	vm_destroy(vm);
+}
+
+extern u8 load_of_mmio[];
+
+static void guest_replaced(void)
+{
+	asm volatile(".globl load_of_mmio\n"
+		     "load_of_mmio: movb (%%rbx), %%al"
+		     : : "a"(0x9999), "b"(0x20000000ull), "c"(FILTERED), "d"(0) : "memory");
+	guest_done();
+}
+
+/* The code changes while userspace serves its access: a WRMSR that is there then is filtered, too. */
+TEST(filter_and_changed_code)
+{
+	static const u8 wrmsr_insn[] = { 0x0f, 0x30 };
+	struct vcpu *vcpu;
+	struct vm *vm;
+
+	NEED_CAP(KVM_CAP_X86_USER_SPACE_MSR);
+	NEED_CAP(KVM_CAP_X86_MSR_FILTER);
+	vm = vm_create(1);
+	vcpu = vm->vcpu;
+	user_space_msr(vm, KVM_MSR_EXIT_REASON_FILTER);
+	filter_one(vm, FILTERED);
+	vcpu_set_long(vcpu, guest_replaced, 0);
+	RUN_UNTIL(vcpu, KVM_EXIT_MMIO);
+	memcpy(gpa_to_host(vm, (u64)load_of_mmio), wrmsr_insn, sizeof(wrmsr_insn));
+	expect_msr(vcpu, KVM_EXIT_X86_WRMSR);
+	CHECK_EQ(vcpu->run->msr.data, 0x9999);
 	RUN_UNTIL_DONE(vcpu);
 	vm_destroy(vm);
 }
