@@ -39,14 +39,10 @@ const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned int
 	return row[1] && row[1]->cmd == cmd ? row[1] : NULL;
 }
 
-int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack)
+int ioctl_fill(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack)
 {
 	unsigned int size = _IOC_SIZE(row->cmd);
 
-	b->data = NULL;
-	b->heap = NULL;
-	if ((row->flags & IOCTL_RAW) || !size)
-		return 0;
 	b->data = stack;
 	if (size > IOCTL_STACK) {
 		b->heap = kvmalloc(size, GFP_KERNEL_ACCOUNT);
@@ -55,7 +51,8 @@ int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned 
 		b->data = b->heap;
 	}
 	if (!(_IOC_DIR(row->cmd) & _IOC_WRITE)) {
-		memset(b->data, 0, size);
+		if (!(row->flags & IOCTL_FILLS))
+			memset(b->data, 0, size);
 		return 0;
 	}
 	if (copy_from_user(b->data, (void __user *)arg, size)) {
@@ -63,16 +60,4 @@ int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned 
 		return -EFAULT;
 	}
 	return 0;
-}
-
-int ioctl_copy_out(const struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg)
-{
-	if (!b->data || !(_IOC_DIR(row->cmd) & _IOC_READ))
-		return 0;
-	return copy_to_user((void __user *)arg, b->data, _IOC_SIZE(row->cmd)) ? -EFAULT : 0;
-}
-
-void ioctl_free(struct ioctl_buffer *b)
-{
-	kvfree(b->heap);
 }

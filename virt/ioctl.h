@@ -10,7 +10,9 @@
 
 #include <linux/bits.h>
 #include <linux/ioctl.h>
+#include <linux/mm.h>
 #include <linux/types.h>
+#include <linux/uaccess.h>
 
 struct virt_vm;
 struct virt_vcpu;
@@ -22,6 +24,7 @@ struct virt_vcpu;
  * IOCTL_LOCK, IOCTL_SLOTS: vm->lock, vm->slots_lock are held around the call.
  * IOCTL_SRCU: vm->srcu is held for reading around the call.
  * IOCTL_UNLOCKED: a vCPU ioctl that does not take the vCPU's mutex.
+ * IOCTL_FILLS: the function writes every byte of the argument, so that it need not be cleared before.
  */
 #define IOCTL_RAW	BIT(0)
 #define IOCTL_LOAD	BIT(1)
@@ -30,6 +33,7 @@ struct virt_vcpu;
 #define IOCTL_SRCU	BIT(4)
 #define IOCTL_UNLOCKED	BIT(5)
 #define IOCTL_REGS	BIT(6)
+#define IOCTL_FILLS	BIT(7)
 
 /* Set at module load */
 extern bool virt_load_for_regs;
@@ -95,10 +99,30 @@ struct ioctl_buffer {
 	void *heap;
 };
 
+int ioctl_fill(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack);
+
 /* Copy in (or zero), copy out, free. */
-int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack);
-int ioctl_copy_out(const struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg);
-void ioctl_free(struct ioctl_buffer *b);
+static inline int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack)
+{
+	b->data = NULL;
+	b->heap = NULL;
+	if ((row->flags & IOCTL_RAW) || !_IOC_SIZE(row->cmd))
+		return 0;
+	return ioctl_fill(b, row, arg, stack);
+}
+
+static inline int ioctl_copy_out(const struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg)
+{
+	if (!b->data || !(_IOC_DIR(row->cmd) & _IOC_READ))
+		return 0;
+	return copy_to_user((void __user *)arg, b->data, _IOC_SIZE(row->cmd)) ? -EFAULT : 0;
+}
+
+static inline void ioctl_free(struct ioctl_buffer *b)
+{
+	if (b->heap)
+		kvfree(b->heap);
+}
 
 extern struct ioctl_table dev_ioctls, vm_ioctls, vcpu_ioctls;
 

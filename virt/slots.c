@@ -13,16 +13,6 @@
 #include <linux/slab.h>
 
 /* The annotations are here only: callers pair these across functions. */
-void virt_srcu_resume(struct virt_vcpu *v) __acquires(&v->vm->srcu)
-{
-	v->srcu_index = srcu_read_lock(&v->vm->srcu);
-}
-
-void virt_srcu_pause(struct virt_vcpu *v) __releases(&v->vm->srcu)
-{
-	srcu_read_unlock(&v->vm->srcu, v->srcu_index);
-}
-
 struct virt_slots *virt_slots(struct virt_vm *vm, unsigned int as_id)
 {
 	as_id = array_index_nospec(as_id, VIRT_ADDRESS_SPACES);

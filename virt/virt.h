@@ -191,8 +191,17 @@ void virt_vcpu_put(struct virt_vcpu *v);
 /*
  * The read side of vm->srcu, which KVM_RUN (and ioctls with IOCTL_SRCU) hold but where the thread runs the guest or sleeps.
  */
-void virt_srcu_resume(struct virt_vcpu *v);
-void virt_srcu_pause(struct virt_vcpu *v);
+static inline void virt_srcu_resume(struct virt_vcpu *v)
+{
+	v->srcu_index = srcu_read_lock(&v->vm->srcu);
+	__release(&v->vm->srcu);	/* sparse cannot follow it across functions */
+}
+
+static inline void virt_srcu_pause(struct virt_vcpu *v)
+{
+	__acquire(&v->vm->srcu);
+	srcu_read_unlock(&v->vm->srcu, v->srcu_index);
+}
 
 /**
  * virt_kick() - make a vCPU look at its requests soon

@@ -13,6 +13,9 @@
 #define ALL_GPRS	(BIT(REG_RFLAGS + 1) - 1)
 #define RFLAGS_FIXED	BIT(1)
 
+/* IOCTL_FILLS: there is no padding. */
+static_assert(sizeof(struct kvm_regs) == NR_REGS * sizeof(u64));
+
 static void regs_get(struct vcpu *v, struct kvm_regs *regs)
 {
 	unsigned int reg;
@@ -279,11 +282,11 @@ int sync_regs_load(struct vcpu *v)
 }
 
 const struct ioctl_row regs_vcpu_ioctls[] = {
-	{ KVM_GET_REGS,   IOCTL_REGS,              .vcpu = ioctl_get_regs },
-	{ KVM_SET_REGS,   IOCTL_REGS,              .vcpu = ioctl_set_regs },
-	{ KVM_GET_SREGS,  IOCTL_REGS,              .vcpu = ioctl_get_sregs },
-	{ KVM_SET_SREGS,  IOCTL_REGS | IOCTL_SRCU, .vcpu = ioctl_set_sregs },
-	{ KVM_GET_SREGS2, IOCTL_REGS | IOCTL_SRCU, .vcpu = ioctl_get_sregs2 },
-	{ KVM_SET_SREGS2, IOCTL_REGS | IOCTL_SRCU, .vcpu = ioctl_set_sregs2 },
+	{ KVM_GET_REGS,   IOCTL_REGS | IOCTL_FILLS, .vcpu = ioctl_get_regs },
+	{ KVM_SET_REGS,   IOCTL_REGS,               .vcpu = ioctl_set_regs },
+	{ KVM_GET_SREGS,  IOCTL_REGS,               .vcpu = ioctl_get_sregs },
+	{ KVM_SET_SREGS,  IOCTL_REGS | IOCTL_SRCU,  .vcpu = ioctl_set_sregs },
+	{ KVM_GET_SREGS2, IOCTL_REGS | IOCTL_SRCU,  .vcpu = ioctl_get_sregs2 },
+	{ KVM_SET_SREGS2, IOCTL_REGS | IOCTL_SRCU,  .vcpu = ioctl_set_sregs2 },
 };
 const unsigned int regs_nr_vcpu_ioctls = ARRAY_SIZE(regs_vcpu_ioctls);
