@@ -474,7 +474,10 @@ static enum emu_status op_fnstsw(struct emu *e, u16 *val)
 	return EMU_UNHANDLEABLE;
 }
 
+static void op_prepare(struct emu *e);
+
 static const struct emu_ops ops = {
+	.prepare	= op_prepare,
 	.fetch		= op_fetch,
 	.read		= op_read,
 	.write		= op_write,
@@ -562,6 +565,18 @@ static unsigned long linear_rip(const struct emu *e)
 	return (u32)(e->regs.seg[EMU_CS].base + e->regs.rip);
 }
 
+static void load_segment(struct vcpu *v, struct emu_seg *s, enum seg seg)
+{
+	struct kvm_segment k;
+
+	backend_call(get_segment)(v, &k, seg);
+	*s = (struct emu_seg) {
+		.base = k.base, .limit = k.limit, .selector = k.selector, .type = k.type, .s = k.s, .dpl = k.dpl,
+		.p = k.present, .avl = k.avl, .l = k.l, .db = k.db, .g = k.g, .unusable = k.unusable,
+	};
+}
+
+/* What decoding and most instructions need. */
 static void emu_load(struct emu *e, struct vcpu *v)
 {
 	struct emu_regs *r = &e->regs;
@@ -577,21 +592,35 @@ static void emu_load(struct emu *e, struct vcpu *v)
 	memcpy(r->gpr, v->regs, sizeof(r->gpr));
 	r->rip = vcpu_rip(v);
 	r->rflags = vcpu_rflags(v);
-	backend_call(get_segments)(v, r->seg);
-	load_table(v, &r->gdtr, false);
-	load_table(v, &r->idtr, true);
+	load_segment(v, &r->seg[EMU_CS], SEG_CS);
 	r->cr0 = vcpu_cr0(v);
 	r->cr2 = v->cr2;
-	r->cr3 = vcpu_cr3(v);
 	r->cr4 = vcpu_cr4(v);
 	r->cr8 = v->cr8;
 	r->efer = v->efer;
+}
+
+static void emu_load_rest(struct emu *e, struct vcpu *v)
+{
+	struct emu_regs *r = &e->regs;
+
+	backend_call(get_segments)(v, r->seg);
+	load_table(v, &r->gdtr, false);
+	load_table(v, &r->idtr, true);
+	r->cr3 = vcpu_cr3(v);
 }
 
 /* Few instructions touch more than general registers: those of one byte that load no segment, and of two bytes from MOVcc on. */
 static bool only_general(const struct emu *e)
 {
 	return has_one_operand(&e->insn) && !e->committed;
+}
+
+/* A MOV to or from memory in 64-bit mode has no use for a segment, but for FS and GS. */
+static void op_prepare(struct emu *e)
+{
+	if (e->mode != EMU_MODE_64 || e->insn.seg == EMU_FS || e->insn.seg == EMU_GS || !has_one_operand(&e->insn))
+		emu_load_rest(e, emu_vcpu(e));
 }
 
 static void commit_system(struct vcpu *v, const struct emu_regs *r)
@@ -779,6 +808,7 @@ enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool
 
 	io_forget(v);
 	emu_load(e, v);
+	emu_load_rest(e, v);
 	e->regs.rip += len;
 	e->insn.map = EMU_MAP_1BYTE;	/* no instruction: everything is committed */
 	e->insn.opcode = 0;

@@ -426,7 +426,30 @@ static enum emu_status op_fnstsw(struct emu *e, u16 *val)
 	return word(e, "fnstsw", val, 0);
 }
 
+/* What decoding must not look at, swapped between the emulation and @m->rest. */
+static void swap_rest(struct machine *m, struct emu_regs *r)
+{
+	struct emu_regs saved = *r;
+
+	memcpy(r->seg, m->rest.seg, sizeof(r->seg));
+	r->seg[EMU_CS] = saved.seg[EMU_CS];
+	r->gdtr = m->rest.gdtr;
+	r->idtr = m->rest.idtr;
+	r->cr3 = m->rest.cr3;
+	m->rest = saved;
+	m->hidden = !m->hidden;
+}
+
+static void op_prepare(struct emu *e)
+{
+	struct machine *m = e->ctx;
+
+	if (m->hidden)
+		swap_rest(m, &e->regs);
+}
+
 const struct emu_ops machine_ops = {
+	.prepare	= op_prepare,
 	.fetch		= op_fetch,
 	.read		= op_read,
 	.write		= op_write,
@@ -470,7 +493,14 @@ enum emu_status machine_run(struct machine *m, struct emu *e, const struct emu *
 		e->ops = &machine_ops;
 		e->ctx = m;
 		m->pos = 0;
+		if (run == emulate) {
+			memset(&m->rest, 0xa5, sizeof(m->rest));
+			m->hidden = false;
+			swap_rest(m, &e->regs);
+		}
 		st = run(e);
+		if (run == emulate && m->hidden)
+			swap_rest(m, &e->regs);
 	} while (st == EMU_IO);
 	return st;
 }

@@ -45,6 +45,8 @@ struct machine {
 	unsigned int stop_at;	/* step to answer with EMU_IO, counted from 1; 0: none */
 	unsigned int fault_at;	/* step to answer with a page fault */
 	bool unlogged;		/* plain run, nothing recorded */
+	bool hidden;		/* @rest is to come back when the emulator asks for it */
+	struct emu_regs rest;	/* what the emulator is not to see before */
 	unsigned int pos;
 	unsigned int nr_steps;
 	struct step step[MAX_STEPS];
