@@ -261,7 +261,7 @@ static int __init strata_init(void)
 		goto err_mmu;
 	ret = virt_hardware_init();
 	if (ret)
-		goto err_cpu;
+		goto err_mmu;
 	cpu_emergency_register_virt_callback(emergency_disable);
 	ret = virt_dev_init();
 	if (ret)
@@ -272,8 +272,6 @@ static int __init strata_init(void)
 err_hardware:
 	cpu_emergency_unregister_virt_callback(emergency_disable);
 	virt_hardware_exit();
-err_cpu:
-	cpu_module_exit();
 err_mmu:
 	mmu_module_exit();
 err_backend:
@@ -287,7 +285,6 @@ static void __exit strata_exit(void)
 	virt_dev_exit();
 	cpu_emergency_unregister_virt_callback(emergency_disable);
 	virt_hardware_exit();
-	cpu_module_exit();
 	mmu_module_exit();
 	backend->unsetup();
 }

@@ -69,16 +69,6 @@ bool vcpu_cs_long(struct vcpu *v)
 	return cs.l;
 }
 
-unsigned long vcpu_rip_add(struct vcpu *v, unsigned int len)
-{
-	unsigned long rip = vcpu_rip(v) + len;
-
-	/* Only where it would wrap does the code segment matter. */
-	if (likely(!((rip ^ (rip - len)) >> 32)))
-		return rip;
-	return vcpu_cs_long(v) ? rip : (u32)rip;
-}
-
 unsigned long vcpu_linear_rip(struct vcpu *v)
 {
 	struct kvm_segment cs;
@@ -360,13 +350,10 @@ static enum exit_result try_enter(struct vcpu *v, bool *entered)
 	return plan.step == STEP_ENTER ? EXIT_RESUME : perform_step(v, &plan);
 }
 
-/* Signals and rescheduling; EXIT_ERROR with -EINTR if userspace is to see a signal. */
-static enum exit_result work_host(struct vcpu *v)
+static noinline enum exit_result do_host_work(struct vcpu *v)
 {
 	struct virt_vcpu *vv = &v->virt;
 
-	if (likely(!host_work()))
-		return EXIT_RESUME;
 	if (need_resched()) {
 		virt_srcu_pause(vv);
 		schedule();
@@ -383,6 +370,12 @@ static enum exit_result work_host(struct vcpu *v)
 static bool soft_length_unknown(const struct event_queue *q)
 {
 	return event_is_soft(&q->delivering) && !q->delivering.len && !q->run_pending;
+}
+
+/* Signals and rescheduling; EXIT_ERROR with -EINTR if userspace is to see a signal. */
+static __always_inline enum exit_result work_host(struct vcpu *v)
+{
+	return likely(!host_work()) ? EXIT_RESUME : do_host_work(v);
 }
 
 static enum exit_result run_once(struct vcpu *v)
@@ -425,8 +418,12 @@ static enum exit_result settle(struct vcpu *v)
 		if (ret)
 			return exit_error(v, ret);
 	}
-	if (vcpu_vm(v)->irqchip == IRQCHIP_NONE && cr_set_cr8(v, READ_ONCE(run->cr8)))
-		return exit_error(v, -EINVAL);
+	if (vcpu_vm(v)->irqchip == IRQCHIP_NONE) {
+		u64 cr8 = READ_ONCE(run->cr8);
+
+		if (unlikely(cr8 != v->cr8) && cr_set_cr8(v, cr8))
+			return exit_error(v, -EINVAL);
+	}
 	v->want_window = READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
 	if (unlikely(v->events.irq_unsettled))
 		vcpu_view(v, &view);
@@ -436,14 +433,23 @@ static enum exit_result settle(struct vcpu *v)
 	return v->io.kind == IO_NONE ? EXIT_RESUME : io_complete(v);
 }
 
+static bool ready_for_interrupt(struct vcpu *v)
+{
+	struct event_view view;
+
+	/* The frequent reason against it is seen at once. */
+	if (!(vcpu_rflags(v) & X86_EFLAGS_IF) && !v->guest_mode && vcpu_vm(v)->irqchip != IRQCHIP_FULL)
+		return false;
+	vcpu_view(v, &view);
+	return event_ready(&v->events, &view);
+}
+
 /* What userspace reads in kvm_run. */
 static void report(struct vcpu *v)
 {
 	struct kvm_run *run = v->virt.run;
-	struct event_view view;
 
-	vcpu_view(v, &view);
-	run->ready_for_interrupt_injection = event_ready(&v->events, &view);
+	run->ready_for_interrupt_injection = ready_for_interrupt(v);
 	run->if_flag = !!(vcpu_rflags(v) & X86_EFLAGS_IF);
 	run->flags = (v->events.smm ? KVM_RUN_X86_SMM : 0) | (v->guest_mode ? RUN_X86_GUEST_MODE : 0);
 	run->cr8 = v->cr8;
@@ -549,13 +555,11 @@ static enum exit_result wait_runnable(struct vcpu *v)
 }
 
 /* An exception and an event in delivery never coexist when KVM_RUN returns: they have been merged, or have gone to L1. */
-static void settle_events(struct vcpu *v)
+static noinline void settle_events(struct vcpu *v)
 {
 	struct event_plan plan;
 	struct event_view view;
 
-	if (likely(!v->events.exception.type || !v->events.delivering.type))
-		return;
 	vcpu_view(v, &view);
 	if (event_settle(&v->events, &view, &plan))
 		backend_call(nested_exit)(v, &plan);
@@ -586,7 +590,8 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	while (r == EXIT_RESUME)
 		r = likely(v->mp_state == KVM_MP_STATE_RUNNABLE) ? run_once(v) : wait_runnable(v);
 	cpu_run_end(v);
-	settle_events(v);
+	if (unlikely(v->events.exception.type && v->events.delivering.type))
+		settle_events(v);
 	report(v);
 	return r == EXIT_TO_USER ? 0 : v->error;
 }

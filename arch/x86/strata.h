@@ -123,6 +123,7 @@ struct vm {
  * @exit_slow: (v) every exit goes through the run loop: no handling with interrupts off
  * @windows: (v) the control block is set to exit at a window
  * @guest_mode: (v) runs L2
+ * @rcu_noted: (v) jiffies when RCU was last told of an entry
  *
  * The backend's half follows it: see to_svm(), to_vmx().
  */
@@ -141,6 +142,7 @@ struct vcpu {
 	u8 sipi_vector;
 	u32 emu_features;
 	int error;
+	unsigned long rcu_noted;
 	unsigned long inbox;
 
 	unsigned long cr0;
@@ -254,8 +256,18 @@ static inline void vcpu_raise_gp(struct vcpu *v)
 
 /* 64-bit code segment: RIP is not truncated, operands default to 64-bit rules. */
 bool vcpu_cs_long(struct vcpu *v);
+
 /* RIP after @len more bytes, as wide as the code segment makes it */
-unsigned long vcpu_rip_add(struct vcpu *v, unsigned int len);
+static inline unsigned long vcpu_rip_add(struct vcpu *v, unsigned int len)
+{
+	unsigned long rip = vcpu_rip(v) + len;
+
+	/* Only where it would wrap does the code segment matter. */
+	if (likely(!((rip ^ (rip - len)) >> 32)))
+		return rip;
+	return vcpu_cs_long(v) ? rip : (u32)rip;
+}
+
 /* CS base + RIP */
 unsigned long vcpu_linear_rip(struct vcpu *v);
 /* struct emu's and the debug interface's idea of where the CPU is: enum emu_mode */

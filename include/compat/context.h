@@ -6,6 +6,7 @@
 #define STRATA_COMPAT_CONTEXT_H
 
 #include <linux/context_tracking.h>
+#include <linux/jiffies.h>
 #include <linux/rcupdate.h>
 #include <linux/smp.h>
 
@@ -16,11 +17,16 @@
 #define compat_rcu_virt_note() rcu_virt_note_context_switch()
 #endif
 
-/* Directly before and after the guest runs, interrupts off; nothing between them may use RCU. */
-static __always_inline void guest_context_enter(void)
+/*
+ * Directly before and after the guest runs, interrupts off; nothing between them may use RCU. RCU learns from ticks what it waits for:
+ * telling it that this CPU was in a quiescent state is only worth it once in each. @noted: this vCPU's, when it was told last.
+ */
+static __always_inline void guest_context_enter(unsigned long *noted)
 {
-	if (!context_tracking_guest_enter())
-		compat_rcu_virt_note();
+	if (context_tracking_guest_enter() || *noted == jiffies)
+		return;
+	*noted = jiffies;
+	compat_rcu_virt_note();
 }
 
 static __always_inline void guest_context_exit(void)

@@ -14,12 +14,7 @@ int cpu_module_init(void)
 	cpuid_host_init();
 	fpu_host_init();
 	tsc_aux_slot = boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID) ? user_return_add(MSR_TSC_AUX) : -ENODEV;
-	return user_return_init();
-}
-
-void cpu_module_exit(void)
-{
-	user_return_exit();
+	return 0;
 }
 
 int cpu_vm_init(struct vm *vm)
@@ -63,7 +58,7 @@ void cpu_vcpu_destroy(struct vcpu *v)
 static void load_tsc_aux(struct vcpu *v)
 {
 	if (tsc_aux_slot >= 0 && guest_has(v, GUEST_TSC_AUX))
-		user_return_set(tsc_aux_slot, v->cpu.tsc_aux, ~0ull);
+		user_return_set(tsc_aux_slot, v->cpu.tsc_aux);
 }
 
 void cpu_tsc_aux_changed(struct vcpu *v)

@@ -155,7 +155,6 @@ void cpu_vcpu_destroy(struct vcpu *v);
 int cpu_vm_init(struct vm *vm);
 void cpu_vm_destroy(struct vm *vm);
 int cpu_module_init(void);
-void cpu_module_exit(void);
 
 /*
  * Around KVM_RUN: guest FPU into the registers, MSRs that stay until the thread returns to user mode. May sleep.

@@ -63,13 +63,6 @@ void fpu_put_guest(struct vcpu *v)
 	WARN_ON_ONCE(fpu_swap_kvm_fpstate(&v->cpu.fpu, false));
 }
 
-void fpu_prepare_entry(void)
-{
-	fpregs_assert_state_consistent();
-	if (unlikely(test_thread_flag(TIF_NEED_FPU_LOAD)))
-		switch_fpu_return();
-}
-
 void xcr_changed(struct vcpu *v)
 {
 	unsigned long cr4 = vcpu_cr4(v);

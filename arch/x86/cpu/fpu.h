@@ -5,7 +5,9 @@
 #ifndef STRATA_FPU_H
 #define STRATA_FPU_H
 
+#include <linux/thread_info.h>
 #include <linux/types.h>
+#include <asm/fpu/api.h>
 
 struct vcpu;
 
@@ -22,7 +24,11 @@ void fpu_put_guest(struct vcpu *v);
  * Directly before an entry, interrupts off: registers may have been lost to a preemption or to kernel FPU use.
  * switch_fpu_return() where TIF_NEED_FPU_LOAD says so.
  */
-void fpu_prepare_entry(void);
+static inline void fpu_prepare_entry(void)
+{
+	if (unlikely(test_thread_flag(TIF_NEED_FPU_LOAD)))
+		switch_fpu_return();
+}
 
 /*
  * XCR0, XSS and PKRU around an entry, interrupts off. Only needed while cpu.xcr_switch is set, which

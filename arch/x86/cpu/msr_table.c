@@ -242,7 +242,7 @@ const struct msr_row msr_table[] = {
 	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
 	{ MSR_KVM_STEAL_TIME, MSR_KVM_POLL_CONTROL, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
 	{ MSR_EFER, MSR_EFER, MSR_ALWAYS, 0, .get = get_efer, .set = set_efer },
-	{ MSR_TSC_AUX, MSR_TSC_AUX, GUEST_TSC_AUX, MSR_ROW_SAVE | MSR_ROW_TELL, PLAIN(tsc_aux, 0), .set = set_tsc_aux },
+	{ MSR_TSC_AUX, MSR_TSC_AUX, GUEST_TSC_AUX, MSR_ROW_SAVE, PLAIN(tsc_aux, 0), .set = set_tsc_aux },
 	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD },
 	{ MSR_AMD64_SYSCFG, MSR_AMD64_SYSCFG, MSR_ALWAYS, MSR_ROW_AMD, PLAIN(syscfg, 0x7c0000) },
 	{ MSR_K7_HWCR, MSR_K7_HWCR, MSR_ALWAYS, MSR_ROW_SAVE | MSR_ROW_AMD, PLAIN(hwcr, 0), .set = set_hwcr },

@@ -175,21 +175,28 @@ void tsc_host_on(void)
 	raw_spin_unlock(&host_tsc.lock);
 }
 
-void tsc_load(struct vcpu *v, int cpu)
+static noinline void follow_host(struct vcpu *v, u64 shift)
 {
-	u64 shift = READ_ONCE(host_tsc.shift);
 	u64 now;
 
-	if (unlikely(shift != v->cpu.tsc_shift)) {
+	if (shift != v->cpu.tsc_shift) {
 		tsc_set_offset(v, v->cpu.tsc_offset + tsc_scale(v, shift - v->cpu.tsc_shift));
 		v->cpu.tsc_shift = shift;
 		v->cpu.last_tsc = 0;
 	}
-	if (unlikely(check_tsc_unstable())) {
+	if (check_tsc_unstable()) {
 		now = rdtsc();
 		if (now < v->cpu.last_tsc)
 			tsc_set_offset(v, v->cpu.tsc_offset + tsc_scale(v, v->cpu.last_tsc - now));
 	}
+}
+
+void tsc_load(struct vcpu *v, int cpu)
+{
+	u64 shift = READ_ONCE(host_tsc.shift);
+
+	if (unlikely(shift != v->cpu.tsc_shift || check_tsc_unstable()))
+		follow_host(v, shift);
 }
 
 void tsc_put(struct vcpu *v)

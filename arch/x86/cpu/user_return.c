@@ -5,41 +5,25 @@
  * Per CPU: the host's values, read once, and what the CPU holds now. The notifier is registered while any of them
  * differs from the host's; preemption is off, or interrupts are, wherever this is touched.
  */
-#include <linux/percpu.h>
-#include <linux/user-return-notifier.h>
-#include <asm/msr.h>
-
 #include "user_return.h"
 
-/**
- * struct user_return_cpu - one CPU's MSRs
- * @notifier: fires on the way to user mode
- * @registered: it will
- * @known: how many of @host are filled in
- * @host: the host's values
- * @now: what the CPU holds
- */
-struct user_return_cpu {
-	struct user_return_notifier notifier;
-	bool registered;
-	unsigned int known;
-	u64 host[USER_RETURN_MAX];
-	u64 now[USER_RETURN_MAX];
-};
+#include <linux/errno.h>
+#include <asm/msr.h>
 
 static u32 slots[USER_RETURN_MAX];
 static unsigned int nr_slots;
-static struct user_return_cpu __percpu *cpus;
+
+DEFINE_PER_CPU(struct user_return_cpu, user_return_cpu);
 
 static void restore(struct user_return_cpu *c)
 {
-	unsigned int i;
+	struct user_return_msr *m = c->slot, *end = c->slot + c->known;
 
-	for (i = 0; i < c->known; i++) {
-		if (c->now[i] == c->host[i])
+	for (; m < end; m++) {
+		if (m->now == m->host)
 			continue;
-		wrmsrl(slots[i], c->host[i]);
-		c->now[i] = c->host[i];
+		native_wrmsrl(m->msr, m->host);
+		m->now = m->host;
 	}
 }
 
@@ -74,54 +58,51 @@ int user_return_add(u32 msr)
 	return nr_slots++;
 }
 
-static void learn_host(struct user_return_cpu *c)
+static noinline void learn_host(struct user_return_cpu *c)
 {
 	unsigned int i;
 
 	for (i = c->known; i < nr_slots; i++) {
-		rdmsrl(slots[i], c->host[i]);
-		c->now[i] = c->host[i];
+		struct user_return_msr *m = &c->slot[i];
+
+		m->msr = slots[i];
+		rdmsrl(m->msr, m->host);
+		m->now = m->host;
 	}
 	c->known = nr_slots;
 }
 
-int user_return_set(unsigned int slot, u64 val, u64 mask)
+static __always_inline void want_return(struct user_return_cpu *c)
 {
-	struct user_return_cpu *c = this_cpu_ptr(cpus);
+	if (c->registered)
+		return;
+	c->notifier.on_user_return = on_user_return;
+	user_return_notifier_register(&c->notifier);
+	c->registered = true;
+}
 
-	if (unlikely(slot >= c->known))
+void user_return_load(unsigned int first, unsigned int nr, const u64 *val)
+{
+	struct user_return_cpu *c = this_cpu_ptr(&user_return_cpu);
+	struct user_return_msr *m = c->slot + first, *end = m + nr;
+
+	if (unlikely(first + nr > c->known))
 		learn_host(c);
-	val = (val & mask) | (c->host[slot] & ~mask);
-	if (val == c->now[slot])
-		return 0;
-	if (wrmsrl_safe(slots[slot], val))
-		return -EIO;
-	c->now[slot] = val;
-	if (!c->registered) {
-		c->notifier.on_user_return = on_user_return;
-		user_return_notifier_register(&c->notifier);
-		c->registered = true;
+	for (; m < end; m++, val++) {
+		if (m->now == *val)
+			continue;
+		if (unlikely(native_write_msr_safe(m->msr, *val, *val >> 32)))
+			continue;
+		m->now = *val;
+		want_return(c);
 	}
-	return 0;
 }
 
 void user_return_drop(void)
 {
-	struct user_return_cpu *c = this_cpu_ptr(cpus);
+	struct user_return_cpu *c = this_cpu_ptr(&user_return_cpu);
 
 	if (c->registered)
 		on_user_return(&c->notifier);
 	c->known = 0;
-}
-
-int user_return_init(void)
-{
-	cpus = alloc_percpu(struct user_return_cpu);
-	return cpus ? 0 : -ENOMEM;
-}
-
-void user_return_exit(void)
-{
-	free_percpu(cpus);
-	cpus = NULL;
 }

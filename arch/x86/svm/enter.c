@@ -35,7 +35,7 @@ static __always_inline void regs_from_vmcb(struct vcpu *v, const struct vmcb *vm
 
 static __always_inline void world_switch(struct svm_vcpu *svm)
 {
-	guest_context_enter();
+	guest_context_enter(&svm->vcpu.rcu_noted);
 	asm volatile("clgi" ::: "memory");
 	svm_world_switch(&svm->sw);
 	asm volatile("stgi" ::: "memory");

@@ -5,8 +5,8 @@
 #include "vmx.h"
 #include "insn.h"
 
-#include <linux/context_tracking.h>
-#include <linux/rcupdate.h>
+#include "../../../include/compat/context.h"
+
 #include <asm/debugreg.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
@@ -36,10 +36,7 @@ static noinline void fix_pending_debug(struct vmx_vcpu *vmx)
 /* "Blocking by NMI" follows the queue; an NMI that goes in now must not find it set. */
 static noinline void write_nmi_blocking(struct vmx_vcpu *vmx, bool blocked)
 {
-	u32 state = vmread(GUEST_INTERRUPTIBILITY_INFO) & ~GUEST_INTR_STATE_NMI;
-
-	vmwrite(GUEST_INTERRUPTIBILITY_INFO, state | (blocked ? GUEST_INTR_STATE_NMI : 0));
-	vmx->nmi_in_vmcs = blocked;
+	vmx_set_blocking(vmx, (vmx->blocking & ~GUEST_INTR_STATE_NMI) | (blocked ? GUEST_INTR_STATE_NMI : 0));
 }
 
 static __always_inline void sync_nmi_blocking(struct vmx_vcpu *vmx)
@@ -47,7 +44,7 @@ static __always_inline void sync_nmi_blocking(struct vmx_vcpu *vmx)
 	const struct event_queue *q = &vmx->vcpu.events;
 	bool blocked = q->nmi_masked && q->delivering.type != EVENT_NMI;
 
-	if (unlikely(blocked != vmx->nmi_in_vmcs))
+	if (unlikely(blocked != !!(vmx->blocking & GUEST_INTR_STATE_NMI)))
 		write_nmi_blocking(vmx, blocked);
 }
 
@@ -63,20 +60,19 @@ static __always_inline void regs_to_vmcs(struct vmx_vcpu *vmx)
 		fix_pending_debug(vmx);
 }
 
-static __always_inline bool world_switch(struct vmx_vcpu *vmx, bool first)
+static __always_inline bool world_switch(struct vmx_vcpu *vmx)
 {
 	struct vcpu *v = &vmx->vcpu;
 	bool failed;
 
-	/* Once is enough: the tick ends the loop of fast exits. */
-	if (!context_tracking_guest_enter() && first)
-		rcu_note_context_switch(false);
-	vmx_l1d_flush(vmx);
+	guest_context_enter(&v->rcu_noted);
+	if (static_branch_unlikely(&vmx_l1d_wanted))
+		vmx_l1d_flush(vmx);
 	if (v->cr2 != native_read_cr2())
 		native_write_cr2(v->cr2);
 	failed = vmx_world_switch(&vmx->sw);
 	v->cr2 = native_read_cr2();
-	context_tracking_guest_exit();
+	guest_context_exit();
 	return failed;
 }
 
@@ -90,32 +86,46 @@ static __always_inline void spec_ctrl_prepare(struct vmx_vcpu *vmx)
 	vmx->sw.spec_switch = vmx->sw.guest_spec != vmx->sw.host_spec || cpu_feature_enabled(X86_FEATURE_KERNEL_IBRS);
 }
 
+/* What the CPU says about the event that went in. */
+static noinline void finish_events(struct vmx_vcpu *vmx)
+{
+	struct event vectoring;
+
+	vmx_vectoring(vmx, &vectoring);
+	event_exit(&vmx->vcpu.events, &vectoring);
+}
+
 /* The CPU entered and came back: what it says about registers and events. Returns false if an event was under way. */
 static __always_inline bool entered(struct vmx_vcpu *vmx)
 {
 	struct vcpu *v = &vmx->vcpu;
-	struct event vectoring;
 
 	vmx->sw.launched = 1;
 	v->regs_avail = EXIT_AVAIL;
 	v->regs_dirty = 0;
 	vmx->segs_avail = 0;
+	vmx->blocking = vmread(GUEST_INTERRUPTIBILITY_INFO);
 	v->virt.stats.exits++;
+	/* Nearly every other exit needs both. */
+	if (vmx->reason != EXIT_REASON_EXTERNAL_INTERRUPT) {
+		v->regs[REG_RIP] = vmread(GUEST_RIP);
+		v->regs[REG_RFLAGS] = vmread(GUEST_RFLAGS);
+		v->regs_avail |= BIT(REG_RIP) | BIT(REG_RFLAGS);
+	}
 	if (vmx->reason == EXIT_REASON_EXCEPTION_NMI)
 		vmx->intr_info = vmread(VM_EXIT_INTR_INFO);
 	if (likely(!((vmread(IDT_VECTORING_INFO_FIELD) & VECTORING_INFO_VALID_MASK) | v->events.delivering.type)))
 		return true;
-	vmx_vectoring(vmx, &vectoring);
-	event_exit(&v->events, &vectoring);
+	finish_events(vmx);
 	return false;
 }
 
-static __always_inline bool enter_once(struct vmx_vcpu *vmx, bool first)
+static __always_inline bool enter_once(struct vmx_vcpu *vmx)
 {
 	bool vmfail;
 
 	regs_to_vmcs(vmx);
-	vmfail = world_switch(vmx, first);
+	vmfail = world_switch(vmx);
 	vmx->reason = vmfail ? VMX_EXIT_VMFAIL : vmread(VM_EXIT_REASON);
 	if (unlikely(vmx->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
 		/* Neither registers nor events moved. */
@@ -138,7 +148,6 @@ static __always_inline void restore_debug(const struct vcpu *v, u64 debugctl)
 void vmx_enter(struct vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
-	bool first = true;
 	u64 debugctl;
 
 	vmx_host_save(vmx);
@@ -146,15 +155,14 @@ void vmx_enter(struct vcpu *v)
 		vmx_flush_now(vmx);
 	sync_nmi_blocking(vmx);
 	spec_ctrl_prepare(vmx);
-	rdmsrl(MSR_IA32_DEBUGCTLMSR, debugctl);
-	while (enter_once(vmx, first))
-		first = false;
+	debugctl = native_read_msr(MSR_IA32_DEBUGCTLMSR);
+	while (enter_once(vmx))
+		;
 	restore_debug(v, debugctl);
 	if (unlikely(vmx->exit_soon))
 		vmx_exit_soon(vmx, false);
-	vmx->nmi_in_vmcs = vmread(GUEST_INTERRUPTIBILITY_INFO) & GUEST_INTR_STATE_NMI;
 	if (likely(!(vmx->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)))
-		event_nmi_set_masked(&v->events, vmx->nmi_in_vmcs);
+		event_nmi_set_masked(&v->events, vmx->blocking & GUEST_INTR_STATE_NMI);
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);
 }

@@ -16,14 +16,12 @@
 bool vmx_skip(struct vcpu *v)
 {
 	unsigned int len = vmread(VM_EXIT_INSTRUCTION_LEN);
-	u32 state;
 
 	if (WARN_ON_ONCE(!len || len > 15))
 		return false;
 	vcpu_set_reg(v, REG_RIP, vcpu_rip_add(v, len));
 	vmx_no_step_trap(v);
-	state = vmread(GUEST_INTERRUPTIBILITY_INFO);
-	if (unlikely(state & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS)))
+	if (unlikely(vmx_shadow(v)))
 		vmx_write_shadow(v, 0);
 	return true;
 }
@@ -203,6 +201,7 @@ static enum exit_result on_io(struct vcpu *v)
 #define EPT_WRITE	BIT(1)
 #define EPT_FETCH	BIT(2)
 #define EPT_PRESENT	(BIT(3) | BIT(4) | BIT(5))
+#define EPT_LINEAR	(BIT(7) | BIT(8))	/* both: the translation of a linear address, not a table on the way to it */
 #define EPT_UNBLOCK_NMI	BIT(12)
 
 static enum exit_result on_ept_violation(struct vcpu *v)
@@ -216,6 +215,8 @@ static enum exit_result on_ept_violation(struct vcpu *v)
 		access |= ACCESS_FETCH;
 	if (qual & EPT_PRESENT)
 		access |= ACCESS_PRESENT;
+	if ((qual & EPT_LINEAR) == EPT_LINEAR)
+		access |= ACCESS_FINAL;
 	if (qual & EPT_UNBLOCK_NMI)
 		reblock_nmi(v);
 	if (!vmx_shadow(v))

@@ -62,7 +62,9 @@ void vmx_host_cpu(struct vmx_vcpu *vmx)
 	rdmsrl(MSR_IA32_SYSENTER_ESP, val);
 	vmwrite(HOST_IA32_SYSENTER_ESP, val);
 	vmwrite(HOST_FS_BASE, 0);
-	vmx->host = (struct vmx_host) { };
+	vmx->host = (struct vmx_host) {
+		.gdt = { .size = GDT_SIZE - 1, .address = (unsigned long)get_cpu_gdt_ro(cpu) },
+	};
 	vmx->sw.host_rsp = 0;
 }
 
@@ -80,7 +82,7 @@ static void save_user_state(struct vmx_vcpu *vmx)
 		h->fs_base = current->thread.fsbase;
 		vmwrite(HOST_FS_BASE, h->fs_base);
 	}
-	wrmsrl(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+	native_wrmsrl(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
 	vmx_msr_load(vmx);
 	h->loaded = true;
 }
@@ -123,12 +125,12 @@ void vmx_host_restore(struct vmx_vcpu *vmx)
 {
 	struct vmx_host *h = &vmx->host;
 
-	rdmsrl(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+	vmx->kernel_gs_base = native_read_msr(MSR_KERNEL_GS_BASE);
 	if (unlikely(h->ldt | h->fs | h->gs | h->ds | h->es))
 		restore_selectors(h);
-	wrmsrl(MSR_KERNEL_GS_BASE, current->thread.gsbase);
+	native_wrmsrl(MSR_KERNEL_GS_BASE, current->thread.gsbase);
 	/* The exit made the GDT's limit 64K and the TSS's without I/O map. */
 	invalidate_tss_limit();
-	load_fixmap_gdt(smp_processor_id());
+	native_load_gdt(&h->gdt);
 	h->loaded = false;
 }

@@ -24,6 +24,7 @@ static char *vmentry_l1d_flush = "auto";
 module_param(vmentry_l1d_flush, charp, 0444);
 MODULE_PARM_DESC(vmentry_l1d_flush, "flush the L1 data cache before entries: auto, never, cond, always (VMX)");
 
+DEFINE_STATIC_KEY_FALSE(vmx_l1d_wanted);
 static DEFINE_STATIC_KEY_FALSE(flush_wanted);
 static DEFINE_STATIC_KEY_FALSE(flush_cond);
 static struct page *flush_pages;
@@ -77,6 +78,8 @@ int vmx_l1d_setup(void)
 	}
 	if (wanted)
 		static_branch_enable(&flush_wanted);
+	if (wanted || static_key_enabled(&mmio_stale_data_clear))
+		static_branch_enable(&vmx_l1d_wanted);
 	if (mode == VMENTER_L1D_FLUSH_COND)
 		static_branch_enable(&flush_cond);
 	l1tf_vmx_mitigation = mode;
@@ -86,6 +89,7 @@ int vmx_l1d_setup(void)
 void vmx_l1d_unsetup(void)
 {
 	l1tf_vmx_mitigation = VMENTER_L1D_FLUSH_AUTO;
+	static_branch_disable(&vmx_l1d_wanted);
 	static_branch_disable(&flush_wanted);
 	static_branch_disable(&flush_cond);
 	if (flush_pages)
@@ -128,7 +132,7 @@ static noinline void flush_by_reading(void)
  * vmx_l1d_flush() - directly before an entry
  * @vmx: the vCPU; interrupts off
  *
- * Where the L1D needs no flush, CPUs with stale data in their fill buffers have those cleared instead; VERW in world.S does
+ * Called where vmx_l1d_wanted is set. Where the L1D needs no flush, CPUs with stale data in their fill buffers have those cleared instead; VERW in world.S does
  * that for CPUs that need it before every entry.
  */
 void vmx_l1d_flush(struct vmx_vcpu *vmx)

@@ -3,7 +3,7 @@
  * MSRs that the backend holds, and the bitmap that lets the guest have them directly.
  *
  * FS and GS base and the SYSENTER MSRs are in the VMCS. KERNEL_GS_BASE is in the CPU while the vCPU has entered since it was
- * loaded. The SYSCALL MSRs and TSC_AUX stay in the CPU until the kernel returns to user mode.
+ * loaded. The SYSCALL MSRs stay in the CPU until the kernel returns to user mode.
  */
 #include "vmx.h"
 #include "insn.h"
@@ -17,49 +17,50 @@ static const u32 urmsr_index[] = {
 	[URMSR_STAR]	= MSR_STAR,
 	[URMSR_LSTAR]	= MSR_LSTAR,
 	[URMSR_SFMASK]	= MSR_SYSCALL_MASK,
-	[URMSR_TSC_AUX]	= MSR_TSC_AUX,
 };
 
-/* Slots of user_return_add(); negative if the CPU has no such MSR. */
-static int urmsr_slot[NR_URMSRS];
+/* The first one's slot; the others follow. Negative before the first VM. */
+static int first_slot = -1;
 static DEFINE_MUTEX(slots_lock);
-static bool slots_known;
+
+static int add_slots(void)
+{
+	int slot, first = user_return_add(urmsr_index[0]);
+	unsigned int i;
+
+	if (first < 0)
+		return first;
+	for (i = 1; i < NR_URMSRS; i++) {
+		slot = user_return_add(urmsr_index[i]);
+		if (slot < 0)
+			return slot;
+		if (WARN_ON_ONCE(slot != first + i))
+			return -EIO;
+	}
+	first_slot = first;
+	return 0;
+}
 
 /* The CPU room is up only after the backend, so its slots are taken with the first VM. */
 int vmx_vm_init(struct vm *vm)
 {
-	unsigned int i;
+	int ret = 0;
 
 	mutex_lock(&slots_lock);
-	for (i = 0; !slots_known && i < NR_URMSRS; i++)
-		urmsr_slot[i] = user_return_add(urmsr_index[i]);
-	slots_known = true;
+	if (first_slot < 0)
+		ret = add_slots();
 	mutex_unlock(&slots_lock);
-	return 0;
-}
-
-/* Guest values into the CPU; preemption off. */
-static void load_urmsr(struct vmx_vcpu *vmx, enum vmx_urmsr i, u64 val)
-{
-	if (urmsr_slot[i] >= 0)
-		user_return_set(urmsr_slot[i], val, ~0ull);
+	return ret;
 }
 
 void vmx_msr_load(struct vmx_vcpu *vmx)
 {
-	struct vcpu *v = &vmx->vcpu;
-
 	/* SYSCALL needs EFER.SCE: without it nothing looks at these. */
-	if (v->efer & EFER_SCE) {
-		load_urmsr(vmx, URMSR_STAR, vmx->urmsr[URMSR_STAR]);
-		load_urmsr(vmx, URMSR_LSTAR, vmx->urmsr[URMSR_LSTAR]);
-		load_urmsr(vmx, URMSR_SFMASK, vmx->urmsr[URMSR_SFMASK]);
-	}
-	if (vmx->cpu2_ctl & SECONDARY_EXEC_ENABLE_RDTSCP)
-		load_urmsr(vmx, URMSR_TSC_AUX, v->cpu.tsc_aux);
+	if (vmx->vcpu.efer & EFER_SCE)
+		user_return_load(first_slot, NR_URMSRS, vmx->urmsr);
 }
 
-/* One of them changed, or EFER or CPUID did: they are loaded again before the next entry. */
+/* One of them changed, or EFER did: they are loaded again before the next entry. */
 void vmx_msr_reload(struct vmx_vcpu *vmx)
 {
 	preempt_disable();
@@ -182,12 +183,8 @@ int vmx_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
 	u32 field = vmcs_msr(msr);
 	u64 *p = kept_msr(vmx, msr);
 
-	switch (msr) {
-	case MSR_IA32_CR_PAT:	/* cpu.pat was checked and set; the VMCS has a copy of its own */
+	if (msr == MSR_IA32_CR_PAT) {	/* cpu.pat was checked and set; the VMCS has a copy of its own */
 		vmwrite(GUEST_IA32_PAT, val);
-		return 0;
-	case MSR_TSC_AUX:
-		vmx_msr_reload(vmx);
 		return 0;
 	}
 	if (!field && !p)

@@ -51,11 +51,10 @@ void vmx_reset(struct vcpu *v, bool init)
 	vmwrite(GUEST_DR7, 0x400);
 	vmwrite(GUEST_IA32_DEBUGCTL, 0);
 	vmwrite(GUEST_IA32_PAT, v->cpu.pat);
-	vmwrite(GUEST_INTERRUPTIBILITY_INFO, 0);
+	vmx_set_blocking(vmx, 0);
 	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, 0);
 	vmwrite(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
 	vmwrite(VM_ENTRY_INTR_INFO_FIELD, 0);
-	vmx->nmi_in_vmcs = false;
 }
 
 static void cache_pdptrs(struct vcpu *v)
@@ -243,17 +242,23 @@ int vmx_cpl(struct vcpu *v)
 	return VMX_AR_DPL(vmread(GUEST_SS_AR_BYTES));
 }
 
-/* GUEST_INTR_STATE_STI and _MOV_SS are SHADOW_STI and SHADOW_MOV_SS. */
+static_assert(GUEST_INTR_STATE_STI == SHADOW_STI && GUEST_INTR_STATE_MOV_SS == SHADOW_MOV_SS);
 #define BOTH_SHADOWS (SHADOW_STI | SHADOW_MOV_SS)
 
-u8 vmx_shadow(struct vcpu *v)
+u8 vmx_get_shadow(struct vcpu *v)
 {
-	return vmread(GUEST_INTERRUPTIBILITY_INFO) & BOTH_SHADOWS;
+	return vmx_shadow(v);
+}
+
+void vmx_set_blocking(struct vmx_vcpu *vmx, u32 blocking)
+{
+	vmx->blocking = blocking;
+	vmwrite(GUEST_INTERRUPTIBILITY_INFO, blocking);
 }
 
 void vmx_write_shadow(struct vcpu *v, u8 shadow)
 {
-	u32 old = vmread(GUEST_INTERRUPTIBILITY_INFO), now;
+	u32 old = to_vmx(v)->blocking, now;
 
 	/* Entries refuse both at once; MOV SS holds off more. */
 	if (shadow & SHADOW_MOV_SS)
@@ -261,21 +266,14 @@ void vmx_write_shadow(struct vcpu *v, u8 shadow)
 	now = (old & ~BOTH_SHADOWS) | (shadow & BOTH_SHADOWS);
 	if (now == old)
 		return;
-	vmwrite(GUEST_INTERRUPTIBILITY_INFO, now);
+	vmx_set_blocking(to_vmx(v), now);
 	to_vmx(v)->fix_debug = true;
 }
 
-/*
- * No single-step trap is due at this exit: the instruction at RIP has not run, or it was completed here and its trap is raised by
- * the caller. Bochs has one pending in the VMCS all the same.
- */
-void vmx_no_step_trap(struct vcpu *v)
+void vmx_drop_step_trap(void)
 {
-	unsigned long pending;
+	unsigned long pending = vmread(GUEST_PENDING_DBG_EXCEPTIONS);
 
-	if (likely(!(vcpu_rflags(v) & X86_EFLAGS_TF) && !(v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP)))
-		return;
-	pending = vmread(GUEST_PENDING_DBG_EXCEPTIONS);
 	if (pending & DR_STEP)
 		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, pending & ~DR_STEP);
 }

@@ -7,6 +7,8 @@
 
 #include "../backend.h"
 
+#include <linux/jump_label.h>
+#include <asm/desc_defs.h>
 #include <asm/vmx.h>
 
 /* Exit reasons that <asm/vmx.h> does not name (SDM, "VMX Basic Exit Reasons"), and our own for VMfail. */
@@ -88,6 +90,7 @@ struct vmx_switch {
  * @fs_base: what HOST_FS_BASE holds
  * @cr3: what HOST_CR3 holds
  * @cr4: what HOST_CR4 holds
+ * @gdt: GDTR of the CPU that the VMCS is active on
  */
 struct vmx_host {
 	bool loaded;
@@ -95,10 +98,11 @@ struct vmx_host {
 	unsigned long fs_base;
 	unsigned long cr3;
 	unsigned long cr4;
+	struct desc_ptr gdt;
 };
 
 /* Guest MSRs that stay in the CPU until the kernel returns to user mode; user-return slots in this order. */
-enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, URMSR_TSC_AUX, NR_URMSRS };
+enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
 
 /**
  * struct vmx_vcpu - a vCPU on VMX; (v) unless said otherwise
@@ -116,14 +120,14 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, URMSR_TSC_AUX, NR_URMSRS
  * @cr4_guest: guest-owned bits of CR4
  * @vpid: 0 if there is none
  * @flush: translations are to be flushed before the next entry
- * @nmi_in_vmcs: "blocking by NMI" as the VMCS has it
+ * @blocking: interruptibility state as the VMCS has it
  * @fix_debug: the pending debug exceptions must be made to agree with TF and the shadow
  * @l1d_dirty: host data may have come into the L1 data cache since the last flush
  * @segs_avail: BIT(enum seg): @segs holds what the VMCS does
  * @segs: segment registers as read since the last exit
  * @exit_soon: the preemption timer is set to expire at once
  * @msr_bitmap: MSR bitmap
- * @urmsr: guest's values of the user-return MSRs (TSC_AUX is in struct vcpu_cpu)
+ * @urmsr: guest's values of the user-return MSRs
  * @cstar: guest's IA32_CSTAR, which no Intel CPU uses
  * @kernel_gs_base: guest's KERNEL_GS_BASE while it is not in the CPU
  */
@@ -136,11 +140,11 @@ struct vmx_vcpu {
 	int loaded_cpu;
 	u32 reason;
 	u32 intr_info;
+	u32 blocking;
 	u32 cpu_ctl, cpu2_ctl, entry_ctl;
 	unsigned long cr4_guest;
 	u16 vpid;
 	bool flush;
-	bool nmi_in_vmcs;
 	bool fix_debug;
 	bool l1d_dirty;
 	bool exit_soon;
@@ -187,6 +191,7 @@ void vmx_host_save(struct vmx_vcpu *vmx);
 void vmx_host_restore(struct vmx_vcpu *vmx);
 
 /* l1d.c: the L1 data cache's mitigation */
+DECLARE_STATIC_KEY_FALSE(vmx_l1d_wanted);
 int vmx_l1d_setup(void);
 void vmx_l1d_unsetup(void);
 void vmx_l1d_flush(struct vmx_vcpu *vmx);
@@ -217,11 +222,27 @@ void vmx_set_cr3(struct vcpu *v);
 void vmx_set_cr4(struct vcpu *v);
 void vmx_set_efer(struct vcpu *v);
 int vmx_cpl(struct vcpu *v);
-u8 vmx_shadow(struct vcpu *v);
+static inline u8 vmx_shadow(struct vcpu *v)
+{
+	/* SHADOW_STI and SHADOW_MOV_SS */
+	return to_vmx(v)->blocking & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
+}
+u8 vmx_get_shadow(struct vcpu *v);
+void vmx_set_blocking(struct vmx_vcpu *vmx, u32 blocking);
 void vmx_set_shadow(struct vcpu *v, u8 shadow);
 void vmx_write_shadow(struct vcpu *v, u8 shadow);
-/* The instruction has not run, or was completed by us: its trap is not the CPU's. */
-void vmx_no_step_trap(struct vcpu *v);
+void vmx_drop_step_trap(void);
+
+/*
+ * No single-step trap is due at this exit: the instruction at RIP has not run, or it was completed here and its trap is raised by
+ * the caller. Bochs has one pending in the VMCS all the same.
+ */
+static inline void vmx_no_step_trap(struct vcpu *v)
+{
+	if (unlikely((vcpu_rflags(v) & X86_EFLAGS_TF) || (v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP)))
+		vmx_drop_step_trap();
+}
+
 void vmx_sync_debug(struct vcpu *v);
 void vmx_set_dr7(struct vcpu *v);
 /* RSP, RFLAGS and PDPTRs, where they are dirty */
