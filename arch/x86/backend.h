@@ -23,6 +23,8 @@
  * @tdp_levels: depth of nested page tables, 4 or 5
  * @tdp_max_level: largest mapping: 1 (4K), 2 (2M), 3 (1G)
  * @tdp_ad: accessed and dirty bits work
+ * @tdp_logs_writes: the CPU notes each 4K leaf whose D bit it sets, and the backend hands that to mmu_log_write() before the
+ *	vCPU counts as outside the guest
  * @has_tsc_scaling: guests may have their own TSC rate
  * @tsc_ratio_frac: fraction bits of the ratio
  * @tsc_ratio_max: largest ratio
@@ -39,6 +41,7 @@ struct backend_caps {
 	u8 tdp_levels;
 	u8 tdp_max_level;
 	bool tdp_ad;
+	bool tdp_logs_writes;
 	bool has_tsc_scaling;
 	u8 tsc_ratio_frac;
 	u64 tsc_ratio_max;

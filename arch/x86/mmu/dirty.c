@@ -2,8 +2,9 @@
 /*
  * What memory slots, dirty logging and the host's memory management ask of the nested page tables (virt/arch.h).
  *
- * Dirty logging protects pages against writing; the fault that follows marks the page and lifts the protection. Huge leaves of a
- * logged slot are only protected here, and split by the first write into them.
+ * Dirty logging protects pages against writing; the fault that follows marks the page and lifts the protection. Where the CPU notes
+ * written pages (tdp_logged_bit()) clearing the D bit is enough, and no fault follows. Huge leaves of a logged slot are protected in
+ * either case, and split by the first write into them.
  */
 #include "fault.h"
 #include "tdp.h"
@@ -81,15 +82,17 @@ void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot)
 
 void arch_slot_dirty_on(struct virt_vm *vm, const struct virt_slot *slot)
 {
-	u64 write = tdp_format()->write;
 	struct tdp_iter it;
 	bool flush = false;
 
 	write_lock(&vm->mmu_lock);
+	mmu_want_log(&to_vm(vm)->mmu);
 	tdp_iter_init(&it, to_vm(vm), slot->as_id, slot->base_gfn, slot->base_gfn + slot->npages);
 	while (tdp_iter_next(&it)) {
-		if (it.old & write) {
-			tdp_clear_bits(it.entry, write);
+		u64 bit = tdp_logged_bit(it.level);
+
+		if (it.old & bit) {
+			tdp_clear_bits(it.entry, bit);
 			flush = true;
 		}
 		tdp_iter_resched(&it, to_vm(vm), &flush);
@@ -144,11 +147,12 @@ void arch_slot_dirty_off(struct virt_vm *vm, const struct virt_slot *slot)
 
 void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, unsigned long mask)
 {
-	u64 write = tdp_format()->write;
+	u64 bit = tdp_logged_bit(1);
 	u64 *entry = NULL;
 	int level = 0;
 
 	lockdep_assert_held_write(&vm->mmu_lock);
+	mmu_want_log(&to_vm(vm)->mmu);
 
 	for (; mask; mask &= mask - 1) {
 		u64 this = gfn + __ffs(mask);
@@ -162,15 +166,26 @@ void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gf
 		if (level == 1) {
 			u64 *leaf = &entry[tdp_index(this, 1)];
 
-			if (READ_ONCE(*leaf) & write)
-				tdp_clear_bits(leaf, write);
+			if (READ_ONCE(*leaf) & bit)
+				tdp_clear_bits(leaf, bit);
 		} else if (tdp_present(READ_ONCE(*entry))) {
-			tdp_clear_bits(entry, write);
+			tdp_clear_bits(entry, tdp_format()->write);
 		}
 	}
 }
 
+void mmu_log_write(struct vcpu *v, u64 gpa)
+{
+	struct virt_slot *slot = virt_vcpu_slot(&v->virt, gpa >> PAGE_SHIFT);
+
+	/* Without a slot it is what was written before the slots changed. */
+	if (slot)
+		virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
+}
+
+/* What a CPU has noted is in the bitmaps as soon as its vCPU has left the guest. */
 void arch_dirty_sync(struct virt_vm *vm)
 {
-	/* No hardware buffer: every dirty page has come through a fault. */
+	if (backend_caps.tdp_logs_writes)
+		virt_request_all(vm, VIRT_REQ_KICK);
 }

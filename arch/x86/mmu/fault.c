@@ -108,8 +108,11 @@ static u64 fault_leaf(const struct fault *f, u64 pfn, int level, bool writable, 
 
 	if (writable)
 		flags |= TDP_MAY_WRITE;
-	if (writable && (!fault_logged(f) || (access & ACCESS_WRITE)))
+	if (writable && (!fault_logged(f) || (access & ACCESS_WRITE) || backend_caps.tdp_logs_writes))
 		flags |= TDP_WRITE;
+	/* Nobody wants to know, so that the CPU is not to note it. */
+	if (!fault_logged(f))
+		flags |= TDP_DIRTY;
 	if (level == 1 || !huge_is_noexec)
 		flags |= TDP_EXEC;
 	if (f->uncached)
@@ -141,6 +144,15 @@ static void fault_map_group(const struct fault *f, u64 *entry)
 	}
 }
 
+static u32 fault_split(const struct fault *f)
+{
+	u32 split = huge_is_noexec ? TDP_SPLIT_EXEC : 0;
+
+	if (fault_logged(f) && backend_caps.tdp_logs_writes)
+		split |= TDP_SPLIT_LOG;
+	return split;
+}
+
 enum install { INSTALL_DONE, INSTALL_FLUSH, INSTALL_RETRY, INSTALL_COLLAPSE };
 
 /* Put the leaf in. mmu_lock held, shared at least. */
@@ -152,7 +164,9 @@ static enum install fault_install(struct fault *f)
 
 	if (fault_stale(f))
 		return INSTALL_RETRY;
-	entry = tdp_reach(f->v, f->gfn, f->level, huge_is_noexec);
+	if (fault_logged(f))
+		mmu_want_log(&vcpu_vm(f->v)->mmu);
+	entry = tdp_reach(f->v, f->gfn, f->level, fault_split(f));
 	if (!entry)
 		return INSTALL_RETRY;
 	new = fault_leaf(f, f->pfn, f->level, f->writable, f->access) | fmt->accessed;
@@ -194,7 +208,7 @@ static void fault_collapse(struct fault *f)
 	write_lock(&vm->virt.mmu_lock);
 	ret = fault_install(f);
 	if (ret == INSTALL_COLLAPSE) {
-		entry = tdp_reach(f->v, f->gfn, f->level, huge_is_noexec);
+		entry = tdp_reach(f->v, f->gfn, f->level, fault_split(f));
 		old = xchg(entry, 0);
 		tdp_collect(old, f->level, &tables);
 		virt_request_all(&vm->virt, VIRT_REQ_TLB_FLUSH);

@@ -40,10 +40,12 @@ struct tdp_format {
  * @root: root table per address space, allocated at VM creation; replaced never, emptied on zap
  * @levels: depth of the tables, 4 or 5
  * @pages: (a) table pages in use
+ * @logs_writes: what the CPU notes about written pages is wanted: there was a logged slot. It stays
  */
 struct vm_mmu {
 	struct page *root[2];
 	u8 levels;
+	bool logs_writes;
 	atomic_long_t pages;
 };
 
@@ -167,6 +169,16 @@ int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len);
 
 /* PAE: load the four pointers from guest memory at CR3. 0, 1 (reserved bits, or no memory there: #GP). May sleep. */
 int mmu_load_pdptrs(struct vcpu *v, u64 cr3);
+
+/* Before the first leaf that depends on it is made. */
+static inline void mmu_want_log(struct vm_mmu *mmu)
+{
+	if (!READ_ONCE(mmu->logs_writes))
+		WRITE_ONCE(mmu->logs_writes, true);
+}
+
+/* The CPU set the D bit of a 4K leaf at @gpa (backend_caps.tdp_logs_writes). srcu held; interrupts may be off. */
+void mmu_log_write(struct vcpu *v, u64 gpa);
 
 /*
  * CPUID of the guest changed: what the walker caches about the mode is stale. Changes of CR0, CR4 and EFER it sees by itself; calling

@@ -130,7 +130,7 @@ u64 *tdp_find(struct vm *vm, unsigned int as_id, u64 gfn, int *level)
 }
 
 /* Fill a table with what the huge leaf @old maps. */
-static void tdp_fill_split(u64 *table, u64 old, int level, bool open_exec)
+static void tdp_fill_split(u64 *table, u64 old, int level, u32 split)
 {
 	const struct tdp_format *f = tdp_format();
 	u64 step = tdp_span(level - 1) << PAGE_SHIFT;
@@ -138,8 +138,10 @@ static void tdp_fill_split(u64 *table, u64 old, int level, bool open_exec)
 
 	if (level == 2)
 		old &= ~f->huge;
-	if (open_exec && level == 2)
+	if ((split & TDP_SPLIT_EXEC) && level == 2)
 		old = (old | f->exec) & ~f->noexec;
+	if ((split & TDP_SPLIT_LOG) && level == 2 && (old & f->soft_writable))
+		old = (old | f->write) & ~f->dirty;
 	for (i = 0; i < TDP_ENTRIES; i++)
 		table[i] = old + i * step;
 }
@@ -148,7 +150,7 @@ static void tdp_fill_split(u64 *table, u64 old, int level, bool open_exec)
  * Put a table where the entry's value is @old: not present, or a huge leaf that is to be split. Return: the new value, or the one
  * somebody else was faster to write; 0 without memory.
  */
-static u64 tdp_grow(struct vcpu *v, u64 *entry, u64 old, int level, bool open_exec)
+static u64 tdp_grow(struct vcpu *v, u64 *entry, u64 old, int level, u32 split)
 {
 	struct page *page = tdp_cache_take(v);
 	u64 new;
@@ -156,7 +158,7 @@ static u64 tdp_grow(struct vcpu *v, u64 *entry, u64 old, int level, bool open_ex
 	if (!page)
 		return 0;
 	if (tdp_present(old))
-		tdp_fill_split(page_address(page), old, level, open_exec);
+		tdp_fill_split(page_address(page), old, level, split);
 	new = tdp_make_table(page);
 	/* A full barrier: the table's contents are there before the table is. */
 	if (try_cmpxchg(entry, &old, new)) {
@@ -169,7 +171,7 @@ static u64 tdp_grow(struct vcpu *v, u64 *entry, u64 old, int level, bool open_ex
 	return old;
 }
 
-u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, bool open_exec)
+u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, u32 split)
 {
 	struct vm *vm = vcpu_vm(v);
 	struct tdp_step step;
@@ -182,7 +184,7 @@ u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, bool open_exec)
 
 		/* Lost races end too: hardware sets A and D once, and others only ever write a table here. */
 		while (unlikely(!tdp_step_down(&step, old))) {
-			old = tdp_grow(v, entry, old, l, open_exec);
+			old = tdp_grow(v, entry, old, l, split);
 			if (!old)
 				return NULL;
 		}

@@ -27,9 +27,22 @@
 #define TDP_ACCESSED	BIT(4)
 #define TDP_DIRTY	BIT(5)
 
+/* How 4K leaves that a huge one is split into differ from it */
+#define TDP_SPLIT_EXEC	BIT(0)	/* executable: it was not for its size only */
+#define TDP_SPLIT_LOG	BIT(1)	/* writable where they may be, and the CPU notes the writes */
+
 static inline const struct tdp_format *tdp_format(void)
 {
 	return backend_caps.tdp_format;
+}
+
+/*
+ * What makes a 4K leaf of a logged slot tell of the next write: its D bit is clear, where the CPU notes that it sets it; elsewhere
+ * it is write-protected. Huge leaves are always protected: the write has to split them.
+ */
+static inline u64 tdp_logged_bit(int level)
+{
+	return level == 1 && backend_caps.tdp_logs_writes ? tdp_format()->dirty : tdp_format()->write;
 }
 
 /* Pages that one entry covers */
@@ -119,11 +132,11 @@ u64 *tdp_find(struct vm *vm, unsigned int as_id, u64 gfn, int *level);
  * @v: the vCPU, whose cache holds tables enough; mmu_lock held shared or exclusively
  * @gfn: guest frame
  * @level: 1..3
- * @open_exec: leaves of a huge mapping that is split become executable (they were not for its size only)
+ * @split: TDP_SPLIT_*: what becomes of a huge mapping in the way
  *
  * Return: the entry, or NULL when the cache ran dry (try the fault again).
  */
-u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, bool open_exec);
+u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, u32 split);
 
 /**
  * struct tdp_iter - visits present leaves in [@next, @end)

@@ -11,11 +11,13 @@
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 
-static bool vpid = true, ept_ad = true, ple = true, tsc_scaling = true, preemption_timer = true;
+static bool vpid = true, ept_ad = true, pml = true, ple = true, tsc_scaling = true, preemption_timer = true;
 module_param(vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "tag translations by virtual CPU (VMX)");
 module_param(ept_ad, bool, 0444);
 MODULE_PARM_DESC(ept_ad, "use accessed and dirty bits of EPT (VMX)");
+module_param(pml, bool, 0444);
+MODULE_PARM_DESC(pml, "let the CPU note written pages for dirty logging (VMX)");
 module_param(ple, bool, 0444);
 MODULE_PARM_DESC(ple, "exit from loops of PAUSE (VMX)");
 module_param(tsc_scaling, bool, 0444);
@@ -85,6 +87,7 @@ static const struct control cpu2_list[] = {
 	{ SECONDARY_EXEC_PAUSE_LOOP_EXITING },
 	{ SECONDARY_EXEC_ENABLE_INVPCID },
 	{ SECONDARY_EXEC_ENCLS_EXITING },
+	{ SECONDARY_EXEC_ENABLE_PML },
 	{ VMX_CPU2_XSAVES },
 	{ SECONDARY_EXEC_TSC_SCALING },
 	{ VMX_CPU2_ENCLV },
@@ -180,6 +183,8 @@ static void apply_parameters(struct vmx_caps *caps)
 		caps->cpu2 &= ~SECONDARY_EXEC_TSC_SCALING;
 	if (!ept_ad)
 		caps->ept_vpid &= ~VMX_EPT_AD_BIT;
+	if (!pml || !(caps->ept_vpid & VMX_EPT_AD_BIT))
+		caps->cpu2 &= ~SECONDARY_EXEC_ENABLE_PML;
 }
 
 static bool read_caps(struct vmx_caps *caps, bool quiet)
@@ -225,6 +230,7 @@ static void fill(struct backend_caps *caps)
 		.tdp_levels		= 4,
 		.tdp_max_level		= vmx_caps.ept_vpid & VMX_EPT_1GB_PAGE_BIT ? 3 : 2,
 		.tdp_ad			= vmx_caps.ept_vpid & VMX_EPT_AD_BIT,
+		.tdp_logs_writes	= vmx_has2(SECONDARY_EXEC_ENABLE_PML),
 		.has_tsc_scaling	= vmx_has2(SECONDARY_EXEC_TSC_SCALING),
 		.tsc_ratio_frac		= VMX_TSC_FRAC,
 		.tsc_ratio_max		= ~0ull,
@@ -249,6 +255,24 @@ int vmx_check(struct backend_caps *caps)
 		return -EOPNOTSUPP;
 	fill(caps);
 	return 0;
+}
+
+void vmx_say(void)
+{
+	static const struct { u32 bit; const char *name; } list[] = {
+		{ SECONDARY_EXEC_ENABLE_VPID, " VPID" }, { SECONDARY_EXEC_ENABLE_PML, " PML" },
+		{ SECONDARY_EXEC_PAUSE_LOOP_EXITING, " PLE" }, { SECONDARY_EXEC_TSC_SCALING, " TSC-scaling" },
+		{ SECONDARY_EXEC_ENABLE_RDTSCP, " RDTSCP" }, { SECONDARY_EXEC_ENABLE_INVPCID, " INVPCID" },
+		{ VMX_CPU2_XSAVES, " XSAVES" },
+	};
+	char text[160] = "";
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(list); i++)
+		strlcat(text, vmx_has2(list[i].bit) ? list[i].name : "", sizeof(text));
+	pr_info("strata: VMX with%s%s%s%s\n", text, vmx_caps.ept_vpid & VMX_EPT_AD_BIT ? " EPT-A/D" : "",
+		vmx_caps.ept_vpid & VMX_EPT_1GB_PAGE_BIT ? " EPT-1G" : "",
+		vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER ? " preemption-timer" : "");
 }
 
 void vmx_limit_cpuid(void)

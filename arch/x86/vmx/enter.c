@@ -159,6 +159,8 @@ void vmx_enter(struct vcpu *v)
 	while (enter_once(vmx))
 		;
 	restore_debug(v, debugctl);
+	if (unlikely(vmx->pml && (READ_ONCE(vcpu_vm(v)->mmu.logs_writes) || vmx->reason == EXIT_REASON_PML_FULL)))
+		vmx_pml_drain(vmx);
 	if (unlikely(vmx->exit_soon))
 		vmx_exit_soon(vmx, false);
 	if (likely(!(vmx->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)))

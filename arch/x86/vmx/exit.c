@@ -224,6 +224,14 @@ static enum exit_result on_ept_violation(struct vcpu *v)
 	return exit_page_fault(v, vmread(GUEST_PHYSICAL_ADDRESS), access);
 }
 
+/* It has been emptied. */
+static enum exit_result on_pml_full(struct vcpu *v)
+{
+	if (vmread(EXIT_QUALIFICATION) & EPT_UNBLOCK_NMI)
+		reblock_nmi(v);
+	return EXIT_RESUME;
+}
+
 /* Our tables hold an entry that no EPT may hold. */
 static enum exit_result on_ept_misconfig(struct vcpu *v)
 {
@@ -272,6 +280,7 @@ static const exit_fn exit_table[] = {
 	[EXIT_REASON_INVVPID]			= on_ud,
 	[EXIT_REASON_WBINVD]			= on_nop,
 	[EXIT_REASON_XSETBV]			= on_xsetbv,
+	[EXIT_REASON_PML_FULL]			= on_pml_full,
 	[EXIT_REASON_VMFUNC]			= on_ud,
 	[EXIT_REASON_ENCLS]			= on_ud,
 	[VMX_EXIT_ENCLV]			= on_ud,

@@ -134,6 +134,7 @@ int vmx_setup(void)
 	}
 	vmx_host_const();
 	vmx_limit_cpuid();
+	vmx_say();
 	return 0;
 
 err:

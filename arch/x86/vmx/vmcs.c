@@ -136,6 +136,7 @@ static void init_optional(struct vmx_vcpu *vmx)
 		vmwrite(ENCLS_EXITING_BITMAP, ~0ul);
 	if (vmx_has2(VMX_CPU2_ENCLV))
 		vmwrite(ENCLV_BITMAP, ~0ul);
+	vmx_pml_init(vmx);
 }
 
 /* The VMCS is current and clear: everything but what vmx_reset() writes. */
@@ -151,17 +152,14 @@ void vmx_vmcs_init(struct vmx_vcpu *vmx)
 int vmx_vcpu_init(struct vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
-	int ret;
 
 	vmx->loaded_cpu = -1;
 	vmx->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!vmx->vmcs)
 		return -ENOMEM;
-	ret = vmx_msr_alloc(vmx);
-	if (ret) {
-		free_page((unsigned long)vmx->vmcs);
-		vmx->vmcs = NULL;
-		return ret;
+	if (vmx_msr_alloc(vmx) || vmx_pml_alloc(vmx)) {
+		vmx_vcpu_destroy(v);
+		return -ENOMEM;
 	}
 	*(u32 *)vmx->vmcs = vmx_caps.basic & GENMASK(30, 0);
 	vmx->sw.regs = v->regs;
@@ -177,6 +175,7 @@ void vmx_vcpu_destroy(struct vcpu *v)
 		return;
 	vmx_vmcs_clear(vmx);
 	vmx_vpid_put(vmx);
+	vmx_pml_free(vmx);
 	vmx_msr_free(vmx);
 	free_page((unsigned long)vmx->vmcs);
 	vmx->vmcs = NULL;

@@ -127,6 +127,7 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
  * @segs: segment registers as read since the last exit
  * @exit_soon: the preemption timer is set to expire at once
  * @msr_bitmap: MSR bitmap
+ * @pml: page-modification log, NULL if there is none
  * @urmsr: guest's values of the user-return MSRs
  * @cstar: guest's IA32_CSTAR, which no Intel CPU uses
  * @kernel_gs_base: guest's KERNEL_GS_BASE while it is not in the CPU
@@ -151,6 +152,7 @@ struct vmx_vcpu {
 	u8 segs_avail;
 	struct kvm_segment segs[NR_SEGS];
 	unsigned long *msr_bitmap;
+	u64 *pml;
 	u64 urmsr[NR_URMSRS];
 	u64 cstar;
 	u64 kernel_gs_base;
@@ -165,6 +167,8 @@ static inline struct vmx_vcpu *to_vmx(struct vcpu *v)
 int vmx_check(struct backend_caps *caps);
 /* Does this CPU offer the same as the one the module was loaded on? */
 bool vmx_caps_match(void);
+/* Tell the log which optional controls are used. */
+void vmx_say(void);
 /* Take out of KVM_GET_SUPPORTED_CPUID what the controls do not allow. */
 void vmx_limit_cpuid(void);
 
@@ -195,6 +199,13 @@ DECLARE_STATIC_KEY_FALSE(vmx_l1d_wanted);
 int vmx_l1d_setup(void);
 void vmx_l1d_unsetup(void);
 void vmx_l1d_flush(struct vmx_vcpu *vmx);
+
+/* pml.c: page-modification logging */
+int vmx_pml_alloc(struct vmx_vcpu *vmx);
+void vmx_pml_free(struct vmx_vcpu *vmx);
+void vmx_pml_init(struct vmx_vcpu *vmx);
+/* Directly after an exit, interrupts off, srcu not held. */
+void vmx_pml_drain(struct vmx_vcpu *vmx);
 
 /* vmcs.c: control block */
 int vmx_vcpu_init(struct vcpu *v);
