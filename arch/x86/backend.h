@@ -29,6 +29,7 @@
  * @tsc_ratio_frac: fraction bits of the ratio
  * @tsc_ratio_max: largest ratio
  * @regs_in_memory: the register ops work without the vCPU being loaded
+ * @pdptes_walked: page-directory pointers of PAE paging are read from memory at every walk, which may set their A bits
  * @nrips: instruction lengths are reported for all exits that need them (always on VMX)
  * @allowed_exit_disables: KVM_X86_DISABLE_EXIT_* that can be honoured
  * @nmi_sti_blocked: an STI shadow blocks NMIs
@@ -46,6 +47,7 @@ struct backend_caps {
 	u8 tsc_ratio_frac;
 	u64 tsc_ratio_max;
 	bool regs_in_memory;
+	bool pdptes_walked;
 	bool nrips;
 	u32 allowed_exit_disables;
 	bool nmi_sti_blocked;

@@ -281,7 +281,7 @@ int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len)
 
 int mmu_load_pdptrs(struct vcpu *v, u64 cr3)
 {
-	u64 rsvd = walk_pdptr_rsvd(v->cpu.maxphyaddr);
+	u64 rsvd = walk_pdptr_rsvd(v->cpu.maxphyaddr) & ~(backend_caps.pdptes_walked ? BIT_ULL(5) : 0);
 	u64 pdptr[4] = { };
 	unsigned int i;
 
