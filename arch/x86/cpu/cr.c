@@ -232,12 +232,34 @@ int apic_base_set(struct vcpu *v, u64 val, bool host)
 	return 0;
 }
 
-int cr_check_sregs(struct vcpu *v, const struct kvm_sregs *sregs)
+struct cr_limits cr_limits_of(struct vcpu *v)
 {
 	struct cr_limits l = limits(&v->cpu);
 
 	/* Userspace may run long mode on a vCPU whose CPUID does not offer it; small VMMs do. */
-	l.efer_allowed = cpuid_host_efer();
+	l.efer_allowed |= cpuid_host_efer() & ~(u64)EFER_SVME;
+	return l;
+}
+
+void cr_load(struct vcpu *v, unsigned long cr0, unsigned long cr3, unsigned long cr4, u64 efer)
+{
+	if (v->efer != efer)
+		put_efer(v, efer);
+	if (vcpu_cr0(v) != cr0)
+		put_cr0(v, cr0);
+	if (vcpu_cr4(v) != cr4)
+		put_cr4(v, cr4);
+	if (vcpu_cr3(v) != cr3)
+		put_cr3(v, cr3);
+	mmu_mode_changed(v);
+	backend_call(flush_tlb)(v);
+}
+
+int cr_check_sregs(struct vcpu *v, const struct kvm_sregs *sregs)
+{
+	struct cr_limits l = limits(&v->cpu);
+
+	l.efer_allowed = cpuid_host_efer();	/* as in cr_limits_of() */
 	if (!sregs_valid(sregs, &l) || !apic_base_valid(v, sregs->apic_base, true))
 		return -EINVAL;
 	return 0;

@@ -31,6 +31,12 @@ int apic_base_set(struct vcpu *v, u64 val, bool host);
 /* The PAE page-directory pointers are in use: paging, PAE, not long mode. */
 bool cr_pae_paging(struct vcpu *v);
 
+/* What the guest's CPUID allows, for a whole set of registers */
+struct cr_limits cr_limits_of(struct vcpu *v);
+
+/* Load all of them at once, already checked; PAE page-directory pointers are the caller's. */
+void cr_load(struct vcpu *v, unsigned long cr0, unsigned long cr3, unsigned long cr4, u64 efer);
+
 /**
  * cr_check_sregs() - may this set of registers be?
  * @v: the vCPU

@@ -152,6 +152,16 @@ void debug_reset(struct vcpu *v, bool init)
 	dr7_changed(v);
 }
 
+void debug_load(struct vcpu *v, unsigned long dr6, unsigned long dr7)
+{
+	unsigned long writable = dr6_writable(v);
+	struct vcpu_debug *d = &v->cpu.debug;
+
+	d->dr6 = (DR6_INIT & ~writable) | (dr6 & writable);
+	d->dr7 = (dr7 & DR7_WRITABLE) | DR7_INIT;
+	dr7_changed(v);
+}
+
 static long get_debugregs(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
 	struct vcpu *v = to_vcpu(vv);
@@ -170,17 +180,13 @@ static long set_debugregs(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
 	const struct kvm_debugregs *regs = data;
 	struct vcpu *v = to_vcpu(vv);
-	unsigned long writable = dr6_writable(v);
-	struct vcpu_debug *d = &v->cpu.debug;
 	unsigned int i;
 
 	if (regs->flags || regs->dr6 >> 32 || regs->dr7 >> 32)
 		return -EINVAL;
 	for (i = 0; i < 4; i++)
-		d->db[i] = regs->db[i];
-	d->dr6 = (DR6_INIT & ~writable) | (regs->dr6 & writable);
-	d->dr7 = (regs->dr7 & DR7_WRITABLE) | DR7_INIT;
-	dr7_changed(v);
+		v->cpu.debug.db[i] = regs->db[i];
+	debug_load(v, regs->dr6, regs->dr7);
 	return 0;
 }
 

@@ -65,5 +65,8 @@ void debug_switch(struct vcpu *v, unsigned long dr6, unsigned long dr7);
 
 void debug_reset(struct vcpu *v, bool init);
 
+/* DR6 and DR7 as a whole, their upper halves 0: reserved bits are made what they read as. */
+void debug_load(struct vcpu *v, unsigned long dr6, unsigned long dr7);
+
 
 #endif
