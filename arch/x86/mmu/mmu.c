@@ -42,13 +42,27 @@ void mmu_vm_destroy(struct vm *vm)
 	tdp_free_tables(vm, &tables);
 }
 
+static u64 root_of(struct vcpu *v)
+{
+	return __sme_set(page_to_phys(vcpu_vm(v)->mmu.root[v->virt.as_id]));
+}
+
 int mmu_vcpu_init(struct vcpu *v)
 {
-	struct page *root = vcpu_vm(v)->mmu.root[v->virt.as_id];
-
-	v->mmu.root_hpa = __sme_set(page_to_phys(root));
+	v->mmu.root_hpa = root_of(v);
 	mmu_mode_changed(v);
 	return 0;
+}
+
+void mmu_use_address_space(struct vcpu *v, unsigned int as_id)
+{
+	if (v->virt.as_id == as_id)
+		return;
+	v->virt.as_id = as_id;
+	/* The last hit came from the other one's array. */
+	v->virt.last_slots = NULL;
+	v->mmu.root_hpa = root_of(v);
+	backend_call(set_root)(v);
 }
 
 void mmu_vcpu_destroy(struct vcpu *v)

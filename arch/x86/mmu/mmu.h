@@ -133,6 +133,14 @@ int mmu_vm_init(struct vm *vm);
 void mmu_vm_destroy(struct vm *vm);
 int mmu_vcpu_init(struct vcpu *v);
 void mmu_vcpu_destroy(struct vcpu *v);
+
+/**
+ * mmu_use_address_space() - which memory slots the vCPU sees from now on
+ * @v: the vCPU, outside the guest
+ * @as_id: 0, or 1 in system management mode
+ */
+void mmu_use_address_space(struct vcpu *v, unsigned int as_id);
+
 int mmu_module_init(void);
 void mmu_module_exit(void);
 
