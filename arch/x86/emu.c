@@ -410,6 +410,12 @@ static enum emu_status op_invlpg(struct emu *e, u64 linear)
 	return EMU_OK;
 }
 
+/* There is no system management mode. */
+static enum emu_status op_rsm(struct emu *e)
+{
+	return emu_raise(e, X86_TRAP_UD, false, 0);
+}
+
 static enum emu_status op_nothing(struct emu *e)
 {
 	return EMU_OK;
@@ -497,6 +503,7 @@ static const struct emu_ops ops = {
 	.invlpg		= op_invlpg,
 	.wbinvd		= op_nothing,
 	.hypercall	= op_unhandled,
+	.rsm		= op_rsm,
 	.xsetbv		= op_xsetbv,
 	.xgetbv		= op_xgetbv,
 	.read_vec	= op_read_vec,

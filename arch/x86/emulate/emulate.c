@@ -112,6 +112,8 @@ enum emu_status emulate(struct emu *e)
 	e->shadow = EMU_SHADOW_NONE;
 	e->repeat = false;
 	e->unmask_nmi = false;
+	e->resumed = false;
+	e->halt = false;
 	e->committed = false;
 	e->mode = (u8)emu_mode(&e->regs);
 	st = fetch_and_decode(e);
@@ -130,10 +132,10 @@ enum emu_status emulate(struct emu *e)
 	if (st)
 		return st;
 	e->regs.rip = e->next_rip;
-	/* IRET and task switches bring their own RF */
+	/* IRET, RSM and task switches bring their own RF */
 	if (e->repeat)
 		e->regs.rflags |= FL_RF;
-	else if (!e->unmask_nmi && !e->committed)
+	else if (!e->unmask_nmi && !e->resumed && !e->committed)
 		e->regs.rflags &= ~(u64)FL_RF;
 	return EMU_OK;
 }

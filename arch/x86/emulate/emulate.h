@@ -183,6 +183,8 @@ struct emu;
  * @invlpg: INVLPG of a linear address
  * @wbinvd: WBINVD, and INVD
  * @hypercall: VMCALL or VMMCALL (see struct emu.insn); may change struct emu.regs
+ * @rsm: RSM: #UD outside system management mode; else struct emu's regs, shadow, next_rip and halt become the
+ *	interrupted program's, and resumed is set. EMU_RETRY: shutdown is pending
  * @xsetbv: XSETBV
  * @xgetbv: XGETBV
  * @read_vec: read the low @len bytes of XMM/YMM register
@@ -219,6 +221,7 @@ struct emu_ops {
 	enum emu_status (*invlpg)(struct emu *e, u64 linear);
 	enum emu_status (*wbinvd)(struct emu *e);
 	enum emu_status (*hypercall)(struct emu *e);
+	enum emu_status (*rsm)(struct emu *e);
 	enum emu_status (*xsetbv)(struct emu *e, u32 index, u64 val);
 	enum emu_status (*xgetbv)(struct emu *e, u32 index, u64 *val);
 	enum emu_status (*read_vec)(struct emu *e, unsigned int reg, void *buf, unsigned int len);
@@ -245,6 +248,8 @@ struct emu_ops {
  * @repeat: out: a repeated string instruction has iterations left; RIP is still at it, and
  *	RF is set
  * @unmask_nmi: out, with EMU_OK: IRET, NMIs are no longer held off
+ * @resumed: out, with EMU_OK: RSM, and all registers are new ones
+ * @halt: out, with @resumed: the program was in the halt state, and goes back there
  * @committed: out, with EMU_FAULT of emulate_task_switch(), or of an instruction that
  *	switches tasks: the fault belongs to the new task, whose registers are in @regs and must
  *	be committed before it is raised
@@ -271,6 +276,8 @@ struct emu {
 	u8 shadow;
 	bool repeat;
 	bool unmask_nmi;
+	bool resumed;
+	bool halt;
 	bool committed;
 	struct emu_exception exc;
 	struct emu_insn insn;

@@ -296,7 +296,7 @@ enum emu_status emu_exec_vex(struct emu *e);
 	H(jcc) H(jmp_rel) H(call_rel) H(ret) H(loop) H(grp5) H(jmp_far) H(call_far) H(ret_far) H(iret) H(int) \
 	H(int3) H(into) H(icebp) H(bound) H(arpl) \
 	H(in_imm) H(in_dx) H(out_imm) H(out_dx) H(cli) H(sti) H(hlt) H(grp6) H(grp7) H(lar_lsl) H(mov_cr) \
-	H(mov_dr) H(clts) H(wbinvd) H(cpuid) H(rdtsc) H(rdpmc) H(rdmsr) H(wrmsr) H(ud) H(syscall) H(sysret) \
+	H(mov_dr) H(clts) H(wbinvd) H(cpuid) H(rdtsc) H(rdpmc) H(rdmsr) H(wrmsr) H(rsm) H(ud) H(syscall) H(sysret) \
 	H(sysenter) H(sysexit) H(grp15) H(x87) H(fwait) \
 	H(sse_mov) H(sse_mov_int) H(mov_mmx_xmm) H(movq_d6) H(movnt_e7) H(lddqu) H(mov_half)
 

@@ -57,7 +57,7 @@ const emu_handler emu_handlers_0f[256] = {
 	/* 80 */ H16(jcc),
 	/* 90 */ H16(setcc),
 	/* a0 */ H(push_seg), H(pop_seg), H(cpuid), H(bt_r), H(shld_imm), H(shld_cl), NONE, NONE,
-	/* a8 */ H(push_seg), H(pop_seg), NONE, H(bt_r), H(shld_imm), H(shld_cl), H(grp15), H(imul_r_rm),
+	/* a8 */ H(push_seg), H(pop_seg), H(rsm), H(bt_r), H(shld_imm), H(shld_cl), H(grp15), H(imul_r_rm),
 	/* b0 */ H2(cmpxchg), H(load_far), H(bt_r), H2(load_far), H2(movzx),
 	/* b8 */ H(popcnt), H(ud), H(bt_imm), H(bt_r), H(bsf), H(bsr), H2(movsx),
 	/* c0 */ H2(xadd), NONE, H(movnti), NONE, NONE, NONE, H(grp9),

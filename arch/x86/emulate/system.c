@@ -135,6 +135,11 @@ enum emu_status emu_op_wrmsr(struct emu *e)
 	return e->ops->wrmsr(e, (u32)e->regs.gpr[RCX], edx_eax(e));
 }
 
+enum emu_status emu_op_rsm(struct emu *e)
+{
+	return e->ops->rsm(e);
+}
+
 /* Not executed: their exits do not need it */
 enum emu_status emu_op_syscall(struct emu *e)
 {

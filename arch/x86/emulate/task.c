@@ -321,6 +321,8 @@ enum emu_status emulate_task_switch(struct emu *e, u16 selector, enum emu_task_r
 	e->shadow = EMU_SHADOW_NONE;
 	e->repeat = false;
 	e->unmask_nmi = reason == EMU_TASK_IRET;
+	e->resumed = false;
+	e->halt = false;
 	e->committed = false;
 	e->mode = (u8)emu_mode(&e->regs);
 	return task_switch(e, selector, reason, has_error, error);

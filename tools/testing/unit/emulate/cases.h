@@ -488,4 +488,10 @@ static const struct row rows[] = {
 	{ "IRET to a bad RIP and a bad SS, AMD", LONG, { 0x48, 0xcf }, GP(0), .amd = true,
 	  .put = { { STACK, 8, 0x800000000000 }, { STACK + 8, 8, SEL_CODE64 },
 	    { STACK + 16, 8, 2 }, { STACK + 32, 8, 0xfff8 } } },
+
+	/* RSM: all registers are the interrupted program's, RF included */
+	{ "RSM", REAL, { 0x0f, 0xaa }, OK, .shadow = EMU_SHADOW_STI, .set = { R(cr8, 1) },
+	  .want = { R(RAX, 0x5253), R(rflags, 0x10246), R(rip, 0x4321) } },
+	{ "RSM outside SMM", LONG, { 0x0f, 0xaa }, UD },
+	{ "LOCK RSM", REAL, { 0xf0, 0x0f, 0xaa }, UD, .set = { R(cr8, 1) } },
 };

@@ -337,6 +337,23 @@ static enum emu_status op_hypercall(struct emu *e)
 	return st;
 }
 
+/* In this machine CR8 says whether it is in system management mode. */
+static enum emu_status op_rsm(struct emu *e)
+{
+	enum emu_status st = plain(e, "rsm", 0);
+
+	if (st)
+		return st;
+	if (!e->regs.cr8)
+		return emu_raise(e, 6, false, 0);
+	e->regs.gpr[0] = 0x5253;
+	e->regs.rflags = 0x10246;
+	e->next_rip = 0x4321;
+	e->shadow = EMU_SHADOW_STI;
+	e->resumed = true;
+	return EMU_OK;
+}
+
 static enum emu_status op_xsetbv(struct emu *e, u32 index, u64 val)
 {
 	struct machine *m = e->ctx;
@@ -469,6 +486,7 @@ const struct emu_ops machine_ops = {
 	.invlpg		= op_invlpg,
 	.wbinvd		= op_wbinvd,
 	.hypercall	= op_hypercall,
+	.rsm		= op_rsm,
 	.xsetbv		= op_xsetbv,
 	.xgetbv		= op_xgetbv,
 	.read_vec	= op_read_vec,
