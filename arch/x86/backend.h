@@ -67,6 +67,7 @@ extern struct backend_caps backend_caps;
  * set_cr0, set_cr3, set_cr4, set_efer: the value is legal and already in struct vcpu; the control block follows.
  * cpl: current privilege level.
  * shadow, set_shadow: SHADOW_*.
+ * take_pending_dbg: debug-trap causes that the control block holds back (DR6 layout): handed over, and gone from there.
  * skip: step over the instruction that exited, clearing the shadow; false if its length is not known without
  *	decoding (then the caller decodes).
  * enter: interrupts off, event decisions carried out: world switch and back, including exits that are handled with interrupts
@@ -77,7 +78,7 @@ extern struct backend_caps backend_caps;
  * windows: ask the CPU for the exits the plan wants (and stop asking for those it does not); interrupts off.
  * view: fill gif, shadow, intr_open, guest-mode intercepts; everything else is filled by the caller.
  * exit_info: exit reason and friends for traces.
- * update_intercepts: exception and debug intercepts after vcpu->cpu.debug or the VM's forced ones changed.
+ * update_intercepts: exception and debug intercepts after vcpu->cpu.debug, the VM's forced ones or vcpu->events.smm changed.
  * update_msr_access: recompute the MSR permission map after CPUID or the filter changed.
  * update_cpuid: CPUID changed: controls that depend on the guest's features.
  * get_msr, set_msr: MSRs only the backend knows; 0, 1 (#GP), -ENOENT (not mine). @host: userspace asks.
@@ -116,6 +117,7 @@ extern struct backend_caps backend_caps;
 	OP(int, cpl, (struct vcpu *v))				\
 	OP(u8, shadow, (struct vcpu *v))			\
 	OP(void, set_shadow, (struct vcpu *v, u8 shadow))	\
+	OP(u64, take_pending_dbg, (struct vcpu *v))		\
 	OP(bool, skip, (struct vcpu *v))			\
 	OP(void, enter, (struct vcpu *v))			\
 	OP(void, after_enter, (struct vcpu *v))			\

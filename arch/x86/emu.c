@@ -8,6 +8,7 @@
 #include "backend.h"
 #include "exit.h"
 #include "emulate/emulate.h"
+#include "smm/smm.h"
 
 #include "../../virt/coalesced.h"
 
@@ -410,10 +411,9 @@ static enum emu_status op_invlpg(struct emu *e, u64 linear)
 	return EMU_OK;
 }
 
-/* There is no system management mode. */
 static enum emu_status op_rsm(struct emu *e)
 {
-	return emu_raise(e, X86_TRAP_UD, false, 0);
+	return smm_rsm(emu_vcpu(e), e);
 }
 
 static enum emu_status op_nothing(struct emu *e)
@@ -705,6 +705,8 @@ static enum exit_result emu_done(struct vcpu *v, struct emu *e, enum emu_status 
 		}
 		emu_commit(e, v);
 		io_forget(v);
+		if (unlikely(e->halt))
+			return vcpu_halt(v);
 		return e->shadow == EMU_SHADOW_MOV_SS ? EXIT_RESUME : vcpu_after_insn(v, rflags);
 	case EMU_FAULT:
 		if (e->committed)
@@ -782,6 +784,14 @@ unsigned int emu_insn_length(struct vcpu *v)
 	if (!n || emu_decode(&insn, e->bytes, n, vcpu_insn_mode(v)))
 		return 0;
 	return insn.len;
+}
+
+bool emu_at_rsm(struct vcpu *v)
+{
+	struct emu_insn insn;
+	unsigned int n = fetch_bytes(v, v->emu);
+
+	return n && !emu_decode(&insn, v->emu->bytes, n, vcpu_insn_mode(v)) && insn.map == EMU_MAP_0F && insn.opcode == 0xaa;
 }
 
 unsigned int emu_soft_length(struct vcpu *v, const struct event *ev)

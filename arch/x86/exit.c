@@ -101,19 +101,27 @@ enum exit_result exit_wrmsr(struct vcpu *v)
 	return vcpu_skip(v);
 }
 
-enum exit_result exit_hlt(struct vcpu *v)
+enum exit_result vcpu_halt(struct vcpu *v)
 {
-	enum exit_result r = vcpu_skip(v);
-
-	v->virt.stats.halt_exits++;
-	if (r != EXIT_RESUME)
-		return r;
 	if (v->apic) {
 		v->mp_state = KVM_MP_STATE_HALTED;
 		return EXIT_RESUME;
 	}
 	v->virt.run->exit_reason = KVM_EXIT_HLT;
 	return EXIT_TO_USER;
+}
+
+enum exit_result exit_hlt(struct vcpu *v)
+{
+	enum exit_result r = vcpu_skip(v);
+
+	v->virt.stats.halt_exits++;
+	return r == EXIT_RESUME ? vcpu_halt(v) : r;
+}
+
+enum exit_result exit_rsm(struct vcpu *v)
+{
+	return v->events.smm ? exit_emulate(v) : exit_ud(v);
 }
 
 enum exit_result exit_hypercall(struct vcpu *v)

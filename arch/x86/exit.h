@@ -14,6 +14,10 @@ enum exit_result exit_cpuid(struct vcpu *v);
 enum exit_result exit_rdmsr(struct vcpu *v);
 enum exit_result exit_wrmsr(struct vcpu *v);
 enum exit_result exit_hlt(struct vcpu *v);
+/* The halt state: HLT, or RSM back to it. Without a local APIC in the kernel it is userspace's. */
+enum exit_result vcpu_halt(struct vcpu *v);
+/* RSM: #UD outside SMM */
+enum exit_result exit_rsm(struct vcpu *v);
 enum exit_result exit_hypercall(struct vcpu *v);
 enum exit_result exit_xsetbv(struct vcpu *v);
 /* An instruction that is a NOP for the guest: INVD, WBINVD, PAUSE, MONITOR, MWAIT. */
@@ -58,6 +62,8 @@ enum exit_result vcpu_skip(struct vcpu *v);
 unsigned int emu_insn_length(struct vcpu *v);
 /* Length of the INT n, INT3, INTO or INT1 at RIP that raises @e, 0 if another instruction is there. */
 unsigned int emu_soft_length(struct vcpu *v, const struct event *e);
+/* The instruction at RIP is RSM. */
+bool emu_at_rsm(struct vcpu *v);
 /* Commit an emulation that waited only for userspace to see its write. */
 enum exit_result emu_finish(struct vcpu *v);
 int emu_vcpu_init(struct vcpu *v);

@@ -24,6 +24,7 @@ struct event_abi vcpu_event_abi(struct vcpu *v)
 	return (struct event_abi) {
 		.payload = vm->exception_payload,
 		.triple_fault = vm->triple_fault_event,
+		.smm = true,
 		.strata = vm->strata_events,
 	};
 }
@@ -67,6 +68,12 @@ void vcpu_post_nmi(struct vcpu *v)
 static long vcpu_nmi(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
 	vcpu_post_nmi(to_vcpu(vv));
+	return 0;
+}
+
+static long vcpu_smi(struct virt_vcpu *vv, void *data, unsigned long raw)
+{
+	vcpu_post(to_vcpu(vv), INBOX_SMI);
 	return 0;
 }
 
@@ -123,6 +130,7 @@ static const struct ioctl_row vcpu_rows[] = {
 	{ KVM_SET_VCPU_EVENTS,	IOCTL_REGS, .vcpu = set_vcpu_events },
 	{ KVM_INTERRUPT,	0, .vcpu = vcpu_interrupt },
 	{ KVM_NMI,		IOCTL_RAW, .vcpu = vcpu_nmi },
+	{ KVM_SMI,		IOCTL_RAW, .vcpu = vcpu_smi },
 	{ KVM_GET_MP_STATE,	IOCTL_REGS, .vcpu = get_mp_state },
 	{ KVM_SET_MP_STATE,	0, .vcpu = set_mp_state },
 	{ KVM_TRANSLATE,	IOCTL_LOAD | IOCTL_SRCU, .vcpu = translate },
@@ -297,7 +305,8 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_IMMEDIATE_EXIT, 1 },
 	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_VALID_FIELDS },
 	{ KVM_CAP_GET_MSR_FEATURES, 1 },
-	{ KVM_CAP_MULTI_ADDRESS_SPACE, 1 },
+	{ KVM_CAP_MULTI_ADDRESS_SPACE, VIRT_ADDRESS_SPACES },
+	{ KVM_CAP_X86_SMM, 1 },
 	{ KVM_CAP_NESTED_STATE, .fn = cap_nested_state },
 	{ KVM_CAP_EXCEPTION_PAYLOAD, 1, .enable = enable_payload },
 	{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1, .enable = enable_triple_fault },

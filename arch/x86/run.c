@@ -9,6 +9,7 @@
 #include "exit.h"
 #include "emulate/emulate.h"
 #include "event/abi.h"
+#include "smm/smm.h"
 
 #include "../../virt/arch.h"
 
@@ -123,6 +124,7 @@ void vcpu_reset(struct vcpu *v, bool init)
 	v->efer = 0;
 	if (!init)
 		v->apic_base = 0xfee00000 | BIT(11) | (v->virt.id == vcpu_vm(v)->irq.bsp_id ? BIT(8) : 0);
+	smm_follow(v);
 	if (v->apic)
 		apic_reset(v, init);
 	cpu_reset(v, init);
@@ -202,6 +204,8 @@ static enum exit_result perform_step(struct vcpu *v, const struct event_plan *pl
 		return backend_call(nested_exit)(v, plan);
 	case STEP_SHUTDOWN:
 		return exit_shutdown(v);
+	case STEP_SMI:
+		return smm_enter(v);
 	case STEP_INIT:
 		vcpu_reset(v, true);
 		/* Without a local APIC in the kernel userspace knows what INIT means to its processors. */
@@ -496,6 +500,19 @@ static enum exit_result settle_start(struct vcpu *v, bool *waits)
 	}
 }
 
+/* An SMI that comes first is taken within HLT: RSM may go back there. */
+static bool smi_wakes(struct vcpu *v, const struct event_view *view)
+{
+	struct event_queue q = v->events;
+	struct event_plan plan;
+
+	event_next(&q, view, &plan);
+	if (plan.step != STEP_SMI)
+		return false;
+	v->events = q;
+	return true;
+}
+
 static enum exit_result settle_halt(struct vcpu *v, bool *waits)
 {
 	struct event_view view;
@@ -504,6 +521,8 @@ static enum exit_result settle_halt(struct vcpu *v, bool *waits)
 	*waits = !event_wakes(&v->events, &view) && !READ_ONCE(v->pv.kicked);
 	if (*waits)
 		return EXIT_RESUME;
+	if (unlikely(v->events.smi) && smi_wakes(v, &view))
+		return smm_enter(v);
 	WRITE_ONCE(v->pv.kicked, false);
 	v->mp_state = KVM_MP_STATE_RUNNABLE;
 	return EXIT_RESUME;

@@ -93,6 +93,8 @@ struct vcpu_mce {
  * @syscfg: AMD's SYSCFG
  * @de_cfg: AMD's DE_CFG
  * @debugctl: IA32_DEBUGCTL
+ * @smbase: IA32_SMBASE, 32 bits
+ * @smi_count: MSR_SMI_COUNT, 32 bits
  * @mtrr: MTRRs: default type, fixed, variable
  * @mce: machine check banks
  * @debug: debug registers
@@ -137,6 +139,8 @@ struct vcpu_cpu {
 	u64 syscfg;
 	u64 de_cfg;
 	u64 debugctl;
+	u64 smbase;
+	u64 smi_count;
 	struct mtrr_state mtrr;
 	struct vcpu_mce mce;
 	struct vcpu_debug debug;

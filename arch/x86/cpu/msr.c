@@ -11,6 +11,7 @@
 #include <asm/msr.h>
 
 #include "../backend.h"
+#include "../smm/smram.h"
 #include "../strata.h"
 #include "rows.h"
 #include "../../../include/compat/cpu.h"
@@ -114,6 +115,8 @@ void msr_reset(struct vcpu *v, bool init)
 	c->debugctl = 0;
 	if (init)
 		return;
+	c->smbase = SMBASE_RESET;
+	c->smi_count = 0;
 	c->pat = 0x0007040600070406;
 	c->misc_enable = MSR_IA32_MISC_ENABLE_FAST_STRING | MSR_IA32_MISC_ENABLE_BTS_UNAVAIL |
 			 MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL;

@@ -179,6 +179,21 @@ static int set_efer(struct vcpu *v, u32 msr, u64 val, bool host)
 	return cr_set_efer(v, val, host);
 }
 
+/* The register is there for VMMs; the guest moves its SMRAM through the save area. */
+static int get_smbase(struct vcpu *v, u32 msr, u64 *val, bool host)
+{
+	*val = v->cpu.smbase;
+	return !host;
+}
+
+static int set_smbase(struct vcpu *v, u32 msr, u64 val, bool host)
+{
+	if (!host || val >> 32)
+		return 1;
+	v->cpu.smbase = val;
+	return 0;
+}
+
 /* The performance-related disables are accepted and do nothing. */
 #define HWCR_IGNORED	(BIT_ULL(3) | BIT_ULL(6) | BIT_ULL(8))
 #define HWCR_STORED	(BIT_ULL(18) | BIT_ULL(24))	/* McStatusWrEn, TscFreqSel */
@@ -199,6 +214,7 @@ const struct msr_row msr_table[] = {
 	{ MSR_IA32_APICBASE, MSR_IA32_APICBASE, MSR_ALWAYS, 0, .get = get_apic_base, .set = set_apic_base },
 	{ MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, MSR_ALWAYS, MSR_ROW_ZERO },
 	{ 0x2c, 0x2c, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY },	/* EBC_FREQUENCY_ID */
+	{ MSR_SMI_COUNT, MSR_SMI_COUNT, MSR_ALWAYS, MSR_ROW_SAVE | MSR_ROW_RDONLY, PLAIN(smi_count, 0xffffffff) },
 	{ MSR_IA32_FEAT_CTL, MSR_IA32_FEAT_CTL, GUEST_VMX, 0, PLAIN(feature_control, 0x5) },
 	{ MSR_IA32_TSC_ADJUST, MSR_IA32_TSC_ADJUST, GUEST_TSC_ADJUST, MSR_ROW_SAVE, PLAIN(tsc_adjust, 0),
 	  .set = set_tsc_adjust },
@@ -207,6 +223,7 @@ const struct msr_row msr_table[] = {
 	{ MSR_IA32_PRED_CMD, MSR_IA32_PRED_CMD, GUEST_PRED_CMD, MSR_ROW_WRONLY, .set = set_pred_cmd },
 	{ MSR_IA32_UCODE_WRITE, MSR_IA32_UCODE_WRITE, MSR_ALWAYS, MSR_ROW_ZERO, .mask = ~0ull },
 	{ MSR_IA32_UCODE_REV, MSR_IA32_UCODE_REV, MSR_ALWAYS, MSR_ROW_FEATURE, PLAIN(microcode, 0), .set = set_microcode },
+	{ MSR_IA32_SMBASE, MSR_IA32_SMBASE, MSR_ALWAYS, MSR_ROW_SAVE, .get = get_smbase, .set = set_smbase },
 	{ MSR_IA32_PERFCTR0, MSR_IA32_PERFCTR1, MSR_ALWAYS, MSR_ROW_ZERO },
 	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, MSR_ALWAYS, MSR_ROW_RDONLY | MSR_ROW_SAVE, PLAIN(platform_info, 0) },
 	{ MTRR_MSR_CAP, MTRR_MSR_CAP, GUEST_MTRR, MSR_ROW_RDONLY, .get = get_mtrr_cap },

@@ -7,6 +7,7 @@
 
 #include "../backend.h"
 #include "../ioctl.h"
+#include "../smm/smm.h"
 #include "../strata.h"
 #include "rows.h"
 
@@ -225,6 +226,7 @@ int vcpu_events_set(struct vcpu *v, const struct kvm_vcpu_events *events)
 	event_restore(&v->events, events, &abi);
 	if (abi.strata)
 		WRITE_ONCE(v->pv.kicked, events->reserved[0] & STRATA_EVENTS_KICKED);
+	smm_follow(v);
 	if (event_restore_shadow(events, &shadow))
 		backend_call(set_shadow)(v, shadow);
 	return 0;

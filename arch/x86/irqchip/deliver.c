@@ -57,8 +57,11 @@ static int put(struct vcpu *v, const struct irq_msg *m)
 	case IRQ_MODE_SIPI:
 		post_sipi(v, m->vector);
 		return 1;
+	case IRQ_MODE_SMI:
+		vcpu_post(v, INBOX_SMI);
+		return 1;
 	default:
-		return 0;	/* there is no SMM, and ExtINT comes by LINT0 only */
+		return 0;	/* ExtINT comes by LINT0 only */
 	}
 }
 

@@ -36,6 +36,7 @@ static const struct backend_ops ops = {
 	.cpl			= svm_cpl,
 	.shadow			= svm_shadow,
 	.set_shadow		= svm_set_shadow,
+	.take_pending_dbg	= svm_take_pending_dbg,
 	.skip			= svm_skip,
 	.enter			= svm_enter,
 	.after_enter		= svm_after_enter,

@@ -207,6 +207,7 @@ static enum exit_result on_xsetbv(struct vcpu *v) { return exit_xsetbv(v); }
 static enum exit_result on_nop(struct vcpu *v) { return exit_nop(v); }
 static enum exit_result on_ud(struct vcpu *v) { return exit_ud(v); }
 static enum exit_result on_gp(struct vcpu *v) { return exit_gp(v); }
+static enum exit_result on_rsm(struct vcpu *v) { return exit_rsm(v); }
 static enum exit_result on_emulate(struct vcpu *v) { return exit_emulate(v); }
 
 /* The VMCB is undefined after a shutdown (APM vol. 2, "Shutdown Intercept"): INIT makes it a defined one. */
@@ -410,7 +411,7 @@ static const exit_fn exit_table[] = {
 	[SVM_EXIT_CR0_SEL_WRITE]	= on_emulate,
 	[SVM_EXIT_RDPMC]		= on_gp,
 	[SVM_EXIT_CPUID]		= on_cpuid,
-	[SVM_EXIT_RSM]			= on_ud,
+	[SVM_EXIT_RSM]			= on_rsm,
 	[SVM_EXIT_IRET]			= on_iret,
 	[SVM_EXIT_INVD]			= on_nop,
 	[SVM_EXIT_PAUSE]		= on_nop,

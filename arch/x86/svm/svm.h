@@ -154,6 +154,7 @@ void svm_set_efer(struct vcpu *v);
 int svm_cpl(struct vcpu *v);
 u8 svm_shadow(struct vcpu *v);
 void svm_set_shadow(struct vcpu *v, u8 shadow);
+u64 svm_take_pending_dbg(struct vcpu *v);
 void svm_set_tsc(struct vcpu *v);
 void svm_set_root(struct vcpu *v);
 void svm_sync_debug(struct vcpu *v);

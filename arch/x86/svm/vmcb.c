@@ -296,6 +296,12 @@ void svm_set_shadow(struct vcpu *v, u8 shadow)
 		vmcb->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
 }
 
+/* The VMCB has no place for traps: the CPU delivers them, or drops them under MOV SS. */
+u64 svm_take_pending_dbg(struct vcpu *v)
+{
+	return 0;
+}
+
 void svm_set_tsc(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);

@@ -52,6 +52,7 @@ static const struct backend_ops ops = {
 	.cpl			= vmx_cpl,
 	.shadow			= vmx_get_shadow,
 	.set_shadow		= vmx_set_shadow,
+	.take_pending_dbg	= vmx_take_pending_dbg,
 	.skip			= vmx_skip,
 	.enter			= vmx_enter,
 	.after_enter		= vmx_after_enter,

@@ -147,6 +147,8 @@ static enum exit_result on_exception(struct vcpu *v)
 	switch (vector) {
 	case DB_VECTOR:
 		return on_db(v, info);
+	case UD_VECTOR:
+		return v->events.smm && emu_at_rsm(v) ? exit_rsm(v) : on_other(v, info);
 	case BP_VECTOR:
 		return exit_breakpoint(v, vmread(VM_EXIT_INSTRUCTION_LEN));
 	default:
@@ -162,6 +164,7 @@ static enum exit_result on_vmcall(struct vcpu *v) { return exit_hypercall(v); }
 static enum exit_result on_xsetbv(struct vcpu *v) { return exit_xsetbv(v); }
 static enum exit_result on_nop(struct vcpu *v) { return exit_nop(v); }
 static enum exit_result on_ud(struct vcpu *v) { return exit_ud(v); }
+static enum exit_result on_rsm(struct vcpu *v) { return exit_rsm(v); }
 static enum exit_result on_gp(struct vcpu *v) { return exit_gp(v); }
 static enum exit_result on_triple(struct vcpu *v) { return exit_shutdown(v); }
 static enum exit_result on_rdmsr(struct vcpu *v) { return exit_rdmsr(v); }
@@ -254,7 +257,7 @@ static const exit_fn exit_table[] = {
 	[EXIT_REASON_HLT]			= on_hlt,
 	[EXIT_REASON_INVD]			= on_nop,
 	[EXIT_REASON_RDPMC]			= on_gp,
-	[VMX_EXIT_RSM]				= on_ud,
+	[VMX_EXIT_RSM]				= on_rsm,
 	[EXIT_REASON_VMCALL]			= on_vmcall,
 	[EXIT_REASON_VMCLEAR]			= on_ud,
 	[EXIT_REASON_VMLAUNCH]			= on_ud,

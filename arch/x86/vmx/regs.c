@@ -278,6 +278,22 @@ void vmx_drop_step_trap(void)
 		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, pending & ~DR_STEP);
 }
 
+/* Bits of the pending debug exceptions field that make a trap due: an enabled breakpoint, a single step, RTM */
+#define PENDING_DBG_DUE	(BIT(12) | DR_STEP | DR6_RTM_BIT)
+
+u64 vmx_take_pending_dbg(struct vcpu *v)
+{
+	unsigned long pending = vmread(GUEST_PENDING_DBG_EXCEPTIONS);
+
+	if (!pending)
+		return 0;
+	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, 0);
+	/* The step of a shadowed instruction comes with the shadow again: fix_pending_debug(). */
+	if (vmx_shadow(v))
+		pending &= ~DR_STEP;
+	return pending & PENDING_DBG_DUE ? pending & (DR_TRAP_BITS | DR_STEP | DR6_RTM_BIT) : 0;
+}
+
 /* After an emulated instruction, or when userspace sets it */
 void vmx_set_shadow(struct vcpu *v, u8 shadow)
 {

@@ -53,6 +53,9 @@ void vmx_update_intercepts(struct vcpu *v)
 	if ((d->guest_debug & (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP)) ==
 	    (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP))
 		exceptions |= BIT(BP_VECTOR);
+	/* RSM is undefined outside the host's SMM. */
+	if (v->events.smm)
+		exceptions |= BIT(UD_VECTOR);
 	vmwrite(EXCEPTION_BITMAP, exceptions);
 	if (d->guest_owned)
 		vmx_cpu_ctl(vmx, 0, CPU_BASED_MOV_DR_EXITING);
