@@ -148,6 +148,8 @@ static __always_inline void restore_debug(const struct vcpu *v, u64 debugctl)
 void vmx_enter(struct vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
+	/* Only where NMIs are blocked, or one goes in, can they be afterwards: Bochs has those of an earlier guest still blocked. */
+	bool may_block = v->events.nmi_masked || v->events.delivering.type == EVENT_NMI;
 	u64 debugctl;
 
 	vmx_host_save(vmx);
@@ -164,7 +166,7 @@ void vmx_enter(struct vcpu *v)
 	if (unlikely(vmx->exit_soon))
 		vmx_exit_soon(vmx, false);
 	if (likely(!(vmx->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)))
-		event_nmi_set_masked(&v->events, vmx->blocking & GUEST_INTR_STATE_NMI);
+		event_nmi_set_masked(&v->events, may_block && (vmx->blocking & GUEST_INTR_STATE_NMI));
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);
 }
