@@ -135,6 +135,15 @@ static void handler_state(struct vcpu *v, bool clear_efer)
 	v->cpu.smi_count++;
 }
 
+/* The SMI is pending again, and what it overtook. */
+static enum exit_result not_entered(struct vcpu *v)
+{
+	event_rsm(&v->events);
+	v->events.smi = true;
+	smm_follow(v);
+	return exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV, v->cpu.smbase, vcpu_rip(v));
+}
+
 enum exit_result smm_enter(struct vcpu *v)
 {
 	bool map64 = wide(v);
@@ -142,19 +151,17 @@ enum exit_result smm_enter(struct vcpu *v)
 	u8 image[SMRAM_SIZE];
 
 	/*
-	 * Nested guests: an SMI that L1 does not take leaves L2 here, before anything is saved, and what RSM needs to go back goes with
-	 * the state (svm_guest and svm_vmcb; VMX keeps it in the vCPU).
+	 * Missing: an SMI that L1 does not take is to leave L2 here, before anything is saved, and what RSM needs to go back to go with the state
+	 * (svm_guest and svm_vmcb; VMX keeps it in the vCPU).
 	 */
+	if (v->guest_mode)
+		return not_entered(v);
 	v->events.smm_dbg |= backend_call(take_pending_dbg)(v);
 	save(v, &s);
 	smram_pack(&s, map64 ? SMRAM_MAP_64 : SMRAM_MAP_32, image);
 	smm_follow(v);
-	if (virt_guest_write(&v->virt, (u64)v->cpu.smbase + SMRAM_SAVE, image, sizeof(image))) {
-		event_rsm(&v->events);
-		v->events.smi = true;
-		smm_follow(v);
-		return exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV, v->cpu.smbase, s.rip);
-	}
+	if (virt_guest_write(&v->virt, (u64)v->cpu.smbase + SMRAM_SAVE, image, sizeof(image)))
+		return not_entered(v);
 	handler_state(v, map64);
 	return EXIT_RESUME;
 }
@@ -197,7 +204,7 @@ static bool load(struct vcpu *v, struct smram_state *s)
 	struct cr_limits limits = cr_limits_of(v);
 	u8 image[SMRAM_SIZE];
 
-	if (virt_guest_read(&v->virt, (u64)v->cpu.smbase + SMRAM_SAVE, image, sizeof(image)))
+	if (v->guest_mode || virt_guest_read(&v->virt, (u64)v->cpu.smbase + SMRAM_SAVE, image, sizeof(image)))
 		return false;
 	if (smram_map_of(guest_has(v, GUEST_LONG_MODE), image) == SMRAM_MAP_64) {
 		smram_unpack(s, SMRAM_MAP_64, image);
@@ -231,6 +238,6 @@ enum emu_status smm_rsm(struct vcpu *v, struct emu *e)
 	to_emulator(e, &s);
 	event_rsm(&v->events);
 	backend_call(update_intercepts)(v);
-	/* Nested guests: here L2 is entered again, once L1's state is in place; a VMCB that cannot be is a triple fault as above. */
+	/* Missing: here L2 is to be entered again, once L1's state is in place; a VMCB that cannot be is a triple fault as above. */
 	return EMU_OK;
 }
