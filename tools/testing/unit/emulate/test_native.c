@@ -10,6 +10,8 @@
  */
 #include "trial.h"
 
+#include <cpuid.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -339,6 +341,20 @@ START_TEST(segments)
 }
 END_TEST
 
+/*
+ * What vendors do where the manuals leave it open was seen on one AMD family only; others may do it
+ * in their own way, which says nothing of the emulator.
+ */
+static bool amd_never_seen(void)
+{
+	const unsigned int zen5 = 0x1a;
+	unsigned int eax, ebx, ecx, edx;
+
+	if (!__builtin_cpu_is("amd") || !__get_cpuid(1, &eax, &ebx, &ecx, &edx))
+		return false;
+	return (eax >> 8 & 15) + (eax >> 20 & 255) != zen5;
+}
+
 int main(void)
 {
 	Suite *s = suite_create("emulate: against the CPU");
@@ -346,6 +362,10 @@ int main(void)
 	SRunner *r;
 	int failed;
 
+	if (amd_never_seen() && !getenv("UNIT_LONG")) {
+		puts("skipped: emulate: against the CPU: an AMD family it was never compared with; UNIT_LONG=1 runs it");
+		return EXIT_SUCCESS;
+	}
 	tcase_set_timeout(c, 1200);
 	tcase_add_loop_test(c, random_instructions, 0, 3);
 	tcase_add_loop_test(c, vector_moves, 0, 3);
