@@ -34,6 +34,7 @@
  * @allowed_exit_disables: KVM_X86_DISABLE_EXIT_* that can be honoured
  * @nmi_sti_blocked: an STI shadow blocks NMIs
  * @nested_state_size: of KVM_GET_NESTED_STATE at most; 0 without nested virtualization
+ * @ts_exit_has_error: an intercepted #TS comes with its error code
  */
 struct backend_caps {
 	const char *name;
@@ -52,6 +53,7 @@ struct backend_caps {
 	u32 allowed_exit_disables;
 	bool nmi_sti_blocked;
 	u32 nested_state_size;
+	bool ts_exit_has_error;
 };
 
 extern struct backend_caps backend_caps;

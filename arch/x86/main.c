@@ -4,6 +4,7 @@
  */
 #include "backend.h"
 #include "exit.h"
+#include "intercepts.h"
 #include "ioctl.h"
 
 #include "../../virt/arch.h"
@@ -52,6 +53,7 @@ int arch_vm_init(struct virt_vm *virt)
 	int ret;
 
 	vm->irqchip = IRQCHIP_NONE;
+	vm->forced_intercepts = forced_exceptions();
 	irq_vm_init(vm);
 	ret = mmu_vm_init(vm);
 	if (ret)
@@ -247,6 +249,7 @@ static int __init strata_init(void)
 	if (ret)
 		return ret;
 	virt_load_for_regs = !backend_caps.regs_in_memory;
+	forced_exceptions_init();
 	ret = bind_backend() ?: init_tables();
 	if (ret)
 		return ret;

@@ -335,9 +335,30 @@ static enum exit_result on_db(struct vcpu *v)
 	return exit_debug(v, causes);
 }
 
+/* Length of the INT3 or INTO at RIP, prefixes included; 0 if it is there no more: then what is there now runs instead. */
+static unsigned int soft_length(struct vcpu *v, u8 vector)
+{
+	const struct event e = { .type = EVENT_SOFT_EXCEPTION, .vector = vector };
+	unsigned long len = to_svm(v)->vmcb->control.next_rip - vcpu_rip(v);
+
+	return svm_caps.nrips && len && len < 16 ? len : emu_soft_length(v, &e);
+}
+
 static enum exit_result on_bp(struct vcpu *v)
 {
-	return exit_breakpoint(v, 1);
+	bool user = v->cpu.debug.guest_debug & KVM_GUESTDBG_USE_SW_BP;
+	unsigned int len = user ? 1 : soft_length(v, BP_VECTOR);
+
+	return len ? exit_breakpoint(v, len) : EXIT_RESUME;
+}
+
+static enum exit_result on_of(struct vcpu *v)
+{
+	struct event e = { .type = EVENT_SOFT_EXCEPTION, .vector = OF_VECTOR, .len = soft_length(v, OF_VECTOR) };
+
+	if (e.len)
+		event_raise(&v->events, &e);
+	return EXIT_RESUME;
 }
 
 /* An exception that only had to be seen: it is the guest's, unchanged. */
@@ -346,19 +367,18 @@ static enum exit_result on_exception(struct vcpu *v)
 	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
 	u8 vector = c->exit_code - SVM_EXIT_EXCP_BASE;
 	struct event e = {
-		.type = vector == OF_VECTOR ? EVENT_SOFT_EXCEPTION : EVENT_EXCEPTION,
+		.type = EVENT_EXCEPTION,
 		.vector = vector,
-		.has_error = vector_has_error(vector),
+		.has_error = vector_has_error(vector) && (vcpu_cr0(v) & X86_CR0_PE),
 	};
 
-	if (e.has_error)
-		e.error = vector == DF_VECTOR ? 0 : c->exit_info_1;
+	/* exit_info_1 is undefined for #DF. */
+	if (e.has_error && vector != DF_VECTOR)
+		e.error = c->exit_info_1;
 	if (vector == PF_VECTOR) {
 		e.has_payload = true;
 		e.payload = c->exit_info_2;
 	}
-	if (vector == OF_VECTOR)
-		e.len = 1;
 	event_raise(&v->events, &e);
 	return EXIT_RESUME;
 }
@@ -389,7 +409,7 @@ static const exit_fn exit_table[] = {
 	[SVM_EXIT_EXCP_BASE + DE_VECTOR] = on_exception,
 	[SVM_EXIT_EXCP_BASE + DB_VECTOR] = on_db,
 	[SVM_EXIT_EXCP_BASE + BP_VECTOR] = on_bp,
-	[SVM_EXIT_EXCP_BASE + OF_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + OF_VECTOR] = on_of,
 	[SVM_EXIT_EXCP_BASE + BR_VECTOR] = on_exception,
 	[SVM_EXIT_EXCP_BASE + UD_VECTOR] = on_exception,
 	[SVM_EXIT_EXCP_BASE + NM_VECTOR] = on_exception,

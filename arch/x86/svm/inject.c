@@ -2,8 +2,8 @@
 /*
  * Events into and out of the VMCB.
  *
- * Soft events push the address after their instruction. With next-RIP save the VMCB says which; without it RIP is moved over the
- * instruction for the entry, and moved back if the delivery is interrupted.
+ * Soft events push the address after their instruction. RIP is moved over the instruction for the entry, and moved back if the
+ * delivery is interrupted; with next-RIP save the VMCB says the same address once more, for CPUs that go by it.
  */
 #include "nested.h"
 
@@ -25,8 +25,10 @@ void svm_inject(struct vcpu *v)
 	struct svm_vcpu *svm = to_svm(v);
 	struct vmcb_control_area *c = &svm->vmcb->control;
 	const struct event *e = &v->events.delivering;
+	/* Real mode pushes no error codes. */
+	bool has_error = e->has_error && (vcpu_cr0(v) & X86_CR0_PE);
 
-	c->event_inj = e->vector | svm_inject_type(e) | SVM_EVTINJ_VALID | (e->has_error ? SVM_EVTINJ_VALID_ERR : 0);
+	c->event_inj = e->vector | svm_inject_type(e) | SVM_EVTINJ_VALID | (has_error ? SVM_EVTINJ_VALID_ERR : 0);
 	c->event_inj_err = e->error;
 	if (!event_is_soft(e))
 		return;
@@ -35,13 +37,11 @@ void svm_inject(struct vcpu *v)
 		c->next_rip = svm_caps.nrips && guest_has(v, GUEST_NRIPS) ? svm->nested.vmcb12->control.next_rip : vcpu_rip(v);
 		return;
 	}
-	if (svm_caps.nrips) {
-		c->next_rip = vcpu_rip_add(v, e->len);
-		return;
-	}
 	svm->soft_moved = e->len;
 	svm->soft_rip = vcpu_rip_add(v, e->len);
 	vcpu_set_reg(v, REG_RIP, svm->soft_rip);
+	if (svm_caps.nrips)
+		c->next_rip = svm->soft_rip;
 }
 
 /* RIP back to the instruction whose soft event was not delivered. */

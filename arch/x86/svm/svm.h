@@ -87,7 +87,7 @@ struct svm_nested {
  * @asid_gen: generation of @vmcb's ASID on the CPU it ran on
  * @other_asid_gen: the same of the other level's control block
  * @msrpm: MSR permission map
- * @soft_moved: RIP was moved over a soft event's instruction for injection (no NRIPS): by so many bytes
+ * @soft_moved: RIP was moved over a soft event's instruction for injection: by so many bytes
  * @soft_rip: RIP after that move
  * @nmi_step: single-stepping over an IRET (or a shadow) to open the NMI window
  * @nmi_step_rflags: the guest's TF and RF when it began

@@ -237,6 +237,7 @@ static void fill(struct backend_caps *caps)
 		.nrips			= true,
 		.allowed_exit_disables	= KVM_X86_DISABLE_EXITS_PAUSE,
 		.nmi_sti_blocked	= true,
+		.ts_exit_has_error	= true,
 	};
 	if (boot_cpu_data.x86_phys_bits > 48 && (vmx_caps.ept_vpid & VMX_EPT_PAGE_WALK_5_BIT))
 		caps->tdp_levels = 5;
