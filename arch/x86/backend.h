@@ -15,9 +15,14 @@
 #include "strata.h"
 #include "emulate/emulate.h"
 
+/* Whose exit reasons: tools that read traces know them by these numbers. */
+#define STRATA_ISA_VMX	1
+#define STRATA_ISA_SVM	2
+
 /**
  * struct backend_caps - what the backend's hardware offers the machine, filled by check()
  * @name: "SVM" or "VMX"
+ * @isa: STRATA_ISA_*
  * @vcpu_size: size of the backend's vCPU, which embeds struct vcpu first
  * @tdp_format: how entries of nested page tables look
  * @tdp_levels: depth of nested page tables, 4 or 5
@@ -38,6 +43,7 @@
  */
 struct backend_caps {
 	const char *name;
+	u8 isa;
 	unsigned int vcpu_size;
 	const struct tdp_format *tdp_format;
 	u8 tdp_levels;

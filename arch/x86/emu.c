@@ -9,6 +9,7 @@
 #include "exit.h"
 #include "emulate/emulate.h"
 #include "smm/smm.h"
+#include "trace_kvm.h"
 
 #include "../../virt/coalesced.h"
 
@@ -51,10 +52,12 @@ static enum emu_status mmio_ask(struct vcpu *v, u64 gpa, void *buf, unsigned int
 	if (mmio_in_kernel(v, gpa, buf, len, write)) {
 		if (!write)
 			memcpy(a->data, buf, len);
+		trace_kvm_mmio(write ? STRATA_MMIO_WRITE : STRATA_MMIO_READ, len, gpa, buf);
 		v->io.nr++;
 		v->io.pos++;
 		return EMU_OK;
 	}
+	trace_kvm_mmio(write ? STRATA_MMIO_WRITE : STRATA_MMIO_UNSATISFIED, len, gpa, buf);
 	if (write && virt_coalesced_write(v->virt.vm, gpa, len, buf, false)) {
 		v->io.nr++;
 		v->io.pos++;
@@ -256,10 +259,13 @@ static enum emu_status port_ask(struct vcpu *v, u16 port, unsigned int size, u32
 	if (virt_iobus_access(&v->virt, VIRT_BUS_PIO, port, size, val, !in)) {
 		if (in)
 			memcpy(a->data, val, size);
+		trace_kvm_pio(!in, port, size, val);
 		v->io.nr++;
 		v->io.pos++;
 		return EMU_OK;
 	}
+	if (!in)
+		trace_kvm_pio(true, port, size, val);
 	if (!in && virt_coalesced_write(v->virt.vm, port, size, val, true)) {
 		v->io.nr++;
 		v->io.pos++;
@@ -316,6 +322,7 @@ static enum emu_status op_set_cr(struct emu *e, unsigned int nr, u64 val)
 	struct vcpu *v = emu_vcpu(e);
 	enum emu_status s;
 
+	trace_kvm_cr(nr, val);
 	switch (nr) {
 	case 0:
 		s = gp_if(e, cr_set_cr0(v, val));

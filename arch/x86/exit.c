@@ -5,6 +5,7 @@
 #include "exit.h"
 #include "backend.h"
 #include "emulate/emulate.h"
+#include "trace_kvm.h"
 
 #include <asm/debugreg.h>
 
@@ -61,6 +62,7 @@ static enum exit_result msr_failed(struct vcpu *v, u32 msr, u64 data, bool write
 {
 	if (vcpu_vm(v)->cpu.user_space_msr & reason)
 		return io_msr(v, msr, data, write, reason);
+	trace_kvm_msr(write, msr, data, true);
 	vcpu_raise_gp(v);
 	return EXIT_RESUME;
 }
@@ -81,6 +83,8 @@ enum exit_result exit_rdmsr(struct vcpu *v)
 	ret = msr_get(v, msr, &val, false);
 	if (unlikely(ret))
 		return msr_failed(v, msr, 0, false, msr_reason(ret));
+	if (trace_kvm_msr_enabled())
+		trace_kvm_msr(false, v->regs[REG_RCX], val, false);
 	vcpu_set_edx_eax(v, val);
 	return vcpu_skip(v);
 }
@@ -98,6 +102,8 @@ enum exit_result exit_wrmsr(struct vcpu *v)
 		return exit_error(v, ret);
 	if (unlikely(ret))
 		return msr_failed(v, msr, val, true, msr_reason(ret));
+	if (trace_kvm_msr_enabled())
+		trace_kvm_msr(true, v->regs[REG_RCX], vcpu_edx_eax(v), false);
 	return vcpu_skip(v);
 }
 
@@ -212,6 +218,7 @@ enum exit_result exit_page_fault(struct vcpu *v, u64 gpa, u32 access)
 	bool operand = (access & (ACCESS_FINAL | ACCESS_FETCH)) == ACCESS_FINAL;
 
 	v->virt.stats.pf_taken++;
+	trace_kvm_page_fault(v, gpa, access & ~(u32)ACCESS_FINAL);
 	switch (mmu_fault(v, gpa, access & ~(u32)ACCESS_FINAL)) {
 	case FAULT_DONE:
 		return EXIT_RESUME;

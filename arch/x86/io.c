@@ -4,6 +4,7 @@
  */
 #include "backend.h"
 #include "exit.h"
+#include "trace_kvm.h"
 
 #include "../../virt/coalesced.h"
 
@@ -62,6 +63,7 @@ enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 		u32 val = 0;
 
 		if (virt_iobus_access(&v->virt, VIRT_BUS_PIO, port, size, &val, false)) {
+			trace_kvm_pio(false, port, size, &val);
 			put_rax(v, &val, size);
 			return vcpu_skip(v);
 		}
@@ -70,6 +72,8 @@ enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 		v->io.rip = vcpu_rip(v);
 		return to_user_io(v, port, size, true);
 	}
+	if (trace_kvm_pio_enabled())
+		trace_kvm_pio(true, port, size, &v->regs[REG_RAX]);
 	if (virt_iobus_access(&v->virt, VIRT_BUS_PIO, port, size, &rax, true) ||
 	    virt_coalesced_write(v->virt.vm, port, size, &rax, true))
 		return vcpu_skip(v);
@@ -84,6 +88,7 @@ enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 
 static enum exit_result complete_in(struct vcpu *v)
 {
+	trace_kvm_pio(false, v->virt.run->io.port, v->io.size, (const void *)v->virt.run + PAGE_SIZE);
 	put_rax(v, (const void *)v->virt.run + PAGE_SIZE, v->io.size);
 	return vcpu_skip(v);
 }
@@ -96,6 +101,10 @@ static enum exit_result complete_emulate(struct vcpu *v)
 	if (v->io.waiting) {
 		if (!a->write)
 			memcpy(a->data, a->pio ? (const void *)run + PAGE_SIZE : run->mmio.data, a->len);
+		if (!a->write && a->pio)
+			trace_kvm_pio(false, a->addr, a->len, a->data);
+		else if (!a->write)
+			trace_kvm_mmio(STRATA_MMIO_READ, a->len, a->addr, a->data);
 		v->io.waiting = false;
 		v->io.nr++;
 	}
@@ -121,6 +130,7 @@ static enum exit_result complete_msr(struct vcpu *v, bool write)
 {
 	const struct kvm_run *run = v->virt.run;
 
+	trace_kvm_msr(write, run->msr.index, run->msr.data, run->msr.error);
 	if (READ_ONCE(run->msr.error)) {
 		vcpu_raise_gp(v);
 		return EXIT_RESUME;

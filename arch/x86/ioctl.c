@@ -8,6 +8,7 @@
 #include "cpu/rows.h"
 #include "event/abi.h"
 #include "nested/nested.h"
+#include "trace_queue.h"
 
 #include "../../virt/arch.h"
 #include "../../virt/ioctl.h"
@@ -44,17 +45,31 @@ static long vcpu_interrupt(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
 	struct vcpu *v = to_vcpu(vv);
 	const struct kvm_interrupt *irq = data;
+	int ret;
 
 	if (irq->irq > 255)
 		return -EINVAL;
 	if (vcpu_vm(v)->irqchip == IRQCHIP_FULL)
 		return -ENXIO;
-	return event_interrupt(&v->events, irq->irq);
+	ret = event_interrupt(&v->events, irq->irq);
+	if (!ret)
+		trace_strata_event_queued(v, PLACE_STASH, EVENT_INTERRUPT, irq->irq);
+	return ret;
 }
+
+static const u8 inbox_kind[] = {
+	[INBOX_NMI]	= EVENT_NMI,
+	[INBOX_NMI2]	= EVENT_NMI,
+	[INBOX_SMI]	= TRACE_SMI,
+	[INBOX_INIT]	= TRACE_INIT,
+	[INBOX_SIPI]	= TRACE_SIPI,
+	[INBOX_TRIPLE]	= TRACE_SHUTDOWN,
+};
 
 void vcpu_post(struct vcpu *v, unsigned int bit)
 {
 	set_bit(bit, &v->inbox);
+	trace_strata_event_queued(v, PLACE_INBOX, inbox_kind[bit], bit == INBOX_SIPI ? v->sipi_vector : 0);
 	virt_request(&v->virt, REQ_EVENT);
 	virt_kick(&v->virt);
 }

@@ -10,6 +10,8 @@
 #include "emulate/emulate.h"
 #include "event/abi.h"
 #include "smm/smm.h"
+#include "trace_kvm.h"
+#include "trace_queue.h"
 
 #include "../../virt/arch.h"
 
@@ -169,15 +171,71 @@ static void acknowledge(struct vcpu *v, struct event_view *view, struct event_pl
 	event_next(&v->events, view, plan);
 }
 
+/* What the decision does to events, for those who watch. @again: one was in delivery already. */
+static noinline void trace_decision(struct vcpu *v, const struct event_plan *p, bool again)
+{
+	const struct event *e = &v->events.delivering;
+	unsigned int windows = (p->irq_window ? TRACE_WINDOW_IRQ : 0) | (p->nmi_window ? TRACE_WINDOW_NMI : 0) |
+			       (p->smi_window ? TRACE_WINDOW_SMI : 0) | (p->gif_window ? TRACE_WINDOW_GIF : 0) |
+			       (p->exit_soon ? TRACE_WINDOW_SOON : 0);
+
+	if (p->step != STEP_ENTER)
+		return;
+	if (windows)
+		trace_strata_event_windowed(v, windows);
+	if (!e->type)
+		return;
+	if (again)
+		trace_strata_event_reinjected(v, e);
+	else
+		trace_strata_event_picked(v, e);
+	if (e->type == EVENT_INTERRUPT || e->type == EVENT_SOFT_INT)
+		trace_kvm_inj_virq(e->vector, e->type == EVENT_SOFT_INT, again);
+	else if (e->type != EVENT_NMI)
+		trace_kvm_inj_exception(e, again);
+}
+
+static __always_inline bool trace_decision_enabled(void)
+{
+	return trace_strata_event_picked_enabled() || trace_strata_event_reinjected_enabled() ||
+	       trace_strata_event_windowed_enabled() ||
+	       trace_kvm_inj_virq_enabled() || trace_kvm_inj_exception_enabled();
+}
+
+/* An exception or a trap that was not there before; called where they may have been raised. */
+static noinline void trace_raised(struct vcpu *v)
+{
+	const struct event_queue *q = &v->events;
+
+	if (q->exception.type)
+		trace_strata_event_queued(v, PLACE_EXCEPTION, q->exception.type, q->exception.vector);
+	else if (q->pending_dbg)
+		trace_strata_event_queued(v, PLACE_TRAP, EVENT_EXCEPTION, X86_TRAP_DB);
+	if (q->triple_fault)
+		trace_strata_event_queued(v, PLACE_EXCEPTION, TRACE_SHUTDOWN, 0);
+}
+
+void vcpu_event_exit(struct vcpu *v, const struct event *vectoring)
+{
+	const struct event *e = &v->events.delivering;
+
+	if (trace_strata_event_delivered_enabled() && e->type && (e->type != vectoring->type || e->vector != vectoring->vector))
+		trace_strata_event_delivered(v, e);
+	event_exit(&v->events, vectoring);
+}
+
 /* Interrupts off, entry certain unless something else than an entry is due. */
 static void decide_events(struct vcpu *v, struct event_plan *plan)
 {
+	bool again = v->events.delivering.type;
 	struct event_view view;
 
 	vcpu_view(v, &view);
 	event_next(&v->events, &view, plan);
 	if (plan->step == STEP_ACK_ENTER)
 		acknowledge(v, &view, plan);
+	if (trace_decision_enabled())
+		trace_decision(v, plan, again);
 	if (plan->step != STEP_ENTER)
 		return;
 	if (plan->apply)
@@ -201,6 +259,7 @@ static enum exit_result perform_step(struct vcpu *v, const struct event_plan *pl
 		v->virt.run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 		return EXIT_TO_USER;
 	case STEP_NESTED_EXIT:
+		trace_strata_event_intercepted(v, plan->cause, &plan->event);
 		return backend_call(nested_exit)(v, plan);
 	case STEP_SHUTDOWN:
 		return exit_shutdown(v);
@@ -401,6 +460,8 @@ static enum exit_result run_once(struct vcpu *v)
 	if (unlikely(v->pv.eoi_offered))
 		eoi_collect(v, true);
 	r = backend_call(handle_exit)(v);
+	if (trace_strata_event_queued_enabled())
+		trace_raised(v);
 	if (unlikely(v->exit_slow) && r == EXIT_RESUME) {
 		v->virt.run->exit_reason = STRATA_EXIT_EACH;
 		return EXIT_TO_USER;
@@ -602,6 +663,8 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	v->exit_slow = vcpu_vm(v)->exit_each;
 	vv->run->exit_reason = KVM_EXIT_UNKNOWN;
 	r = settle(v);
+	if (trace_strata_event_queued_enabled())
+		trace_raised(v);
 	if (r == EXIT_RESUME && !vv->wants_run) {
 		vv->run->exit_reason = KVM_EXIT_INTR;
 		r = exit_error(v, -EINTR);
@@ -612,5 +675,7 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	if (unlikely(v->events.exception.type && v->events.delivering.type))
 		settle_events(v);
 	report(v);
+	if (trace_kvm_userspace_exit_enabled())
+		trace_kvm_userspace_exit(vv->run->exit_reason, r == EXIT_TO_USER ? 0 : v->error);
 	return r == EXIT_TO_USER ? 0 : v->error;
 }

@@ -275,6 +275,8 @@ unsigned int vcpu_insn_mode(struct vcpu *v);
 
 /* What blocks the guest, for the event core (run.c). */
 void vcpu_view(struct vcpu *v, struct event_view *view);
+/* event_exit(), seen by traces (run.c). Backends call this one. */
+void vcpu_event_exit(struct vcpu *v, const struct event *vectoring);
 /* Registers and state as after RESET (or INIT); run.c */
 void vcpu_reset(struct vcpu *v, bool init);
 

@@ -11,6 +11,7 @@
 
 #include "../backend.h"
 #include "../strata.h"
+#include "../trace_kvm.h"
 #include "rows.h"
 
 /* Where a feature's bit is; several rows for one feature are alternatives. */
@@ -84,7 +85,7 @@ static const struct feature_bit feature_bits[] = {
 	{ GUEST_SBPB,			0, LEAF_EAX, 27, 0x80000021 },
 };
 
-void cpuid_execute(struct vcpu *v)
+static __always_inline void execute(struct vcpu *v)
 {
 	const u32 regs = BIT(REG_RAX) | BIT(REG_RBX) | BIT(REG_RCX) | BIT(REG_RDX);
 	u32 leaf = vcpu_reg(v, REG_RAX), index = vcpu_reg(v, REG_RCX);
@@ -99,6 +100,22 @@ void cpuid_execute(struct vcpu *v)
 	v->regs[REG_RDX] = out.r[LEAF_EDX];
 	v->regs_avail |= regs;
 	v->regs_dirty |= regs;
+}
+
+static noinline void execute_traced(struct vcpu *v)
+{
+	u32 leaf = vcpu_reg(v, REG_RAX), index = vcpu_reg(v, REG_RCX);
+
+	execute(v);
+	trace_kvm_cpuid(leaf, index, v->regs);
+}
+
+void cpuid_execute(struct vcpu *v)
+{
+	if (trace_kvm_cpuid_enabled())
+		execute_traced(v);
+	else
+		execute(v);
 }
 
 bool cpuid_lookup(struct vcpu *v, u32 leaf, u32 index, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)

@@ -9,6 +9,7 @@
 #include "../ioctl.h"
 #include "../smm/smm.h"
 #include "../strata.h"
+#include "../trace_queue.h"
 #include "rows.h"
 
 #define ALL_GPRS	(BIT(REG_RFLAGS + 1) - 1)
@@ -211,6 +212,7 @@ void vcpu_events_get(struct vcpu *v, struct kvm_vcpu_events *events)
 	event_save(&v->events, READ_ONCE(v->inbox), READ_ONCE(v->sipi_vector), &abi, &view, events);
 	if (abi.strata && READ_ONCE(v->pv.kicked))
 		events->reserved[0] |= STRATA_EVENTS_KICKED;
+	trace_strata_events_saved(v, events);
 }
 
 int vcpu_events_set(struct vcpu *v, const struct kvm_vcpu_events *events)
@@ -223,6 +225,7 @@ int vcpu_events_set(struct vcpu *v, const struct kvm_vcpu_events *events)
 		return -EINVAL;
 	for (stale = event_restore_inbox(events, &abi); stale; stale &= stale - 1)
 		clear_bit(__ffs(stale), &v->inbox);
+	trace_strata_events_restored(v, events);
 	event_restore(&v->events, events, &abi);
 	if (abi.strata)
 		WRITE_ONCE(v->pv.kicked, events->reserved[0] & STRATA_EVENTS_KICKED);

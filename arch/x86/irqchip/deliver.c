@@ -4,6 +4,7 @@
  */
 #include "../ioctl.h"
 #include "../strata.h"
+#include "../trace_queue.h"
 
 #include <linux/mm.h>
 #include <linux/nospec.h>
@@ -23,6 +24,7 @@ static int post_vector(struct vcpu *v, u8 vector, bool level)
 		clear_bit(vector, a->level);
 	if (test_and_set_bit(vector, a->irr))
 		return 0;	/* whoever set it asks the vCPU to look */
+	trace_strata_event_queued(v, PLACE_LAPIC, EVENT_INTERRUPT, vector);
 	virt_request(&v->virt, REQ_EVENT);
 	virt_kick(&v->virt);
 	return !(READ_ONCE(a->regs[LAPIC_IRR / 4 + vector / 32 * 4]) & BIT(vector % 32));

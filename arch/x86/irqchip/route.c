@@ -6,6 +6,7 @@
  * old one any more.
  */
 #include "../strata.h"
+#include "../trace_kvm.h"
 
 #include "../../../virt/arch.h"
 #include "../../../virt/eventfd.h"
@@ -81,6 +82,7 @@ int arch_irq_set(struct virt_vm *virt, enum virt_irq_source source, u32 gsi, boo
 	int ret = -1;
 	u32 i;
 
+	trace_kvm_set_irq(gsi, level, source);
 	rcu_read_lock();
 	t = rcu_dereference(vm->irq.routes);
 	if (t && gsi < t->nr_gsis) {
@@ -310,6 +312,7 @@ static long signal_msi(struct virt_vm *vm, void *data, unsigned long raw)
 		return -EINVAL;
 	if (msi_decode(msi->address_lo, msi->address_hi, msi->data, &to_vm(vm)->irq.api, &m))
 		return -EINVAL;
+	trace_kvm_msi_set_irq((u64)msi->address_hi << 32 | msi->address_lo, msi->data);
 	ret = apic_send(to_vm(vm), &m, NULL);
 	/* 0 says that the guest blocked it. */
 	return max(ret, 0);

@@ -4,6 +4,7 @@
  */
 #include "../backend.h"
 #include "../strata.h"
+#include "../trace_kvm.h"
 
 #include <linux/kvm_para.h>
 #include <linux/pid.h>
@@ -128,6 +129,9 @@ bool pv_hypercall(struct vcpu *v, bool fast, long *ret)
 {
 	struct args r;
 
+	/* What the fast way leaves to the other is seen there. */
+	if (trace_kvm_hypercall_enabled() && !(fast && (u32)vcpu_reg(v, REG_RAX) == KVM_HC_SCHED_YIELD))
+		trace_kvm_hypercall(v->regs);
 	/* Those of user mode are refused before their number is looked at. */
 	if (unlikely(backend_call(cpl)(v))) {
 		*ret = -KVM_EPERM;

@@ -3,6 +3,7 @@
  * Entering the guest and coming back, with the exits that need neither sleep nor lock handled in between.
  */
 #include "nested.h"
+#include "../trace_kvm.h"
 
 #include "../../../include/compat/context.h"
 
@@ -64,7 +65,7 @@ static void finish_events(struct svm_vcpu *svm)
 	struct event vectoring;
 
 	svm_vectoring(svm, &vectoring);
-	event_exit(q, &vectoring);
+	vcpu_event_exit(&svm->vcpu, &vectoring);
 	/* An NMI that L1 injects does not block further NMIs (APM vol. 2, "Event Injection"). */
 	if (l1s)
 		q->nmi_masked = masked;
@@ -98,10 +99,12 @@ void svm_enter(struct vcpu *v)
 	if (unlikely(ssbd))
 		x86_spec_ctrl_set_guest(v->cpu.virt_spec_ctrl);
 	do {
+		trace_kvm_entry(v);
 		regs_to_vmcb(v, vmcb);
 		world_switch(svm);
 		regs_from_vmcb(v, vmcb);
 		v->virt.stats.exits++;
+		trace_kvm_exit(v);
 		vmcb->control.tlb_ctl = 0;
 		vmcb->control.clean = svm_caps.clean_bits ? CLEAN_KEPT : 0;
 		if (unlikely(vmcb->control.event_inj | vmcb->control.exit_int_info | v->events.delivering.type |

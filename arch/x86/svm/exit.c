@@ -5,6 +5,7 @@
 #include "nested.h"
 #include "../emulate/emulate.h"
 #include "../exit.h"
+#include "../trace_kvm.h"
 
 #include <linux/mm.h>
 #include <linux/nospec.h>
@@ -145,6 +146,8 @@ static bool fast_wrmsr(struct svm_vcpu *svm)
 		c->int_state = state;
 		return false;
 	}
+	if (trace_kvm_msr_enabled())
+		trace_kvm_msr(true, v->regs[REG_RCX], vcpu_edx_eax(v), false);
 	c->int_ctl = (c->int_ctl & ~V_TPR_MASK) | v->cr8;
 	done(v);
 	return true;
@@ -291,7 +294,7 @@ static enum exit_result on_task_switch(struct vcpu *v)
 	int reason = gate ? EMU_TASK_GATE : info & BIT_ULL(36) ? EMU_TASK_IRET : info & BIT_ULL(38) ? EMU_TASK_JMP : EMU_TASK_CALL;
 
 	/* The switch is the event's delivery. */
-	event_exit(q, &(struct event){ .type = EVENT_NONE });
+	vcpu_event_exit(v, &(struct event){ .type = EVENT_NONE });
 	return exit_task_switch(v, c->exit_info_1, reason, gate && (info & BIT_ULL(44)), info, soft);
 }
 

@@ -80,6 +80,7 @@ int svm_check(struct backend_caps *caps)
 	};
 	*caps = (struct backend_caps) {
 		.name			= "SVM",
+		.isa			= STRATA_ISA_SVM,
 		.vcpu_size		= sizeof(struct svm_vcpu),
 		.tdp_format		= &tdp_format_npt,
 		.tdp_levels		= pgtable_l5_enabled() ? 5 : 4,

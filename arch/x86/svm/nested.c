@@ -7,6 +7,7 @@
 #include "nested.h"
 #include "nested_check.h"
 #include "../exit.h"
+#include "../trace_queue.h"
 
 #include <linux/slab.h>
 
@@ -344,6 +345,15 @@ static void drop_step(struct svm_vcpu *svm)
 		vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) & ~X86_EFLAGS_TF);
 }
 
+/* An exception whose own exit is L1's. */
+static noinline void trace_exception(struct vcpu *v, s64 code, u64 info1)
+{
+	const struct event e = { .type = EVENT_EXCEPTION, .vector = code - SVM_EXIT_EXCP_BASE, .error = info1 };
+
+	if (code >= SVM_EXIT_EXCP_BASE && code < SVM_EXIT_EXCP_BASE + 32)
+		trace_strata_event_intercepted(v, CAUSE_EXCEPTION, &e);
+}
+
 enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 info2, const struct event_plan *p)
 {
 	struct vcpu *v = &svm->vcpu;
@@ -352,6 +362,8 @@ enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 in
 	if (!p) {
 		own = (struct event_plan) { };
 		event_nested_leave(&v->events, &own);
+		if (trace_strata_event_intercepted_enabled())
+			trace_exception(v, code, info1);
 		/* An entry that was refused delivered nothing. */
 		if (code == SVM_EXIT_ERR)
 			own.vectoring.type = EVENT_NONE;

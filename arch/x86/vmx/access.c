@@ -7,6 +7,7 @@
 #include "insn.h"
 #include "../emulate/emulate.h"
 #include "../exit.h"
+#include "../trace_kvm.h"
 
 enum { CR_MOV_TO, CR_MOV_FROM, CR_CLTS, CR_LMSW };
 
@@ -40,6 +41,7 @@ static enum exit_result mov_to_cr(struct vcpu *v, unsigned int cr, enum reg gpr)
 
 	if (!vcpu_cs_long(v))
 		val = (u32)val;
+	trace_kvm_cr(cr, val);
 	switch (cr) {
 	case 0:
 		return done_or_gp(v, cr_set_cr0(v, val));
@@ -104,6 +106,6 @@ enum exit_result vmx_on_task_switch(struct vcpu *v)
 	bool soft = reason != EMU_TASK_GATE || event_is_soft(&e);
 
 	/* The switch is the event's delivery. */
-	event_exit(&v->events, &(struct event){ .type = EVENT_NONE });
+	vcpu_event_exit(v, &(struct event){ .type = EVENT_NONE });
 	return exit_task_switch(v, qual, reason, reason == EMU_TASK_GATE && e.has_error, e.error, soft);
 }

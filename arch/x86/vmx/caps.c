@@ -225,6 +225,7 @@ static void fill(struct backend_caps *caps)
 {
 	*caps = (struct backend_caps) {
 		.name			= "VMX",
+		.isa			= STRATA_ISA_VMX,
 		.vcpu_size		= sizeof(struct vmx_vcpu),
 		.tdp_format		= &tdp_format_ept,
 		.tdp_levels		= 4,

@@ -4,6 +4,7 @@
  */
 #include "vmx.h"
 #include "insn.h"
+#include "../trace_kvm.h"
 
 #include "../../../include/compat/context.h"
 
@@ -92,7 +93,7 @@ static noinline void finish_events(struct vmx_vcpu *vmx)
 	struct event vectoring;
 
 	vmx_vectoring(vmx, &vectoring);
-	event_exit(&vmx->vcpu.events, &vectoring);
+	vcpu_event_exit(&vmx->vcpu, &vectoring);
 }
 
 /* The CPU entered and came back: what it says about registers and events. Returns false if an event was under way. */
@@ -114,6 +115,7 @@ static __always_inline bool entered(struct vmx_vcpu *vmx)
 	}
 	if (vmx->reason == EXIT_REASON_EXCEPTION_NMI)
 		vmx->intr_info = vmread(VM_EXIT_INTR_INFO);
+	trace_kvm_exit(v);
 	if (likely(!((vmread(IDT_VECTORING_INFO_FIELD) & VECTORING_INFO_VALID_MASK) | v->events.delivering.type)))
 		return true;
 	finish_events(vmx);
@@ -124,6 +126,7 @@ static __always_inline bool enter_once(struct vmx_vcpu *vmx)
 {
 	bool vmfail;
 
+	trace_kvm_entry(&vmx->vcpu);
 	regs_to_vmcs(vmx);
 	vmfail = world_switch(vmx);
 	vmx->reason = vmfail ? VMX_EXIT_VMFAIL : vmread(VM_EXIT_REASON);

@@ -5,6 +5,7 @@
 #include "vmx.h"
 #include "insn.h"
 #include "../exit.h"
+#include "../trace_kvm.h"
 
 #include <linux/nospec.h>
 #include <asm/cpu.h>
@@ -45,8 +46,12 @@ static bool fast_wrmsr(struct vcpu *v)
 	u32 msr = v->regs[REG_RCX];
 
 	/* A kvmclock page that depends on it is renewed by the run loop. */
-	return msr_fast(msr) && !atomic_read(&vcpu_vm(v)->clock.pages) && !rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) &&
-	       !msr_set(v, msr, vcpu_edx_eax(v), false);
+	if (!msr_fast(msr) || atomic_read(&vcpu_vm(v)->clock.pages) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) ||
+	    msr_set(v, msr, vcpu_edx_eax(v), false))
+		return false;
+	if (trace_kvm_msr_enabled())
+		trace_kvm_msr(true, v->regs[REG_RCX], vcpu_edx_eax(v), false);
+	return true;
 }
 
 bool vmx_fast_exit(struct vmx_vcpu *vmx)
@@ -353,5 +358,5 @@ void vmx_exit_info(struct vcpu *v, u32 *reason, u64 *info1, u64 *info2)
 {
 	*reason = to_vmx(v)->reason;
 	*info1 = vmread(EXIT_QUALIFICATION);
-	*info2 = to_vmx(v)->intr_info;
+	*info2 = to_vmx(v)->reason == EXIT_REASON_EXCEPTION_NMI ? to_vmx(v)->intr_info : 0;
 }

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What: the tracepoints: those that perf kvm, kvm_stat and trace-cmd read have the fields these look for, and
+ * say what the guest did; those of the event queue follow an event from where it waits to its delivery.
+ * Conditions: tracefs is mounted.
+ * Expected: for each thing the guest does its line, in order.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cpu.h"
+#include "tracefs.h"
+
+#define MMIO	0x20000000ull
+#define MSR_NONE 0x3fffffff
+
+TEST(fields_that_tools_read)
+{
+	static const char *const fields[][2] = {
+		{ "kvm_entry", "vcpu_id" },
+		{ "kvm_exit", "exit_reason" },
+		{ "kvm_exit", "isa" },
+		{ "kvm_exit", "guest_rip" },
+		{ "kvm_exit", "info1" },
+		{ "kvm_exit", "info2" },
+		{ "kvm_mmio", "type" },
+		{ "kvm_mmio", "len" },
+		{ "kvm_mmio", "gpa" },
+		{ "kvm_mmio", "val" },
+		{ "kvm_pio", "rw" },
+		{ "kvm_pio", "port" },
+		{ "kvm_pio", "size" },
+		{ "kvm_pio", "count" },
+		{ "kvm_msr", "ecx" },
+		{ "kvm_msr", "write" },
+		{ "kvm_msr", "data" },
+		{ "kvm_userspace_exit", "reason" },
+		{ "kvm_inj_virq", "vec" },
+		{ "kvm_inj_exception", "exception" },
+		{ "kvm_page_fault", "fault_address" },
+		{ "kvm_cr", "cr" },
+		{ "kvm_cpuid", "function" },
+		{ "kvm_hypercall", "nr" },
+		{ "kvm_set_irq", "gsi" },
+		{ "kvm_msi_set_irq", "address" },
+	};
+	unsigned int i;
+
+	trace_begin();
+	free(trace_end());
+	for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (!trace_has_field("kvm", fields[i][0], fields[i][1]))
+			tap_fail(__FILE__, __LINE__, "%s has no field %s", fields[i][0], fields[i][1]);
+}
+
+#define EXPECT_LINE(at, event, words)						\
+	do {									\
+		const char *next_ = trace_find(at, event, words);		\
+										\
+		if (!next_)							\
+			tap_fail(__FILE__, __LINE__, "no %s with '%s'", event, words); \
+		else								\
+			at = next_;						\
+	} while (0)
+
+static void guest_exits(void)
+{
+	u32 regs[4];
+	u64 value;
+
+	cpuid(0x40000000, 7, regs);
+	out8(0x123, 0x5a);
+	(void)in16(0x124);
+	*(volatile u32 *)(MMIO + 0x10) = 0x11223344;
+	(void)*(volatile u16 *)(MMIO + 0x20);
+	wrmsr(MSR_TSC_ADJUST, 0x99);
+	rdmsr_try(MSR_NONE, &value);
+	write_cr4(read_cr4() | CR4_DE);
+	guest_done();
+}
+
+TEST(exits)
+{
+	struct vm *vm = vm_create(1);
+	struct vcpu *vcpu = vm->vcpu;
+	const char *at, *all;
+	enum run_end end;
+	char *text;
+
+	vcpu_set_long(vcpu, guest_exits, 0);
+	trace_begin();
+	do {
+		end = vcpu_run(vcpu);
+		if (vcpu->run->exit_reason == KVM_EXIT_MMIO)
+			memcpy(vcpu->run->mmio.data, "\x77\x66", 2);
+		else if (vcpu->run->exit_reason == KVM_EXIT_IO && vcpu->run->io.port == 0x124)
+			memcpy(RUN_IO_DATA(vcpu), "\x34\x12", 2);
+	} while (end == RUN_OTHER);
+	all = at = text = trace_end();
+	CHECK_EQ(end, RUN_DONE);
+	EXPECT_LINE(at, "kvm_entry", "vcpu 0");
+	EXPECT_LINE(at, "kvm_exit", "reason");
+	EXPECT_LINE(at, "kvm_page_fault", "vcpu 0");
+	EXPECT_LINE(at, "kvm_cpuid", "func 0x40000000 index 0x7");
+	EXPECT_LINE(at, "kvm_pio", "write at 0x123 size 1 val 0x5a");
+	EXPECT_LINE(at, "kvm_userspace_exit", "reason 2 errno 0");
+	EXPECT_LINE(at, "kvm_pio", "read at 0x124 size 2 val 0x1234");
+	EXPECT_LINE(at, "kvm_mmio", "write len 4 gpa 0x20000010 val 0x11223344");
+	EXPECT_LINE(at, "kvm_mmio", "unsatisfied read len 2 gpa 0x20000020");
+	EXPECT_LINE(at, "kvm_userspace_exit", "reason 6 errno 0");
+	EXPECT_LINE(at, "kvm_mmio", "read len 2 gpa 0x20000020 val 0x6677");
+	EXPECT_LINE(at, "kvm_msr", "write 0x3b = 0x99");
+	EXPECT_LINE(at, "kvm_msr", "read 0x3fffffff = 0x0 (#GP)");
+	EXPECT_LINE(at, "kvm_inj_exception", "#GP (0x0)");
+	EXPECT_LINE(at, "kvm_cr", "write CR4 = ");
+	/* Reasons are readable. */
+	CHECK(trace_find(all, "kvm_exit", "reason cpuid") || trace_find(all, "kvm_exit", "reason CPUID"));
+	free(text);
+	vm_destroy(vm);
+}
+
+static volatile u64 interrupts, nmis;
+
+static void on_interrupt(struct guest_frame *frame)
+{
+	(void)frame;
+	interrupts++;
+}
+
+static void on_nmi(struct guest_frame *frame)
+{
+	(void)frame;
+	nmis++;
+}
+
+static void guest_events(void)
+{
+	u64 value;
+
+	guest_handlers[0x31] = on_interrupt;
+	guest_handlers[NMI_VECTOR] = on_nmi;
+	rdmsr_try(MSR_NONE, &value);
+	GUEST_ASSERT_EQ(this_cpu()->vector, GP_VECTOR);
+	guest_sync(1);
+	asm volatile("sti; nop; cli");
+	GUEST_ASSERT_EQ(interrupts, 1);
+	guest_sync(2);
+	GUEST_ASSERT_EQ(nmis, 1);
+	guest_done();
+}
+
+TEST(an_events_way)
+{
+	struct kvm_interrupt irq = { .irq = 0x31 };
+	struct kvm_vcpu_events events;
+	struct vm *vm = vm_create(1);
+	struct vcpu *vcpu = vm->vcpu;
+	const char *at;
+	char *text, *idt, copy[4096];
+
+	STRATA_ONLY("the strata tracepoints");
+	vcpu_set_long(vcpu, guest_events, 0);
+	trace_begin();
+	RUN_UNTIL_SYNC(vcpu, 1);
+	xioctl(vcpu->fd, KVM_INTERRUPT, &irq);
+	/* Delivery finds no IDT in the nested tables: it is interrupted, and begins again. */
+	idt = gpa_to_host(vm, GPA_IDT);
+	memcpy(copy, idt, sizeof(copy));
+	REQUIRE(!madvise(idt, sizeof(copy), MADV_DONTNEED));
+	memcpy(idt, copy, sizeof(copy));
+	RUN_UNTIL_SYNC(vcpu, 2);
+	xioctl(vcpu->fd, KVM_NMI, NULL);
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+	RUN_UNTIL_DONE(vcpu);
+	at = text = trace_end();
+	EXPECT_LINE(at, "strata_event_queued", "exception vector 13 in exception");
+	EXPECT_LINE(at, "strata_event_picked", "exception vector 13");
+	EXPECT_LINE(at, "strata_event_delivered", "exception vector 13");
+	EXPECT_LINE(at, "strata_event_queued", "interrupt vector 49 in stash");
+	EXPECT_LINE(at, "strata_event_windowed", "window IRQ");
+	EXPECT_LINE(at, "strata_event_picked", "interrupt vector 49");
+	EXPECT_LINE(at, "kvm_inj_virq", "IRQ 0x31");
+	EXPECT_LINE(at, "strata_event_reinjected", "interrupt vector 49");
+	EXPECT_LINE(at, "kvm_inj_virq", "IRQ 0x31 [reinjected]");
+	EXPECT_LINE(at, "strata_event_delivered", "interrupt vector 49");
+	EXPECT_LINE(at, "strata_event_queued", "NMI");
+	EXPECT_LINE(at, "strata_events_saved", "NMI 1");
+	EXPECT_LINE(at, "strata_events_restored", "NMI 1");
+	EXPECT_LINE(at, "strata_event_picked", "NMI vector 2");
+	EXPECT_LINE(at, "strata_event_delivered", "NMI vector 2");
+	free(text);
+	vm_destroy(vm);
+}
