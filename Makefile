@@ -36,6 +36,7 @@ help:
 ##          HOST=amd|intel|bochs-amd  which (amd)          KERNEL=6.12|6.1  the host's kernel
 ##          GUEST_ARGS='...'          QEMU's arguments     GUEST_MEM=512 GUEST_SMP=1
 ##          MODULE=intree             on the in-tree kvm instead, to compare
+##          TRACE=1                   leaves build/trace.txt and build/timeline.svg behind
 ## make check                       everything below; the last line is the count
 ## make check-unit                  the pure parts, compiled for userspace
 ## make check-build                 W=1 and sparse on 6.12 and 6.1, warnings fail
@@ -99,7 +100,7 @@ endif
 run: setup $(module-for-run)
 	@$(tool) guest --host $(HOST) --kernel $(KERNEL) --module $(MODULE) \
 		$(if $(GUEST_MEM),--guest-mem $(GUEST_MEM)) $(if $(GUEST_SMP),--guest-smp $(GUEST_SMP)) \
-		$(if $(GUEST_ARGS),-- $(GUEST_ARGS))
+		$(if $(TRACE),--trace) $(if $(GUEST_ARGS),-- $(GUEST_ARGS))
 
 step-unit = --step unit='$(MAKE) --no-print-directory -C tools/testing/unit check'
 step-build = $(foreach k,6.12 6.1,--step build-$(k)='$(MAKE) --no-print-directory check-build-$(k)')
