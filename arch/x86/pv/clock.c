@@ -8,6 +8,7 @@
  */
 #include "../backend.h"
 #include "../strata.h"
+#include "memory.h"
 #include "../cpu/rows.h"
 
 #include <linux/ktime.h>
@@ -183,7 +184,7 @@ void clock_update(struct vcpu *v)
 	struct pvclock_vcpu_time_info old, t;
 	u64 gpa = v->pv.clock_page & ~PV_PAGE_ON;
 
-	if (!(v->pv.clock_page & PV_PAGE_ON) || virt_guest_read(&v->virt, gpa, &old, sizeof(old)))
+	if (!(v->pv.clock_page & PV_PAGE_ON) || pv_read(v, gpa, &old, sizeof(old)))
 		return;
 	t = page_of(v);
 	/* Only the guest takes this flag off. */
@@ -192,14 +193,14 @@ void clock_update(struct vcpu *v)
 		t.flags |= PVCLOCK_GUEST_STOPPED;
 	/* Odd while the rest is not to be trusted. */
 	t.version = old.version | 1;
-	if (virt_guest_write(&v->virt, gpa, &t.version, sizeof(t.version)))
+	if (pv_write(v, gpa, &t.version, sizeof(t.version)))
 		return;
 	smp_wmb();
-	if (virt_guest_write(&v->virt, gpa, &t, sizeof(t)))
+	if (pv_write(v, gpa, &t, sizeof(t)))
 		return;
 	smp_wmb();
 	t.version++;
-	if (!virt_guest_write(&v->virt, gpa, &t.version, sizeof(t.version)))
+	if (!pv_write(v, gpa, &t.version, sizeof(t.version)))
 		v->pv.clock_stopped = false;
 }
 
@@ -239,21 +240,21 @@ void clock_write_wall(struct vcpu *v, u64 gpa)
 	struct pvclock_wall_clock w;
 	u64 ns;
 
-	if (virt_guest_read(&v->virt, gpa, &w, sizeof(w)))
+	if (pv_read(v, gpa, &w, sizeof(w)))
 		return;
 	read_clocks(vcpu_vm(v), &now);
 	ns = now.realtime - now.clock;
 	w.version |= 1;
-	if (virt_guest_write(&v->virt, gpa, &w.version, sizeof(w.version)))
+	if (pv_write(v, gpa, &w.version, sizeof(w.version)))
 		return;
 	smp_wmb();
 	w.nsec = do_div(ns, NSEC_PER_SEC);
 	w.sec = ns;
-	if (virt_guest_write(&v->virt, gpa, &w, sizeof(w)))
+	if (pv_write(v, gpa, &w, sizeof(w)))
 		return;
 	smp_wmb();
 	w.version++;
-	virt_guest_write(&v->virt, gpa, &w.version, sizeof(w.version));
+	pv_write(v, gpa, &w.version, sizeof(w.version));
 }
 
 /* ---- ioctls ---- */

@@ -6,6 +6,7 @@
  * at the next exit to the run loop. So the local APIC is exact whenever anybody else looks at it, and there is no state to be saved.
  */
 #include "../strata.h"
+#include "memory.h"
 
 #include <linux/kvm_para.h>
 #include <linux/srcu.h>
@@ -21,7 +22,7 @@ void eoi_offer(struct vcpu *v, u8 vector)
 	if (!lapic_eoi_can_wait(&v->apic->lapic, vector) || (irq->pit && pit_dev_waits(irq->pit)))
 		return;
 	idx = srcu_read_lock(&v->virt.vm->srcu);
-	ret = virt_guest_write_nofault(&v->virt, EOI_GPA(v), &on, 1);
+	ret = pv_write_nofault(v, EOI_GPA(v), &on, 1);
 	srcu_read_unlock(&v->virt.vm->srcu, idx);
 	v->pv.eoi_offered = !ret;
 }
@@ -33,13 +34,13 @@ static int take_back(struct vcpu *v, bool sleep)
 	u8 bit;
 	int ret;
 
-	ret = sleep ? virt_guest_read(&v->virt, EOI_GPA(v), &bit, 1) : virt_guest_read_nofault(&v->virt, EOI_GPA(v), &bit, 1);
+	ret = sleep ? pv_read(v, EOI_GPA(v), &bit, 1) : pv_read_nofault(v, EOI_GPA(v), &bit, 1);
 	if (ret)
 		return ret;
 	if (!(bit & KVM_PV_EOI_MASK))
 		return 1;
-	return sleep ? virt_guest_write(&v->virt, EOI_GPA(v), &off, 1) :
-		       virt_guest_write_nofault(&v->virt, EOI_GPA(v), &off, 1);
+	return sleep ? pv_write(v, EOI_GPA(v), &off, 1) :
+		       pv_write_nofault(v, EOI_GPA(v), &off, 1);
 }
 
 bool eoi_collect(struct vcpu *v, bool sleep)

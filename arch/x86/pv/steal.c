@@ -8,6 +8,7 @@
  */
 #include "../backend.h"
 #include "../strata.h"
+#include "memory.h"
 
 #include <linux/kvm_para.h>
 #include <linux/sched.h>
@@ -43,7 +44,7 @@ void steal_sched_out(struct vcpu *v)
 	/* The page is to be looked at even if the write failed half-way. */
 	WRITE_ONCE(v->pv.preempted, true);
 	idx = srcu_read_lock(&v->virt.vm->srcu);
-	virt_guest_write_nofault(&v->virt, STEAL_GPA(v) + offsetof(struct kvm_steal_time, preempted), &mark, 1);
+	pv_write_nofault(v, STEAL_GPA(v) + offsetof(struct kvm_steal_time, preempted), &mark, 1);
 	srcu_read_unlock(&v->virt.vm->srcu, idx);
 }
 
@@ -55,12 +56,12 @@ static bool flush_wanted(struct vcpu *v)
 	u8 mark = 0;
 	int ret;
 
-	if (virt_guest_read(&v->virt, gpa, &mark, 1))
+	if (pv_read(v, gpa, &mark, 1))
 		return true;
 	do {
 		if (!mark)
 			return false;
-		ret = virt_guest_cmpxchg(&v->virt, gpa, &mark, &none, 1);
+		ret = pv_cmpxchg(v, gpa, &mark, &none, 1);
 	} while (ret == -EAGAIN);
 	return ret || (mark & KVM_VCPU_FLUSH_TLB);
 }
@@ -71,19 +72,19 @@ static void add_steal(struct vcpu *v, u64 ns)
 	struct kvm_steal_time st;
 	u32 version;
 
-	if (virt_guest_read(&v->virt, gpa, &st, offsetof(struct kvm_steal_time, flags)))
+	if (pv_read(v, gpa, &st, offsetof(struct kvm_steal_time, flags)))
 		return;
 	version = (st.version | 1) + (st.version & 1 ? 2 : 0);
 	st.steal += ns;
 	/* Odd while the time is not to be trusted. */
-	if (virt_guest_write(&v->virt, gpa + offsetof(struct kvm_steal_time, version), &version, 4))
+	if (pv_write(v, gpa + offsetof(struct kvm_steal_time, version), &version, 4))
 		return;
 	smp_wmb();
-	if (virt_guest_write(&v->virt, gpa + offsetof(struct kvm_steal_time, steal), &st.steal, 8))
+	if (pv_write(v, gpa + offsetof(struct kvm_steal_time, steal), &st.steal, 8))
 		return;
 	smp_wmb();
 	version++;
-	virt_guest_write(&v->virt, gpa + offsetof(struct kvm_steal_time, version), &version, 4);
+	pv_write(v, gpa + offsetof(struct kvm_steal_time, version), &version, 4);
 }
 
 void steal_update(struct vcpu *v)
