@@ -22,11 +22,14 @@
 #define XCR_SWITCH_PKRU	BIT(2)
 
 static u64 host_xcr0;
+/* The host is QEMU's TCG, which does not intercept XSETBV: what a guest did to XCR0 is found when it has exited. */
+static bool xsetbv_unseen;
 static u64 host_xss;
 
 void fpu_host_init(void)
 {
 	host_xcr0 = boot_cpu_has(X86_FEATURE_OSXSAVE) ? xgetbv(XCR_XFEATURE_ENABLED_MASK) : 0;
+	xsetbv_unseen = hypervisor_cpuid_base("TCGTCGTCGTCG", 0);
 	host_xss = 0;
 	if (boot_cpu_has(X86_FEATURE_XSAVES))
 		rdmsrl_safe(MSR_IA32_XSS, &host_xss);
@@ -69,7 +72,7 @@ void xcr_changed(struct vcpu *v)
 	bool xsave = cr4 & CR4_OSXSAVE;
 	u8 what = 0;
 
-	if (xsave && v->cpu.xcr0 != host_xcr0)
+	if (xsave && (v->cpu.xcr0 != host_xcr0 || xsetbv_unseen))
 		what |= XCR_SWITCH_XCR0;
 	/* XSAVES and XRSTORS are there for the guest with or without its CPUID bit: they must not see the host's components. */
 	if (xsave && boot_cpu_has(X86_FEATURE_XSAVES) && v->cpu.xss != host_xss)
@@ -113,7 +116,7 @@ void xcr_load_host(struct vcpu *v)
 		xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
 		c->xcr0_loaded = false;
-		if (unlikely(xcr0 != c->xcr0 || xcr0 == host_xcr0))
+		if (unlikely(xcr0 != c->xcr0 || (xcr0 == host_xcr0 && !xsetbv_unseen)))
 			cr_apply_xcr0(v, xcr0);
 	}
 }

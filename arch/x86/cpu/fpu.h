@@ -39,8 +39,8 @@ void xcr_load_host(struct vcpu *v);
 void xcr_changed(struct vcpu *v);
 
 /*
- * QEMU's TCG does not intercept XSETBV. While the guest's XCR0 is not the host's, what it set is found here: when it asks for
- * the sizes in CPUID leaf 0xD, and by xcr_load_host().
+ * QEMU's TCG does not intercept XSETBV. What the guest set is found here: when it asks for the sizes in CPUID leaf 0xD, and by
+ * xcr_load_host().
  */
 void xcr0_sync(struct vcpu *v);
 
