@@ -164,15 +164,17 @@ static void take_l1(struct svm_vcpu *svm, const struct vmcb_save_area *from)
 	svm->nested.l1_pat = from->g_pat;
 }
 
-static void set_guest(struct svm_vcpu *svm, const struct kvm_nested_state *head, const struct vmcb *vmcb)
+/* *@page becomes the copy; what was the copy is returned there. */
+static void set_guest(struct svm_vcpu *svm, const struct kvm_nested_state *head, struct vmcb **page)
 {
+	const struct vmcb *vmcb = *page;
 	struct svm_nested *n = &svm->nested;
 	struct vcpu *v = &svm->vcpu;
 
 	vcpu_need_reg(v, REG_CR0);
 	vcpu_need_reg(v, REG_CR3);
 	end_run_pending(&v->events);
-	memcpy(n->vmcb12, vmcb, PAGE_SIZE);
+	swap(n->vmcb12, *page);
 	n->vmcb12_gpa = head->hdr.svm.vmcb_pa;
 	if (!v->guest_mode) {
 		move_registers(n->vmcb02, svm->vmcb01);
@@ -207,15 +209,19 @@ int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head, const 
 	}
 	if (head->size < sizeof(*head) + PAGE_SIZE || !nested_page_address(v, head->hdr.svm.vmcb_pa))
 		return -EINVAL;
-	vmcb = memdup_user((const void __user *)user + sizeof(*user), PAGE_SIZE);
-	if (IS_ERR(vmcb))
-		return PTR_ERR(vmcb);
-	ret = -EINVAL;
-	if (state_valid(v, vmcb, head->flags & KVM_STATE_NESTED_RUN_PENDING))
+	vmcb = (struct vmcb *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!vmcb)
+		return -ENOMEM;
+	/* Behind the save area nothing is defined. */
+	if (copy_from_user(vmcb, (const void __user *)user + sizeof(*user), sizeof(*vmcb)))
+		ret = -EFAULT;
+	else if (!state_valid(v, vmcb, head->flags & KVM_STATE_NESTED_RUN_PENDING))
+		ret = -EINVAL;
+	else
 		ret = nested_alloc(svm);
 	if (!ret)
-		set_guest(svm, head, vmcb);
-	kfree(vmcb);
+		set_guest(svm, head, &vmcb);
+	free_page((unsigned long)vmcb);
 	return ret;
 }
 
