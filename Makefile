@@ -125,6 +125,7 @@ check-build-%: setup-build
 
 bench: setup modules-$(KERNEL)
 	@tools/bench/compare --host $(HOST) --kernel $(KERNEL)
+	@[ $(HOST) = intel ] || tools/bench/compare --host $(HOST) --kernel $(KERNEL) --nested
 
 # --- Real hosts ------------------------------------------------------------------------------------
 

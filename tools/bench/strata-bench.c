@@ -4,6 +4,7 @@
  * host whose TSC counts instructions (QEMU -icount shift=0,sleep=off and one CPU; Bochs with clock
  * sync=none) that is instructions for each event, the guest's stub included. Each figure is the
  * median of ROUNDS rounds after one that warms up. Prints figure<TAB>value.
+ * With the argument "nested": what guest hypervisors pay.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -14,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cpu.h"
+#include "bench.h"
 
 #define ROUNDS		11
 #define EVENTS		200
@@ -53,7 +54,7 @@ static int by_value(const void *a, const void *b)
 }
 
 /* @round returns ticks for one event. */
-static void figure(const char *name, u64 (*round)(void *), void *arg)
+void figure(const char *name, u64 (*round)(void *), void *arg)
 {
 	u64 samples[ROUNDS];
 	unsigned int i;
@@ -86,7 +87,7 @@ GUEST_LOOP(guest_vmmcall, "mov %0, %%eax; vmmcall", "i"(100) : "rax", "memory")
 GUEST_LOOP(guest_vmcall, "mov %0, %%eax; vmcall", "i"(100) : "rax", "memory")
 GUEST_LOOP(guest_wrmsr, "wrmsr", "c"(MSR_TSC_ADJUST), "a"(0), "d"(0) : "memory")
 
-static u64 in_guest(void *vcpu)
+u64 in_guest(void *vcpu)
 {
 	if (vcpu_run(vcpu) != RUN_SYNC)
 		tap_fail(__FILE__, __LINE__, "the guest left its loop");
@@ -353,10 +354,14 @@ static u64 vcpu_cycle(void *arg)
 	return ticks;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	int kvm = kvm_open();
 
+	if (argc > 1 && !strcmp(argv[1], "nested")) {
+		nested_figures();
+		return EXIT_SUCCESS;
+	}
 	kernel_exits();
 	user_exit("pio_out", guest_out, KVM_EXIT_IO);
 	user_exit("mmio_write", guest_mmio, KVM_EXIT_MMIO);
