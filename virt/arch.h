@@ -24,6 +24,8 @@ void arch_vm_quiesce(struct virt_vm *vm);
 /* No vCPU runs any more; memory slots still there. */
 void arch_vm_destroy(struct virt_vm *vm);
 void arch_vm_free(struct virt_vm *vm);
+/* Bring statistics that are kept elsewhere up to date: somebody is about to read them. */
+void arch_vm_stats(struct virt_vm *vm);
 
 /* Create a vCPU; virt fields other than vm, id, index and run are not set yet. */
 struct virt_vcpu *arch_vcpu_alloc(struct virt_vm *vm, unsigned int id);

@@ -2,6 +2,7 @@
 /*
  * KVM_GET_STATS_FD: a read-only file of header, id, descriptors and data, as api.rst lays them out.
  */
+#include "arch.h"
 #include "virt.h"
 
 #include <linux/anon_inodes.h>
@@ -86,6 +87,7 @@ static ssize_t stats_read(struct file *file, char __user *to, size_t left, loff_
 
 	if (pos < 0)
 		return -EINVAL;
+	arch_vm_stats(f->vm);
 	if (copy_block(&head, 0, sizeof(head), &to, &left, &pos) ||
 	    copy_block(f->id, head.id_offset, NAME_SIZE, &to, &left, &pos) ||
 	    copy_block(f->desc, head.desc_offset, f->nr * sizeof(*f->desc), &to, &left, &pos) ||

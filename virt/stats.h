@@ -21,6 +21,10 @@
 	S(irq_window_exits, CUMULATIVE, NONE)	\
 	S(nmi_window_exits, CUMULATIVE, NONE)	\
 	S(halt_exits, CUMULATIVE, NONE)		\
+	S(halt_attempted_poll, CUMULATIVE, NONE) \
+	S(halt_successful_poll, CUMULATIVE, NONE) \
+	S(halt_wakeup, CUMULATIVE, NONE)	\
+	S(blocking, INSTANT, BOOLEAN)		\
 	S(irq_exits, CUMULATIVE, NONE)		\
 	S(insn_emulation, CUMULATIVE, NONE)	\
 	S(insn_emulation_fail, CUMULATIVE, NONE) \

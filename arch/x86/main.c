@@ -89,6 +89,11 @@ void arch_vm_destroy(struct virt_vm *virt)
 	mmu_vm_destroy(vm);
 }
 
+void arch_vm_stats(struct virt_vm *virt)
+{
+	virt->stats.mmu_pages = atomic_long_read(&to_vm(virt)->mmu.pages);
+}
+
 void arch_vm_free(struct virt_vm *virt)
 {
 	kvfree(to_vm(virt));

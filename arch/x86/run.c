@@ -305,6 +305,7 @@ static enum exit_result work_requests(struct vcpu *v)
 		return exit_error(v, -EIO);
 	virt_take_request(vv, VIRT_REQ_KICK);
 	if (virt_take_request(vv, REQ_EVENT)) {
+		vv->stats.req_event++;
 		event_drain(&v->events, xchg(&v->inbox, 0), READ_ONCE(v->sipi_vector));
 		if (v->apic)
 			apic_drain(v);
@@ -594,11 +595,13 @@ static bool poll_for_work(struct vcpu *v)
 {
 	u64 end = ktime_get_ns() + halt_poll_ns;
 
+	v->virt.stats.halt_attempted_poll++;
 	while (!READ_ONCE(v->virt.requests) && !host_work()) {
 		if (ktime_get_ns() >= end)
 			return false;
 		cpu_relax();
 	}
+	v->virt.stats.halt_successful_poll++;
 	return true;
 }
 
@@ -606,9 +609,12 @@ static void sleep_for_work(struct vcpu *v)
 {
 	if (halt_poll_ns && v->mp_state == KVM_MP_STATE_HALTED && v->pv.poll && poll_for_work(v))
 		return;
+	v->virt.stats.blocking = true;
 	virt_srcu_pause(&v->virt);
 	rcuwait_wait_event(&v->virt.wait, READ_ONCE(v->virt.requests) || host_work(), TASK_INTERRUPTIBLE);
 	virt_srcu_resume(&v->virt);
+	v->virt.stats.blocking = false;
+	v->virt.stats.halt_wakeup++;
 }
 
 /* A vCPU that waits for something runs when it comes. */

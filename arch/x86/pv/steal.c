@@ -43,6 +43,7 @@ void steal_sched_out(struct vcpu *v)
 		return;
 	/* The page is to be looked at even if the write failed half-way. */
 	WRITE_ONCE(v->pv.preempted, true);
+	v->virt.stats.preemption_reported++;
 	idx = srcu_read_lock(&v->virt.vm->srcu);
 	pv_write_nofault(v, STEAL_GPA(v) + offsetof(struct kvm_steal_time, preempted), &mark, 1);
 	srcu_read_unlock(&v->virt.vm->srcu, idx);

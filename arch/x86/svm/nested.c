@@ -61,6 +61,7 @@ void nested_use_02(struct svm_vcpu *svm)
 	}
 	use_vmcb(svm, svm->nested.vmcb02);
 	svm->vcpu.guest_mode = true;
+	svm->vcpu.virt.stats.guest_mode = true;
 }
 
 void nested_use_01(struct svm_vcpu *svm)
@@ -68,6 +69,7 @@ void nested_use_01(struct svm_vcpu *svm)
 	use_vmcb(svm, svm->vmcb01);
 	svm->vmcb->control.nested_cr3 = svm->vcpu.mmu.root_hpa;
 	svm->vcpu.guest_mode = false;
+	svm->vcpu.virt.stats.guest_mode = false;
 	svm->own_tpr = false;
 	svm->nested.window = false;
 	svm->nested.pristine = false;

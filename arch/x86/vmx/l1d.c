@@ -150,6 +150,7 @@ void vmx_l1d_flush(struct vmx_vcpu *vmx)
 		if (!dirty)
 			return;
 	}
+	vmx->vcpu.virt.stats.l1d_flush++;
 	if (static_cpu_has(X86_FEATURE_FLUSH_L1D))
 		native_wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
 	else
