@@ -77,7 +77,7 @@ static void guest_exits(void)
 	(void)*(volatile u16 *)(MMIO + 0x20);
 	wrmsr(MSR_TSC_ADJUST, 0x99);
 	rdmsr_try(MSR_NONE, &value);
-	write_cr4(read_cr4() | CR4_DE);
+	write_cr0(read_cr0() | CR0_CD);
 	guest_done();
 }
 
@@ -114,7 +114,7 @@ TEST(exits)
 	EXPECT_LINE(at, "kvm_msr", "write 0x3b = 0x99");
 	EXPECT_LINE(at, "kvm_msr", "read 0x3fffffff = 0x0 (#GP)");
 	EXPECT_LINE(at, "kvm_inj_exception", "#GP (0x0)");
-	EXPECT_LINE(at, "kvm_cr", "write CR4 = ");
+	EXPECT_LINE(at, "kvm_cr", "write CR0 = ");
 	/* Reasons are readable. */
 	CHECK(trace_find(all, "kvm_exit", "reason cpuid") || trace_find(all, "kvm_exit", "reason CPUID"));
 	free(text);
