@@ -227,7 +227,8 @@ void vcpu_event_exit(struct vcpu *v, const struct event *vectoring)
 /* Interrupts off, entry certain unless something else than an entry is due. */
 static void decide_events(struct vcpu *v, struct event_plan *plan)
 {
-	bool again = v->events.delivering.type;
+	/* What L1 asked for at its VM entry is there already, and goes in for the first time. */
+	bool again = v->events.delivering.type && !v->events.run_pending;
 	struct event_view view;
 
 	vcpu_view(v, &view);

@@ -186,6 +186,8 @@ class _Follower:
 
     def intercepted(self, record):
         journey = self.find(record, ("queued", "entered")) or self.begin(record)
+        if not journey.points and self.last_exit:
+            journey.add(self.last_exit, "queued")
         journey.add(record, "intercepted", 1)
         self.open.remove(journey)
 
