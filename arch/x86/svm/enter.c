@@ -96,6 +96,8 @@ void svm_enter(struct vcpu *v)
 		vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_TPR_MASK) | v->cr8;
 	if (unlikely(v->events.nmi_masked != vmcb_intercepts(vmcb, INTERCEPT_IRET)))
 		intercept_iret(svm, v->events.nmi_masked);
+	if (unlikely(svm->step))
+		svm_step_begin(svm);
 	if (unlikely(ssbd))
 		x86_spec_ctrl_set_guest(v->cpu.virt_spec_ctrl);
 	do {
@@ -117,6 +119,8 @@ void svm_enter(struct vcpu *v)
 			break;
 		}
 	} while (svm_fast_exit(svm));
+	if (unlikely(svm->step))
+		svm_step_end(svm);
 	if (unlikely(ssbd))
 		x86_spec_ctrl_restore_host(v->cpu.virt_spec_ctrl);
 	if (svm_caps.virt_spec_ctrl)

@@ -315,10 +315,7 @@ static enum exit_result on_iret(struct vcpu *v)
 	if (r == EXIT_RESUME)
 		return r;
 	/* An IRET that the emulator cannot do: let the CPU, and stop behind it. */
-	svm->nmi_step = true;
-	svm->nmi_step_rflags = vcpu_rflags(v);
-	vcpu_set_reg(v, REG_RFLAGS, svm->nmi_step_rflags | X86_EFLAGS_TF);
-	vmcb_pass(svm->vmcb, INTERCEPT_IRET);
+	svm->step = STEP_IRET;
 	return EXIT_RESUME;
 }
 
@@ -330,7 +327,8 @@ static enum exit_result on_db(struct vcpu *v)
 
 	/* The CPU wrote DR6 already; what the guest sees is written when the exception is delivered. */
 	svm->vmcb->save.dr6 = v->cpu.debug.dr6;
-	if (svm_nmi_step_done(svm)) {
+	if (svm->stepped) {
+		svm->stepped = false;
 		causes &= ~(u64)DR_STEP;
 		if (!causes)
 			return EXIT_RESUME;
@@ -433,9 +431,12 @@ static const exit_fn exit_table[] = {
 	[SVM_EXIT_VINTR]		= on_vintr,
 	[SVM_EXIT_CR0_SEL_WRITE]	= on_emulate,
 	[SVM_EXIT_RDPMC]		= on_gp,
+	[SVM_EXIT_PUSHF]		= on_emulate,
+	[SVM_EXIT_POPF]			= on_emulate,
 	[SVM_EXIT_CPUID]		= on_cpuid,
 	[SVM_EXIT_RSM]			= on_rsm,
 	[SVM_EXIT_IRET]			= on_iret,
+	[SVM_EXIT_SWINT]		= on_emulate,
 	[SVM_EXIT_INVD]			= on_nop,
 	[SVM_EXIT_PAUSE]		= on_nop,
 	[SVM_EXIT_HLT]			= on_hlt,

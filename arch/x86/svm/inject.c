@@ -152,26 +152,47 @@ void svm_windows(struct vcpu *v, const struct event_plan *p)
 		nested_windows(svm, p->irq_window && gif);
 	else
 		windows(svm, p->irq_window && gif);
-	/* While NMIs are masked the IRET intercept tells the end; a shadow is stepped over. */
-	if (p->nmi_window && gif && !v->events.nmi_masked && !svm->nmi_step) {
-		svm->nmi_step = true;
-		svm->nmi_step_rflags = vcpu_rflags(v);
-		vcpu_set_reg(v, REG_RFLAGS, svm->nmi_step_rflags | X86_EFLAGS_TF);
-	}
+	/* While NMIs are masked the IRET intercept tells the end. An event that goes in ends a shadow; any other is stepped over. */
+	if (p->nmi_window && gif && !v->events.nmi_masked && !v->events.delivering.type)
+		svm->step = STEP_SHADOW;
 }
 
-bool svm_nmi_step_done(struct svm_vcpu *svm)
+/* Instructions that read or write the stepping TF are the emulator's. */
+static const u8 step_intercepts[] = { INTERCEPT_PUSHF, INTERCEPT_POPF, INTERCEPT_INTn };
+
+void svm_step_begin(struct svm_vcpu *svm)
 {
 	struct vcpu *v = &svm->vcpu;
+	unsigned int i;
 
-	if (!svm->nmi_step)
-		return false;
-	svm->nmi_step = false;
-	event_nmi_unmask(&v->events);
-	if (svm->nmi_step_rflags & X86_EFLAGS_TF)
-		return false;		/* the guest is stepping too: its trap is due */
-	vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) & ~X86_EFLAGS_TF);
-	return true;
+	svm->step_own_tf = vcpu_rflags(v) & X86_EFLAGS_TF;
+	vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) | X86_EFLAGS_TF);
+	/* Nor may an exception push it. */
+	svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION] = ~(u32)BIT(X86_TRAP_NMI);
+	for (i = 0; i < ARRAY_SIZE(step_intercepts); i++)
+		vmcb_intercept(svm->vmcb, step_intercepts[i]);
+	if (svm->step == STEP_IRET)
+		vmcb_pass(svm->vmcb, INTERCEPT_IRET);
+	else
+		vmcb_intercept(svm->vmcb, INTERCEPT_IRET);
+}
+
+/* RFLAGS are the guest's again before anything looks at them; where the step is still due it is planned anew. */
+void svm_step_end(struct svm_vcpu *svm)
+{
+	bool over = svm->vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + DB_VECTOR;
+	struct vcpu *v = &svm->vcpu;
+	unsigned int i;
+
+	svm->stepped = over && !svm->step_own_tf;
+	if (over && svm->step == STEP_IRET)
+		event_nmi_unmask(&v->events);	/* and TF is what IRET loaded */
+	else if (!svm->step_own_tf)
+		vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) & ~X86_EFLAGS_TF);
+	svm->step = STEP_NOT;
+	for (i = 0; i < ARRAY_SIZE(step_intercepts); i++)
+		vmcb_pass(svm->vmcb, step_intercepts[i]);
+	svm_update_intercepts(v);
 }
 
 void svm_view(struct vcpu *v, struct event_view *view)

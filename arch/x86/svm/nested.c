@@ -335,18 +335,6 @@ static void load_l1(struct svm_vcpu *svm)
 	debug_switch(v, v->cpu.debug.dr6, DR7_INIT);
 }
 
-/* A step that was L0's alone does not show. */
-static void drop_step(struct svm_vcpu *svm)
-{
-	struct vcpu *v = &svm->vcpu;
-
-	if (likely(!svm->nmi_step))
-		return;
-	svm->nmi_step = false;
-	if (!(svm->nmi_step_rflags & X86_EFLAGS_TF))
-		vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) & ~X86_EFLAGS_TF);
-}
-
 /* An exception whose own exit is L1's. */
 static noinline void trace_exception(struct vcpu *v, s64 code, u64 info1)
 {
@@ -371,7 +359,7 @@ enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 in
 			own.vectoring.type = EVENT_NONE;
 		p = &own;
 	}
-	drop_step(svm);
+	svm->step = STEP_NOT;
 	save_controls(svm, code, info1, info2);
 	put_vectoring(&svm->nested.vmcb12->control, &p->vectoring);
 	save_l2(svm);

@@ -15,7 +15,7 @@ enum verdict {
 	BY_MSR_MAP,
 	BY_IO_MAP,
 	BY_WINDOW,	/* L0's while it waits for a window */
-	BY_STEP,	/* L0's while it steps */
+	BY_STEP,	/* L0's if it is the end of a step of L0's */
 };
 
 static const u8 verdicts[SVM_EXIT_INVPCID + 1] = {
@@ -80,7 +80,7 @@ static bool is_l1s(struct svm_vcpu *svm, u32 code)
 	case BY_WINDOW:
 		return !svm->nested.window && l1_intercepts(svm, code);
 	case BY_STEP:
-		return !svm->nmi_step && l1_intercepts(svm, code);
+		return !svm->stepped && l1_intercepts(svm, code);
 	default:
 		return false;
 	}

@@ -89,8 +89,9 @@ struct svm_nested {
  * @msrpm: MSR permission map
  * @soft_moved: RIP was moved over a soft event's instruction for injection: by so many bytes
  * @soft_rip: RIP after that move
- * @nmi_step: single-stepping over an IRET (or a shadow) to open the NMI window
- * @nmi_step_rflags: the guest's TF and RF when it began
+ * @step: the next entry is to stop behind one instruction, to open the NMI window; over when the entry is
+ * @step_own_tf: the guest's own TF when it began
+ * @stepped: the #DB exit being handled is that stop
  * @own_tpr: V_TPR is L2's, not CR8 of the vCPU
  * @nested: nested virtualization
  */
@@ -104,11 +105,15 @@ struct svm_vcpu {
 	u32 *msrpm;
 	u8 soft_moved;
 	unsigned long soft_rip;
-	bool nmi_step;
-	unsigned long nmi_step_rflags;
+	u8 step;
+	bool step_own_tf;
+	bool stepped;
 	bool own_tpr;
 	struct svm_nested nested;
 };
+
+/* What is stepped over: an instruction under a shadow, or an IRET that ends the blocking of NMIs */
+enum svm_step { STEP_NOT, STEP_SHADOW, STEP_IRET };
 
 static inline struct svm_vcpu *to_svm(struct vcpu *v)
 {
@@ -191,8 +196,9 @@ void svm_vectoring(struct svm_vcpu *svm, struct event *e);
 /* Between enum event_type and the types of EVENTINJ and EXITINTINFO */
 u32 svm_inject_type(const struct event *e);
 u8 svm_event_type(u32 info);
-/* The single step over an IRET ended (or another #DB came). True if the #DB is ours alone. */
-bool svm_nmi_step_done(struct svm_vcpu *svm);
+/* Around the entry that svm_vcpu.step asks to be a single step; interrupts off. */
+void svm_step_begin(struct svm_vcpu *svm);
+void svm_step_end(struct svm_vcpu *svm);
 
 /* exit.c: exits */
 enum exit_result svm_handle_exit(struct vcpu *v);

@@ -126,7 +126,7 @@ void svm_reset(struct vcpu *v, bool init)
 	svm->vmcb->control.event_inj = 0;
 	svm->vmcb->control.clean = 0;
 	svm->soft_moved = 0;
-	svm->nmi_step = false;
+	svm->step = STEP_NOT;
 }
 
 void svm_cache_reg(struct vcpu *v, enum reg reg)

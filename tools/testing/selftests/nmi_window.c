@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What: an NMI that has to wait for one instruction under an interrupt shadow, or for an exception that goes in before it, leaves no
+ * trace of how the wait was done: no trap flag in what the guest pushes, no single-step trap, nothing in the registers that
+ * userspace reads meanwhile.
+ * Conditions: none.
+ * Expected: RFLAGS and DR6 as without the NMI, and the NMI right behind the instruction or the delivery.
+ */
+#include <string.h>
+
+#include "cpu.h"
+
+static volatile u64 nmis, nmi_rip, nmi_rflags, faults, fault_rflags, traps, pushed;
+
+static void on_nmi(struct guest_frame *frame)
+{
+	nmis++;
+	nmi_rip = frame->rip;
+	nmi_rflags = frame->rflags;
+}
+
+static void on_fault(struct guest_frame *frame)
+{
+	faults++;
+	fault_rflags = frame->rflags;
+	if (frame->vector == UD_VECTOR)
+		frame->rip += 2;
+}
+
+static void on_db(struct guest_frame *frame)
+{
+	traps++;
+	frame->rflags &= ~RFLAGS_TF;
+}
+
+/* The host sets a shadow and an NMI at the OUT: the instruction behind it is under the shadow. */
+#define UNDER_SHADOW(insn)							\
+	do {									\
+		u64 next_;							\
+										\
+		asm volatile("lea 1f(%%rip), %0\n\txor %%eax, %%eax\n\toutb %%al, $0x30\n\t" insn "\n1:\tnop" \
+			     : "=&r"(next_) : : "rax", "rbx", "rcx", "rdx", "memory"); \
+		GUEST_ASSERT_EQ(nmi_rip, next_);				\
+		GUEST_ASSERT_EQ(nmi_rflags & RFLAGS_TF, 0);			\
+		GUEST_ASSERT_EQ(traps, 0);					\
+	} while (0)
+
+static void guest_shadows(void)
+{
+	UNDER_SHADOW("nop");
+	UNDER_SHADOW("cpuid");
+	UNDER_SHADOW("mov %%cr0, %%rax");
+	guest_done();
+}
+
+static void guest_pushf(void)
+{
+	asm volatile("outb %%al, $0x30\n\tpushfq\n\tpop %0" : "=r"(pushed) : : "memory");
+	GUEST_ASSERT_EQ(pushed & RFLAGS_TF, 0);
+	GUEST_ASSERT_EQ(nmis, 1);
+	GUEST_ASSERT_EQ(traps, 0);
+	guest_done();
+}
+
+static void guest_popf(void)
+{
+	asm volatile("pushq $0x102\n\toutb %%al, $0x30\n\tpopfq\n\tnop" : : : "memory", "cc");
+	GUEST_ASSERT_EQ(nmis, 1);
+	GUEST_ASSERT_EQ(nmi_rflags & RFLAGS_TF, RFLAGS_TF);
+	GUEST_ASSERT_EQ(traps, 1);
+	guest_done();
+}
+
+static void guest_faults(void)
+{
+	asm volatile("outb %al, $0x30\n\tud2");
+	GUEST_ASSERT_EQ(nmis, 1);
+	GUEST_ASSERT_EQ(faults, 1);
+	GUEST_ASSERT_EQ(fault_rflags & RFLAGS_TF, 0);
+	GUEST_ASSERT_EQ(traps, 0);
+	guest_done();
+}
+
+static struct vm *nmi_vm(void *fn)
+{
+	struct vm *vm;
+
+	guest_handlers[NMI_VECTOR] = on_nmi;
+	guest_handlers[DB_VECTOR] = on_db;
+	guest_handlers[UD_VECTOR] = on_fault;
+	guest_handlers[GP_VECTOR] = on_fault;
+	vm = vm_create(1);
+	vcpu_set_long(vm->vcpu, fn, 0);
+	return vm;
+}
+
+/* Ends the OUT, then a shadow and an NMI. */
+static void shadow_and_nmi(struct vcpu *vcpu)
+{
+	struct kvm_vcpu_events e;
+
+	vcpu->run->immediate_exit = 1;
+	vcpu_run_raw(vcpu);
+	vcpu->run->immediate_exit = 0;
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS;
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	xioctl(vcpu->fd, KVM_NMI, NULL);
+}
+
+static void run_shadows(struct vm *vm)
+{
+	enum run_end end;
+
+	while ((end = vcpu_run(vm->vcpu)) == RUN_OTHER) {
+		REQUIRE_EQ(vm->vcpu->run->exit_reason, KVM_EXIT_IO);
+		REQUIRE_EQ(vm->vcpu->run->io.port, 0x30);
+		shadow_and_nmi(vm->vcpu);
+	}
+	CHECK_EQ(end, RUN_DONE);
+	vm_destroy(vm);
+}
+
+TEST(behind_the_shadowed_instruction)
+{
+	STRATA_ONLY("no trace of the step");
+	run_shadows(nmi_vm(guest_shadows));
+}
+
+TEST(pushf_sees_no_trap_flag)
+{
+	STRATA_ONLY("no trace of the step");
+	run_shadows(nmi_vm(guest_pushf));
+}
+
+TEST(popf_sets_the_guests_trap_flag)
+{
+	STRATA_ONLY("no trace of the step");
+	run_shadows(nmi_vm(guest_popf));
+}
+
+TEST(fault_under_the_shadow)
+{
+	STRATA_ONLY("no trace of the step");
+	run_shadows(nmi_vm(guest_faults));
+}
+
+static void guest_exception_first(void)
+{
+	u64 dr6;
+
+	asm volatile("outb %al, $0x30; nop");
+	asm volatile("mov %%dr6, %0" : "=r"(dr6));
+	GUEST_ASSERT_EQ(nmis, 1);
+	GUEST_ASSERT_EQ(faults, 1);
+	GUEST_ASSERT_EQ(fault_rflags & RFLAGS_TF, 0);
+	GUEST_ASSERT_EQ(nmi_rip, (u64)guest_vectors + 16 * GP_VECTOR);
+	GUEST_ASSERT_EQ(dr6 & 0xf00f, 0);
+	guest_done();
+}
+
+/* The exception is in delivery, the NMI comes at its handler's first instruction. */
+TEST(behind_an_exception_in_delivery)
+{
+	struct vm *vm = nmi_vm(guest_exception_first);
+	struct vcpu *vcpu = vm->vcpu;
+	struct kvm_vcpu_events e;
+
+	STRATA_ONLY("no trace of the step");
+	RUN_UNTIL(vcpu, KVM_EXIT_IO);
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.exception.injected = 1;
+	e.exception.nr = GP_VECTOR;
+	e.exception.has_error_code = 1;
+	e.nmi.pending = 1;
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	RUN_UNTIL_DONE(vcpu);
+	vm_destroy(vm);
+}
