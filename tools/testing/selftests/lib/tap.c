@@ -94,6 +94,14 @@ void tap_note(const char *fmt, ...)
 	va_end(ap);
 }
 
+void tap_promise(const char *file, int line, bool kept, const char *what)
+{
+	if (on_strata() && !kept)
+		tap_fail(file, line, "lost: %s", what);
+	else if (!on_strata())
+		tap_note("in-tree %s: %s", kept ? "keeps" : "loses", what);
+}
+
 bool on_strata(void)
 {
 	return !access("/sys/module/strata", F_OK);

@@ -78,7 +78,11 @@ int vm_set_slot(struct vm *vm, u32 slot, u32 flags, u64 gpa, u64 size, void *hva
 		.userspace_addr = (u64)hva,
 	};
 
-	return kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
+	int r = kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
+
+	if (!r && slot < MAX_SLOTS)
+		vm->slot[slot] = region;
+	return r;
 }
 
 void *gpa_to_host(struct vm *vm, u64 gpa)
@@ -182,7 +186,7 @@ void vm_destroy(struct vm *vm)
 	}
 	close(vm->fd);
 	close(vm->kvm);
-	if (vm->mem)
+	if (vm->mem && !vm->mem_lent)
 		munmap(vm->mem, SLOT0_SIZE);
 	free(vm);
 }

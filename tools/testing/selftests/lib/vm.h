@@ -23,6 +23,7 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 
 #define MAX_VCPUS	4
+#define MAX_SLOTS	8
 
 /* Guest-physical layout of slot 0. The program is linked at 4 MiB. */
 #define GPA_GDT		0x1000ull
@@ -49,8 +50,11 @@ struct vm {
 	int kvm;
 	int fd;
 	u8 *mem;
+	bool mem_lent;		/* another VM's, which outlives this one */
 	u64 next_table;
 	struct vcpu vcpu[MAX_VCPUS];
+	/* What vm_set_slot() made of the first slots; no ioctl tells. */
+	struct kvm_userspace_memory_region slot[MAX_SLOTS];
 };
 
 /* Like ioctl(), but an error is returned as -errno. */
