@@ -3,7 +3,8 @@
  * Events into and out of the VMCB.
  *
  * Soft events push the address after their instruction. RIP is moved over the instruction for the entry, and moved back if the
- * delivery is interrupted; with next-RIP save the VMCB says the same address once more, for CPUs that go by it.
+ * delivery is interrupted; with next-RIP save the VMCB says the same address once more, for CPUs that go by it. All exceptions are intercepted for
+ * that entry: a handler of the guest's must see the address of the instruction.
  */
 #include "nested.h"
 
@@ -20,6 +21,23 @@ u32 svm_inject_type(const struct event *e)
 	}
 }
 
+/*
+ * INT3 and INTO go in as software interrupts: the gate's DPL is checked, which may not have been done when their delivery was interrupted. In
+ * virtual-8086 mode that type would ask for IOPL 3 too. L1's goes in as L1 said.
+ */
+static u32 own_type(struct vcpu *v, const struct event *e)
+{
+	if (e->type == EVENT_SOFT_EXCEPTION && !v->events.run_pending && !(vcpu_rflags(v) & X86_EFLAGS_VM))
+		return SVM_EVTINJ_TYPE_SOFT;
+	return svm_inject_type(e);
+}
+
+static void intercept_exceptions(struct svm_vcpu *svm)
+{
+	svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION] = ~(u32)BIT(X86_TRAP_NMI);
+	vmcb_dirty(svm->vmcb, CLEAN_INTERCEPTS);
+}
+
 void svm_inject(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
@@ -28,7 +46,7 @@ void svm_inject(struct vcpu *v)
 	/* Real mode pushes no error codes. */
 	bool has_error = e->has_error && (vcpu_cr0(v) & X86_CR0_PE);
 
-	c->event_inj = e->vector | svm_inject_type(e) | SVM_EVTINJ_VALID | (has_error ? SVM_EVTINJ_VALID_ERR : 0);
+	c->event_inj = e->vector | own_type(v, e) | SVM_EVTINJ_VALID | (has_error ? SVM_EVTINJ_VALID_ERR : 0);
 	c->event_inj_err = e->error;
 	if (!event_is_soft(e))
 		return;
@@ -42,6 +60,15 @@ void svm_inject(struct vcpu *v)
 	vcpu_set_reg(v, REG_RIP, svm->soft_rip);
 	if (svm_caps.nrips)
 		c->next_rip = svm->soft_rip;
+	intercept_exceptions(svm);
+}
+
+static void end_move(struct svm_vcpu *svm)
+{
+	if (!svm->soft_moved)
+		return;
+	svm->soft_moved = 0;
+	svm_update_intercepts(&svm->vcpu);
 }
 
 /* RIP back to the instruction whose soft event was not delivered. */
@@ -51,7 +78,7 @@ static void take_back_move(struct svm_vcpu *svm)
 
 	if (svm->soft_moved && v->regs[REG_RIP] == svm->soft_rip)
 		vcpu_set_reg(v, REG_RIP, svm->soft_rip - svm->soft_moved);
-	svm->soft_moved = 0;
+	end_move(svm);
 }
 
 /* VMRUN refused the guest's state: nothing was delivered. */
@@ -88,7 +115,7 @@ void svm_vectoring(struct svm_vcpu *svm, struct event *e)
 
 	*e = (struct event) { .type = EVENT_NONE };
 	if (!(info & SVM_EXITINTINFO_VALID)) {
-		svm->soft_moved = 0;
+		end_move(svm);
 		return;
 	}
 	e->type = svm_event_type(info);
@@ -168,7 +195,7 @@ void svm_step_begin(struct svm_vcpu *svm)
 	svm->step_own_tf = vcpu_rflags(v) & X86_EFLAGS_TF;
 	vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) | X86_EFLAGS_TF);
 	/* Nor may an exception push it. */
-	svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION] = ~(u32)BIT(X86_TRAP_NMI);
+	intercept_exceptions(svm);
 	for (i = 0; i < ARRAY_SIZE(step_intercepts); i++)
 		vmcb_intercept(svm->vmcb, step_intercepts[i]);
 	if (svm->step == STEP_IRET)
