@@ -121,6 +121,8 @@ static long set_mp_state(struct virt_vcpu *vv, void *data, unsigned long raw)
 	/* The others are states of an in-kernel local APIC. */
 	if (state > KVM_MP_STATE_SIPI_RECEIVED || (state != KVM_MP_STATE_RUNNABLE && !v->apic))
 		return -EINVAL;
+	/* A state that is restored begins before the instruction that the vCPU was in. */
+	io_forget(v);
 	clear_bit(INBOX_SIPI, &v->inbox);
 	v->events.sipi = sipi;
 	v->mp_state = sipi ? KVM_MP_STATE_INIT_RECEIVED : state;
