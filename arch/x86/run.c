@@ -443,6 +443,18 @@ static __always_inline enum exit_result work_host(struct vcpu *v)
 	return likely(!host_work()) ? EXIT_RESUME : do_host_work(v);
 }
 
+static enum exit_result exit_each(struct vcpu *v)
+{
+	struct kvm_run *run = v->virt.run;
+	u64 info1, info2;
+	u32 reason;
+
+	backend_call(exit_info)(v, &reason, &info1, &info2);
+	run->exit_reason = STRATA_EXIT_EACH;
+	run->hw.hardware_exit_reason = reason;
+	return EXIT_TO_USER;
+}
+
 static enum exit_result run_once(struct vcpu *v)
 {
 	enum exit_result r = EXIT_RESUME;
@@ -464,10 +476,8 @@ static enum exit_result run_once(struct vcpu *v)
 	r = backend_call(handle_exit)(v);
 	if (trace_strata_event_queued_enabled())
 		trace_raised(v);
-	if (unlikely(v->exit_slow) && r == EXIT_RESUME) {
-		v->virt.run->exit_reason = STRATA_EXIT_EACH;
-		return EXIT_TO_USER;
-	}
+	if (unlikely(v->exit_slow) && r == EXIT_RESUME)
+		return exit_each(v);
 	return r;
 }
 

@@ -20,7 +20,7 @@
 
 /*
  * For tests: KVM_RUN returns 0 with exit_reason STRATA_EXIT_EACH after every hardware exit, once it is handled (unless
- * that exit goes to userspace anyway).
+ * that exit goes to userspace anyway). kvm_run.hw.hardware_exit_reason is the CPU's exit code or exit reason.
  */
 #define STRATA_CAP_EXIT_EACH		0x53740002
 
