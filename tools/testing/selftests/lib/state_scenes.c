@@ -38,7 +38,7 @@ static void on_event(struct guest_frame *f)
 	seen.event[n].error = f->error;
 	seen.event[n].rip = f->rip;
 	seen.event[n].rflags = f->rflags;
-	seen.event[n].cr2 = read_cr2();
+	seen.event[n].cr2 = f->vector == PF_VECTOR ? read_cr2() : 0;	/* Bochs's SVM keeps it no longer */
 	seen.event[n].dr6 = dr6;
 	seen.event[n].cr8 = read_cr8();
 	if (f->vector == DB_VECTOR)

@@ -158,6 +158,20 @@ static bool judge(unsigned int number, const struct test_case *c, int status, bo
 	return false;
 }
 
+/* Arguments NAME=VALUE go into the environment, for the cases to read; the others are left. */
+static int take_settings(int argc, char **argv)
+{
+	int i, n = 1;
+
+	for (i = 1; i < argc; i++) {
+		if (strchr(argv[i], '='))
+			putenv(argv[i]);
+		else
+			argv[n++] = argv[i];
+	}
+	return n;
+}
+
 /* With arguments, runs only the cases named. */
 static bool wanted(const char *name, int argc, char **argv)
 {
@@ -178,6 +192,7 @@ int main(int argc, char **argv)
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (result == MAP_FAILED)
 		return EXIT_FAILURE;
+	argc = take_settings(argc, argv);
 	qsort(cases, nr_cases, sizeof(cases[0]), by_line);
 	for (i = 0; i < nr_cases; i++)
 		n += wanted(cases[i].name, argc, argv);

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which kinds of exits met which states of the event queue; see torture.h.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "../../../../include/uapi/linux/strata.h"
+#include "torture.h"
+
+static const char *const columns[NR_COLS] = {
+	"idle", "irq", "nmi", "exc", "soft", "pending", "stash", "nmi+", "masked", "held", "triple", "shadow",
+};
+
+static const enum cover_column of_kind[] = {
+	[STRATA_EVENT_INTERRUPT] = COL_INTERRUPT,
+	[STRATA_EVENT_NMI] = COL_NMI,
+	[STRATA_EVENT_EXCEPTION] = COL_EXCEPTION,
+	[STRATA_EVENT_SOFT_INT] = COL_SOFT,
+	[STRATA_EVENT_SOFT_EXCEPTION] = COL_SOFT,
+	[STRATA_EVENT_PRIV_EXCEPTION] = COL_SOFT,
+};
+
+static u64 *row_of(struct coverage *c, u32 kind)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->rows; i++)
+		if (c->kind[i] == kind)
+			return c->count[i];
+	REQUIRE(c->rows < COVER_ROWS);
+	c->kind[c->rows] = kind;
+	return c->count[c->rows++];
+}
+
+void cover_note(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e)
+{
+	u64 *row = row_of(c, kind), was = 0, is = 0;
+	struct strata_events s;
+	unsigned int i;
+
+	memcpy(&s, e->reserved, sizeof(s));
+	for (i = 1; i < NR_COLS; i++)
+		was += row[i];
+	if (s.delivering_kind && s.delivering_kind <= STRATA_EVENT_PRIV_EXCEPTION)
+		row[of_kind[s.delivering_kind]]++;
+	row[COL_PENDING] += e->exception.pending;
+	row[COL_STASH] += !!(s.flags & STRATA_EVENTS_STASH);
+	row[COL_NMI_PENDING] += !!e->nmi.pending;
+	row[COL_MASKED] += e->nmi.masked;
+	row[COL_HELD] += !!s.pending_dbg;
+	row[COL_TRIPLE] += e->triple_fault.pending;
+	row[COL_SHADOW] += !!e->interrupt.shadow;
+	for (i = 1; i < NR_COLS; i++)
+		is += row[i];
+	row[COL_IDLE] += is == was;
+}
+
+static bool on_intel(void)
+{
+	u32 r[4];
+
+	cpuid(0, 0, r);
+	return r[1] == 0x756e6547;	/* "Genu" */
+}
+
+void cover_print(const struct coverage *c)
+{
+	char line[256];
+	unsigned int i, j, n;
+
+	n = snprintf(line, sizeof(line), "%-10s", "exit");
+	for (j = 0; j < NR_COLS; j++)
+		n += snprintf(line + n, sizeof(line) - n, " %7s", columns[j]);
+	tap_note("%s", line);
+	for (i = 0; i < c->rows; i++) {
+		bool user = c->kind[i] & 0x10000;
+
+		n = snprintf(line, sizeof(line), user ? "user %-5u" : "cpu %#-6x", c->kind[i] & 0xffff);
+		for (j = 0; j < NR_COLS; j++)
+			n += snprintf(line + n, sizeof(line) - n, " %7llu", (unsigned long long)c->count[i][j]);
+		tap_note("%s", line);
+	}
+}
+
+/* The host's interrupts and NMIs come when they like. */
+static bool any_time(u32 kind)
+{
+	return on_intel() ? kind == 1 : kind == 0x60 || kind == 0x61;
+}
+
+unsigned int cover_missing(const struct coverage *reached, const struct coverage *c)
+{
+	unsigned int i, j, n = 0;
+
+	for (i = 0; i < reached->rows; i++) {
+		u64 *row = row_of((struct coverage *)c, reached->kind[i]);
+
+		for (j = 0; j < NR_COLS; j++) {
+			if (!reached->count[i][j] || row[j] || any_time(reached->kind[i]))
+				continue;
+			tap_fail(__FILE__, __LINE__, "no point at exit %#x with the queue's state %s, which the programs reach",
+				 reached->kind[i], columns[j]);
+			n++;
+		}
+	}
+	return n;
+}

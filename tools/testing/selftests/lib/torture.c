@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Running the programs and disturbing them; see torture.h.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "../../../../include/uapi/linux/strata.h"
+#include "torture.h"
+
+#define STUCK_MAX 8
+
+/* ---- the log ---- */
+
+static void log_add(struct bench *b, u32 kind, u64 addr, u64 data)
+{
+	REQUIRE(b->log->n < LOG_MAX);
+	b->log->entry[b->log->n++] = (struct log_entry){ kind, addr, data };
+}
+
+static bool same_log(const struct bench *b)
+{
+	const struct run_log *x = b->expected, *y = b->log;
+	unsigned int i;
+
+	for (i = 0; i < x->n && i < y->n && !memcmp(&x->entry[i], &y->entry[i], sizeof(x->entry[i])); i++)
+		;
+	if (i == x->n && i == y->n)
+		return true;
+	tap_fail(__FILE__, __LINE__, "%s: entry %u of the log, of %u (%u): exit %u addr %#llx data %#llx instead of exit %u addr %#llx data %#llx",
+		 b->program->name, i, y->n, x->n, y->entry[i].kind, (unsigned long long)y->entry[i].addr,
+		 (unsigned long long)y->entry[i].data, x->entry[i].kind, (unsigned long long)x->entry[i].addr,
+		 (unsigned long long)x->entry[i].data);
+	return false;
+}
+
+/* Where the guest's own record of events parts from the undisturbed one's. */
+static void show_trace(const struct bench *b)
+{
+	const struct trace *x = &b->expected_trace, *y = (struct trace *)guest_var(b->origin, &trace);
+	u64 i, j;
+
+	for (i = 0; i < x->n && i < y->n && i < TRACE_MAX && !memcmp(&x->entry[i], &y->entry[i], sizeof(x->entry[i])); i++)
+		;
+	for (j = i ? i - 1 : 0; j < i + 3 && j < TRACE_MAX; j++) {
+		const struct trace_entry *e = &y->entry[j], *w = &x->entry[j];
+
+		tap_note("event %llu: vector %llu error %#llx rip %#llx rflags %#llx rsp %#llx cr2 %#llx dr6 %#llx", (unsigned long long)j,
+			 (unsigned long long)e->vector, (unsigned long long)e->error, (unsigned long long)e->rip,
+			 (unsigned long long)e->rflags, (unsigned long long)e->rsp, (unsigned long long)e->cr2,
+			 (unsigned long long)e->dr6);
+		tap_note("  expected: vector %llu error %#llx rip %#llx rflags %#llx rsp %#llx cr2 %#llx dr6 %#llx",
+			 (unsigned long long)w->vector, (unsigned long long)w->error, (unsigned long long)w->rip,
+			 (unsigned long long)w->rflags, (unsigned long long)w->rsp, (unsigned long long)w->cr2,
+			 (unsigned long long)w->dr6);
+	}
+}
+
+/* ---- what the host does ---- */
+
+/* The page is given back and comes anew, with what it held. */
+static void drop(struct vm *vm, u64 gpa)
+{
+	u8 copy[4096], *page = gpa_to_host(vm, gpa);
+
+	memcpy(copy, page, sizeof(copy));
+	REQUIRE(!madvise(page, sizeof(copy), MADV_DONTNEED));
+	memcpy(page, copy, sizeof(copy));
+}
+
+static void drop_pages(struct vm *vm, u32 mask)
+{
+	if (mask & DROP_IDT)
+		drop(vm, GPA_IDT);
+	if (mask & DROP_GDT)
+		drop(vm, GPA_GDT);
+	if (mask & DROP_TSS)
+		drop(vm, GPA_TSS);
+	if (mask & DROP_STACK)
+		drop(vm, GPA_STACKS + STACK_SIZE - 4096);
+	if (mask & DROP_FAULT_STACK)
+		drop(vm, FAULT_STACK - 4096);
+}
+
+static void interrupt(struct bench *b, u8 vector)
+{
+	struct kvm_interrupt irq = { .irq = vector };
+
+	xioctl(b->vm->vcpu->fd, KVM_INTERRUPT, &irq);
+}
+
+static void pulse_line(struct bench *b, u8 gsi)
+{
+	struct kvm_irq_level level = { .irq = gsi & 0x7f };
+
+	level.level = 1;
+	xioctl(b->vm->fd, KVM_IRQ_LINE, &level);
+	level.level = 0;
+	xioctl(b->vm->fd, KVM_IRQ_LINE, &level);
+}
+
+static void act(struct bench *b, u32 what)
+{
+	struct kvm_run *run = b->vm->vcpu->run;
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = what & 0xff };
+	struct kvm_userspace_memory_region r;
+	u8 arg = what;
+
+	switch (what & ACT_MASK) {
+	case ACT_DROP:
+		drop_pages(b->vm, arg);
+		break;
+	case ACT_SLOTS:
+		r = b->vm->slot[0];
+		REQUIRE_EQ(vm_set_slot(b->vm, 0, 0, r.guest_phys_addr, 0, NULL), 0);
+		REQUIRE_EQ(vm_set_slot(b->vm, 0, 0, r.guest_phys_addr, r.memory_size, (void *)r.userspace_addr), 0);
+		break;
+	case ACT_INTERRUPT:
+		interrupt(b, arg);
+		break;
+	case ACT_WINDOW:
+		b->window = arg;
+		run->request_interrupt_window = 1;
+		break;
+	case ACT_NMI:
+		while (arg--)
+			xioctl(b->vm->vcpu->fd, KVM_NMI, NULL);
+		break;
+	case ACT_WAKE:
+		b->wake = arg;
+		break;
+	case ACT_LINE:
+		pulse_line(b, arg);
+		break;
+	case ACT_MSI:
+		REQUIRE(xioctl(b->vm->fd, KVM_SIGNAL_MSI, &msi) >= 0);
+		break;
+	default:
+		REQUIRE(what == 0);
+	}
+}
+
+/* ---- exits to userspace ---- */
+
+enum served { SERVED, IN_PROGRESS, ENDED };
+
+/* What a device answers depends on where it is asked only. */
+static u64 device(u64 addr)
+{
+	return (addr + 1) * 0x9e3779b97f4a7c15ull;
+}
+
+static enum served serve_io(struct bench *b, struct kvm_run *run)
+{
+	u8 *data = RUN_IO_DATA(b->vm->vcpu);
+	u64 value;
+	u32 i;
+
+	for (i = 0; i < run->io.count; i++, data += run->io.size) {
+		value = device(run->io.port);
+		if (run->io.direction == KVM_EXIT_IO_IN) {
+			memcpy(data, &value, run->io.size);
+			value = 0;
+		} else {
+			value = 0;
+			memcpy(&value, data, run->io.size);
+		}
+		log_add(b, KVM_EXIT_IO, run->io.port | (u64)run->io.direction << 32 | (u64)run->io.size << 40, value);
+	}
+	return run->io.direction == KVM_EXIT_IO_IN || run->io.port == PORT_STRING ? IN_PROGRESS : SERVED;
+}
+
+static enum served serve_port(struct bench *b, struct kvm_run *run)
+{
+	enum served s = serve_io(b, run);
+
+	switch (run->io.port) {
+	case PORT_ACT:
+		act(b, *(u32 *)RUN_IO_DATA(b->vm->vcpu));
+		return SERVED;
+	case PORT_DONE:
+		return ENDED;
+	case PORT_ASSERT:
+	case PORT_EXCEPTION: {
+		struct guest_cpu *cpu = vcpu_report(b->vm->vcpu);
+
+		tap_fail(__FILE__, __LINE__, "%s: guest reports at line %llu: got %#llx, expected %#llx, vector %lld rip %#llx",
+			 b->program->name, (unsigned long long)b->log->entry[b->log->n - 1].data,
+			 (unsigned long long)cpu->got, (unsigned long long)cpu->want, (long long)cpu->vector,
+			 (unsigned long long)cpu->rip);
+		return ENDED;
+	}
+	default:
+		return s;
+	}
+}
+
+static enum served serve_mmio(struct bench *b, struct kvm_run *run)
+{
+	u64 value = 0;
+
+	if (run->mmio.is_write)
+		memcpy(&value, run->mmio.data, run->mmio.len);
+	log_add(b, KVM_EXIT_MMIO, run->mmio.phys_addr | (u64)run->mmio.len << 48 | (u64)run->mmio.is_write << 56, value);
+	value = device(run->mmio.phys_addr);
+	if (!run->mmio.is_write)
+		memcpy(run->mmio.data, &value, run->mmio.len);
+	return IN_PROGRESS;
+}
+
+static enum served serve_msr(struct bench *b, struct kvm_run *run, bool write)
+{
+	log_add(b, run->exit_reason, run->msr.index, write ? run->msr.data : 0);
+	run->msr.error = run->msr.index != MSR_UNKNOWN;
+	if (!write)
+		run->msr.data = device(run->msr.index);
+	return IN_PROGRESS;
+}
+
+static enum served serve_hlt(struct bench *b)
+{
+	log_add(b, KVM_EXIT_HLT, 0, 0);
+	if (b->wake)
+		interrupt(b, b->wake);
+	b->wake = 0;
+	return SERVED;
+}
+
+static enum served serve_window(struct bench *b, struct kvm_run *run)
+{
+	log_add(b, KVM_EXIT_IRQ_WINDOW_OPEN, run->if_flag, 0);
+	run->request_interrupt_window = 0;
+	if (b->window)
+		interrupt(b, b->window);
+	b->window = 0;
+	return SERVED;
+}
+
+static void die_of(struct bench *b, struct kvm_run *run)
+{
+	struct kvm_regs regs;
+
+	xioctl(b->vm->vcpu->fd, KVM_GET_REGS, &regs);
+	tap_die(__FILE__, __LINE__, "%s: exit %u suberror %u data %#llx %#llx, rip %#llx", b->program->name, run->exit_reason,
+		run->internal.suberror, run->internal.data[0], run->internal.data[1], regs.rip);
+}
+
+static u64 regs_hash(struct bench *b)
+{
+	struct kvm_regs regs;
+	u64 h = 0;
+	u32 i;
+
+	xioctl(b->vm->vcpu->fd, KVM_GET_REGS, &regs);
+	for (i = 0; i < sizeof(regs) / 8; i++)
+		h = (h ^ ((u64 *)&regs)[i]) * 0x100000001b3ull + (h >> 31);
+	return h;
+}
+
+/* An instruction that is still in progress is told from the next one by its registers. */
+static void note_instruction(struct bench *b)
+{
+	u64 regs = regs_hash(b);
+
+	if (regs == b->mark_regs)
+		return;
+	b->mark_regs = regs;
+	b->mark = b->log->n;
+}
+
+static enum served serve(struct bench *b)
+{
+	struct kvm_run *run = b->vm->vcpu->run;
+
+	note_instruction(b);
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		return serve_port(b, run);
+	case KVM_EXIT_MMIO:
+		return serve_mmio(b, run);
+	case KVM_EXIT_X86_RDMSR:
+		return serve_msr(b, run, false);
+	case KVM_EXIT_X86_WRMSR:
+		return serve_msr(b, run, true);
+	case KVM_EXIT_HLT:
+		return serve_hlt(b);
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		return serve_window(b, run);
+	case KVM_EXIT_SET_TPR:
+		return SERVED;
+	case KVM_EXIT_SHUTDOWN:
+		log_add(b, KVM_EXIT_SHUTDOWN, 0, 0);
+		return ENDED;
+	default:
+		die_of(b, run);
+		return ENDED;
+	}
+}
+
+/* ---- points ---- */
+
+/* Userspace has served everything: the instruction is completed, and nothing is executed. */
+static enum served complete(struct bench *b)
+{
+	struct vcpu *vcpu = b->vm->vcpu;
+	enum served s = SERVED;
+	int r;
+
+	vcpu->run->immediate_exit = 1;
+	do {
+		r = vcpu_run_raw(vcpu);
+		if (!r)
+			s = serve(b);
+	} while (!r && s == IN_PROGRESS);
+	vcpu->run->immediate_exit = 0;
+	REQUIRE(!r || r == -EINTR);
+	b->mark_regs = 0;
+	return s;
+}
+
+static struct vm *pick_target(struct bench *b, struct torture *t, bool *fresh)
+{
+	u64 r = next_random(&t->seed) >> 40;
+
+	*fresh = t->fresh_points * t->wanted <= t->points * t->wanted_fresh && t->wanted_fresh;
+	if (*fresh)
+		return vm_create_with(&b->config, b->origin);
+	/* Over another one, and sometimes over itself. */
+	return r % 8 ? b->live[b->vm == b->live[0]] : b->vm;
+}
+
+static void move(struct bench *b, struct vm *to, bool fresh)
+{
+	if (to == b->vm)
+		return;
+	to->vcpu->run->request_interrupt_window = b->vm->vcpu->run->request_interrupt_window;
+	if (b->fresh)
+		vm_destroy(b->vm);
+	b->vm = to;
+	b->fresh = fresh;
+}
+
+/* The vCPU goes to another VM, or is written over itself. */
+static bool point(struct bench *b, struct torture *t)
+{
+	unsigned int differs;
+	u8 order[NR_PARTS];
+	struct vm *to;
+	bool fresh;
+
+	state_shuffle(&t->seed, order);
+	state_save(b->vm, &b->config, order, b->image);
+	to = pick_target(b, t, &fresh);
+	state_shuffle(&t->seed, order);
+	state_restore(to, &b->config, order, next_random(&t->seed) >> 63, b->image);
+	state_save(to, &b->config, NULL, b->got);
+	differs = state_differs(b->program->name, &b->config, b->image, b->got);
+	t->points++;
+	t->fresh_points += fresh;
+	move(b, to, fresh && to != b->vm);
+	return !differs;
+}
+
+static void note_coverage(struct bench *b, struct torture *t)
+{
+	struct kvm_run *run = b->vm->vcpu->run;
+	u32 kind = run->exit_reason == STRATA_EXIT_EACH ? run->hw.hardware_exit_reason : 0x10000 | run->exit_reason;
+	struct kvm_vcpu_events e;
+
+	xioctl(b->vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	cover_note(t->cover, kind, &e);
+}
+
+/* After STUCK_MAX points without progress the guest runs until there is some: a new VM has no page of it mapped. */
+static bool wants_point(struct bench *b, struct torture *t)
+{
+	u64 regs = regs_hash(b);
+
+	b->stuck = regs == b->stuck_regs ? b->stuck + 1 : 0;
+	b->stuck_regs = regs;
+	return b->stuck < STUCK_MAX && (next_random(&t->seed) >> 63);
+}
+
+/* False: the run is over. */
+static bool stop(struct bench *b, struct torture *t, enum served s, bool *ok)
+{
+	t->stops++;
+	if (t->observe || !wants_point(b, t)) {
+		if (t->observe && t->cover)
+			note_coverage(b, t);
+		return true;
+	}
+	if (t->cover)
+		note_coverage(b, t);
+	if (s == IN_PROGRESS && !(next_random(&t->seed) >> 62)) {
+		/* Not completed: the instruction is done again, all of it. */
+		b->log->n = b->mark;
+		b->mark_regs = 0;
+		t->repeats++;
+	} else if (s == IN_PROGRESS && complete(b) == ENDED) {
+		return false;
+	}
+	*ok = point(b, t) && *ok;
+	return true;
+}
+
+static void start(struct bench *b)
+{
+	u8 order[NR_PARTS];
+	unsigned int i;
+
+	for (i = 0; i < NR_PARTS; i++)
+		order[i] = i;
+	ram_restore(b->origin, &b->ram);
+	state_restore(b->vm, &b->config, order, true, b->birth);
+	b->vm->vcpu->run->request_interrupt_window = 0;
+	b->log->n = b->mark = 0;
+	b->mark_regs = b->stuck_regs = 0;
+	b->window = b->wake = 0;
+	b->stuck = 0;
+}
+
+/* To the end; with @t disturbed. */
+static bool go(struct bench *b, struct torture *t)
+{
+	enum served s = SERVED;
+	bool ok = true;
+	int r;
+
+	start(b);
+	for (;;) {
+		r = vcpu_run_raw(b->vm->vcpu);
+		if (r == -EAGAIN || (r == -EINTR && !b->signals))
+			continue;
+		REQUIRE(!r || r == -EINTR);
+		s = r == -EINTR || b->vm->vcpu->run->exit_reason == STRATA_EXIT_EACH ? SERVED : serve(b);
+		if (s == SERVED)
+			b->mark_regs = 0;
+		if (s == ENDED || (t && !stop(b, t, s, &ok)))
+			return ok;
+	}
+}
+
+bool bench_run(struct bench *b, struct torture *t)
+{
+	bool ok = go(b, t);
+
+	t->runs++;
+	ok = same_log(b) && ok;
+	if (ram_digest(b->origin) != b->expected_digest) {
+		tap_fail(__FILE__, __LINE__, "%s: memory at the end differs", b->program->name);
+		ok = false;
+	}
+	if (!ok)
+		show_trace(b);
+	t->mismatches += !ok;
+	return ok;
+}
+
+struct bench *bench_open(const struct program *program, bool each)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	struct run_log *log;
+	unsigned int i;
+
+	b->program = program;
+	b->config = program->config;
+	b->birth = calloc(3, sizeof(*b->birth));
+	b->image = b->birth + 1;
+	b->got = b->birth + 2;
+	b->log = calloc(2, sizeof(*b->log));
+	b->expected = b->log + 1;
+	/* The undisturbed run is on a VM that does not even stop. */
+	b->origin = vm_create_with(&b->config, NULL);
+	program->setup(b->origin);
+	ram_save(b->origin, &b->ram);
+	state_save(b->origin, &b->config, NULL, b->birth);
+	b->vm = b->origin;
+	go(b, NULL);
+	b->expected_digest = ram_digest(b->origin);
+	memcpy(&b->expected_trace, gpa_to_host(b->origin, (u64)&trace), sizeof(trace));
+	log = b->expected;
+	b->expected = b->log;
+	b->log = log;
+	b->config.each = each;
+	for (i = 0; i < 2; i++)
+		b->live[i] = vm_create_with(&b->config, b->origin);
+	b->vm = b->live[0];
+	return b;
+}
+
+void bench_close(struct bench *b)
+{
+	if (b->fresh)
+		vm_destroy(b->vm);
+	vm_destroy(b->live[0]);
+	vm_destroy(b->live[1]);
+	vm_destroy(b->origin);
+	free(b->ram.bytes);
+	free(b->log < b->expected ? b->log : b->expected);
+	free(b->birth);
+	free(b);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Guest programs whose every step is known, run undisturbed and then with the vCPU saved and restored at stops: they must tell the same.
+ *
+ * A program talks to the host through ports: out32(PORT_ACT, ...) asks for something to happen right there, other accesses are logged.
+ */
+#ifndef STRATA_SELFTEST_TORTURE_H
+#define STRATA_SELFTEST_TORTURE_H
+
+#include "cpu.h"
+#include "state.h"
+
+#define PORT_ACT	0x710
+#define PORT_STRING	0x720	/* for INS and OUTS: these show the state before the instruction */
+#define MMIO_BASE	0x20000000ull
+#define MSR_UNKNOWN	0x4b564dffu	/* userspace serves it; the next one fails */
+
+/* What the host does at an OUT to PORT_ACT; the argument is in the low byte. */
+enum torture_act {
+	ACT_DROP	= 0x100,	/* nested mappings of pages: a mask of DROP_* */
+	ACT_SLOTS	= 0x200,	/* the memory slot goes and comes back */
+	ACT_INTERRUPT	= 0x300,	/* KVM_INTERRUPT, whatever IF says (strata keeps it) */
+	ACT_WINDOW	= 0x400,	/* KVM_INTERRUPT once userspace is told that there is a window */
+	ACT_NMI		= 0x500,	/* so many NMIs */
+	ACT_WAKE	= 0x600,	/* KVM_INTERRUPT at the next HLT */
+	ACT_LINE	= 0x700,	/* KVM_IRQ_LINE: GSI, with 0x80 up, then down */
+	ACT_MSI		= 0x800,	/* KVM_SIGNAL_MSI to APIC 0 */
+	ACT_MASK	= 0xff00,
+};
+
+#define DROP_IDT	1
+#define DROP_GDT	2
+#define DROP_TSS	4
+#define DROP_STACK	8
+#define DROP_FAULT_STACK 16	/* FAULT_STACK's, an interrupt stack */
+#define DROP_ALL	31
+
+#define FAULT_STACK	(GPA_HEAP + 0x8000)
+
+struct program {
+	const char *name;
+	struct vm_config config;	/* @each is the runner's to set */
+	void (*setup)(struct vm *vm);
+};
+
+extern const struct program programs[];
+extern const unsigned int nr_programs;
+
+struct log_entry {
+	u32 kind;
+	u64 addr, data;
+};
+
+#define LOG_MAX 4096
+
+struct run_log {
+	unsigned int n;
+	struct log_entry entry[LOG_MAX];
+};
+
+/* Exit kinds (rows) and queue states (columns) met */
+#define COVER_ROWS 96
+
+enum cover_column {
+	COL_IDLE, COL_INTERRUPT, COL_NMI, COL_EXCEPTION, COL_SOFT, COL_PENDING, COL_STASH, COL_NMI_PENDING, COL_MASKED, COL_HELD,
+	COL_TRIPLE, COL_SHADOW, NR_COLS
+};
+
+struct coverage {
+	unsigned int rows;
+	u32 kind[COVER_ROWS];
+	u64 count[COVER_ROWS][NR_COLS];
+};
+
+/* Every event that a program's handlers see, in the guest's memory */
+struct trace_entry {
+	u64 vector, error, rip, rflags, rsp, cr2, dr6;
+};
+
+#define TRACE_MAX 512
+
+struct trace {
+	u64 n;
+	struct trace_entry entry[TRACE_MAX];
+};
+
+extern volatile struct trace trace;
+
+/*
+ * A program on its VMs. @origin owns the memory; @live are restored into by turns; @vm is the one that runs.
+ */
+struct bench {
+	const struct program *program;
+	struct vm_config config;
+	struct vm *origin, *live[2], *vm;
+	bool fresh;
+	struct ram_image ram;
+	struct vm_state *birth, *image, *got;
+	struct run_log *expected, *log;
+	u64 expected_digest;
+	struct trace expected_trace;
+	unsigned int mark;		/* where the instruction in progress began to log */
+	u64 mark_regs;
+	u8 window, wake;
+	unsigned int stuck;
+	u64 stuck_regs;
+	bool signals;
+};
+
+struct torture {
+	u64 seed;
+	u64 points, fresh_points, repeats, stops, runs, mismatches;
+	u64 wanted, wanted_fresh;
+	bool observe;			/* stop everywhere, save nothing */
+	struct coverage *cover;
+};
+
+struct bench *bench_open(const struct program *program, bool each);
+void bench_close(struct bench *b);
+/* One run from the start; false if it ended differently from the undisturbed one. */
+bool bench_run(struct bench *b, struct torture *t);
+
+void cover_note(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e);
+void cover_print(const struct coverage *c);
+/* Cells of @reached that @c lacks, other than those of exits that come when they like; each is reported. */
+unsigned int cover_missing(const struct coverage *reached, const struct coverage *c);
+
+#endif

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What: guest programs that exercise every kind of event, stopped after hardware exits on a seeded schedule; at each stop everything is
+ * saved and restored in a random order, into a new VM or over one that lives, and the program goes on there.
+ * Conditions: strata. The seed is printed; TORTURE_SEED, TORTURE_POINTS and TORTURE_FRESH in the environment, or NAME=VALUE
+ * arguments, override it, the number of points and how many of them go into a new VM.
+ * Expected: all GETs equal after each restore; output and memory at the end as in the undisturbed run; a point in each pair of exit and
+ * queue state that the programs reach.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "torture.h"
+
+static struct coverage reached, covered;
+
+/* What the programs reach when they only stop; returns how often. */
+static u64 observe(const struct program *p)
+{
+	struct torture t = { .observe = true, .cover = &reached };
+	struct bench *b = bench_open(p, true);
+
+	bench_run(b, &t);
+	CHECK_EQ(t.mismatches, 0);
+	tap_note("%s: %llu stops", p->name, (unsigned long long)t.stops);
+	bench_close(b);
+	return t.stops;
+}
+
+/* This program's share of the points is that of the stops. */
+static void disturb(const struct program *p, struct torture *t, u64 until, u64 fresh_until)
+{
+	struct bench *b = bench_open(p, true);
+	u64 before = t->points, runs = t->runs;
+
+	t->wanted = until;
+	t->wanted_fresh = fresh_until;
+	while (t->points < until && t->mismatches < 5)
+		bench_run(b, t);
+	tap_note("%s: %llu points in %llu runs", p->name, (unsigned long long)(t->points - before),
+		 (unsigned long long)(t->runs - runs));
+	bench_close(b);
+}
+
+/* TORTURE_ONLY=name: that program alone, to look closer. */
+static bool chosen(const struct program *p)
+{
+	const char *only = getenv("TORTURE_ONLY");
+
+	return !only || !strcmp(only, p->name);
+}
+
+TEST_TIMEOUT(saved_and_restored_at_every_exit, 14000)
+{
+	u64 points = env_number("TORTURE_POINTS", 20000), fresh = env_number("TORTURE_FRESH", points / 10);
+	struct torture t = { .seed = env_number("TORTURE_SEED", 0x70727475), .cover = &covered };
+	u64 stops[64], of = 0, done = 0;
+	unsigned int i;
+
+	STRATA_ONLY("stopped at every exit, nothing is lost");
+	tap_note("TORTURE_SEED=%#llx TORTURE_POINTS=%llu TORTURE_FRESH=%llu", (unsigned long long)t.seed,
+		 (unsigned long long)points, (unsigned long long)fresh);
+	for (i = 0; i < nr_programs; i++) {
+		if (!chosen(&programs[i]))
+			continue;
+		stops[i] = observe(&programs[i]);
+		of += stops[i];
+	}
+	for (i = 0; i < nr_programs; i++) {
+		if (!chosen(&programs[i]))
+			continue;
+		done += stops[i];
+		disturb(&programs[i], &t, points * done / of, fresh * done / of);
+	}
+	tap_note("%llu stops, %llu points, %llu into a new VM, %llu instructions done again, %llu runs, %llu mismatches",
+		 (unsigned long long)t.stops, (unsigned long long)t.points, (unsigned long long)t.fresh_points,
+		 (unsigned long long)t.repeats, (unsigned long long)t.runs, (unsigned long long)t.mismatches);
+	cover_print(&covered);
+	CHECK_EQ(t.mismatches, 0);
+	CHECK(t.points >= points);
+	CHECK(t.fresh_points >= fresh);
+	CHECK_EQ(cover_missing(&reached, &covered), 0);
+}
