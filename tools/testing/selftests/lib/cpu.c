@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cpu.h"
 
@@ -188,6 +189,30 @@ u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *en
 	REQUIRE(gpa + (end - start) <= GPA_TABLES);
 	memcpy(gpa_to_host(vm, gpa), start, end - start);
 	return gpa;
+}
+
+/* The page is given back and comes anew, with what it held. */
+static void drop(struct vm *vm, u64 gpa)
+{
+	u8 copy[4096], *page = gpa_to_host(vm, gpa);
+
+	memcpy(copy, page, sizeof(copy));
+	REQUIRE(!madvise(page, sizeof(copy), MADV_DONTNEED));
+	memcpy(page, copy, sizeof(copy));
+}
+
+void vm_drop_pages(struct vm *vm, u32 mask)
+{
+	if (mask & DROP_IDT)
+		drop(vm, GPA_IDT);
+	if (mask & DROP_GDT)
+		drop(vm, GPA_GDT);
+	if (mask & DROP_TSS)
+		drop(vm, GPA_TSS);
+	if (mask & DROP_STACK)
+		drop(vm, GPA_STACKS + STACK_SIZE - 4096);
+	if (mask & DROP_FAULT_STACK)
+		drop(vm, FAULT_STACK - 4096);
 }
 
 struct guest_cpu *vcpu_report(struct vcpu *vcpu)

@@ -28,6 +28,20 @@ u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *en
 u64 *vm_pte(struct vm *vm, u64 gva, int level);
 void vm_map_page(struct vm *vm, u64 gva, u64 gpa, u64 flags);
 
+/*
+ * The host gives pages back that the delivery of an event needs, and puts their content into new ones: the guest's next access is a nested page
+ * fault.
+ */
+#define DROP_IDT	1
+#define DROP_GDT	2
+#define DROP_TSS	4
+#define DROP_STACK	8
+#define DROP_FAULT_STACK 16	/* FAULT_STACK's, an interrupt stack */
+#define DROP_ALL	31
+
+#define FAULT_STACK	(GPA_HEAP + 0x8000)
+void vm_drop_pages(struct vm *vm, u32 mask);
+
 struct guest_cpu *vcpu_report(struct vcpu *vcpu);
 
 /* The ways a run may end. */

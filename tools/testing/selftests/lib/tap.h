@@ -60,10 +60,10 @@ bool on_strata(void);
 #define REQUIRE_EQ(got, want) CHECK_EQ_(got, want, tap_die)
 
 /*
- * A promise of strata's that others do not make: elsewhere its breach is reported as "in-tree loses: ...", and is no failure.
+ * The case is about a promise of strata's that others do not make: on the in-tree module what fails is reported as "in-tree loses: ...", and is no
+ * failure.
  */
-void tap_promise(const char *file, int line, bool kept, const char *what);
-#define CHECK_KEPT(cond, what) tap_promise(__FILE__, __LINE__, cond, what)
+void tap_may_lose(const char *what);
 
 /* For what only strata promises; says so in the skip line when the in-tree module is loaded. */
 #define STRATA_ONLY(why)							\

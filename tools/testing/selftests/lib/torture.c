@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "../../../../include/uapi/linux/strata.h"
 #include "torture.h"
@@ -61,30 +60,6 @@ static void show_trace(const struct bench *b)
 
 /* ---- what the host does ---- */
 
-/* The page is given back and comes anew, with what it held. */
-static void drop(struct vm *vm, u64 gpa)
-{
-	u8 copy[4096], *page = gpa_to_host(vm, gpa);
-
-	memcpy(copy, page, sizeof(copy));
-	REQUIRE(!madvise(page, sizeof(copy), MADV_DONTNEED));
-	memcpy(page, copy, sizeof(copy));
-}
-
-static void drop_pages(struct vm *vm, u32 mask)
-{
-	if (mask & DROP_IDT)
-		drop(vm, GPA_IDT);
-	if (mask & DROP_GDT)
-		drop(vm, GPA_GDT);
-	if (mask & DROP_TSS)
-		drop(vm, GPA_TSS);
-	if (mask & DROP_STACK)
-		drop(vm, GPA_STACKS + STACK_SIZE - 4096);
-	if (mask & DROP_FAULT_STACK)
-		drop(vm, FAULT_STACK - 4096);
-}
-
 static void interrupt(struct bench *b, u8 vector)
 {
 	struct kvm_interrupt irq = { .irq = vector };
@@ -111,7 +86,7 @@ static void act(struct bench *b, u32 what)
 
 	switch (what & ACT_MASK) {
 	case ACT_DROP:
-		drop_pages(b->vm, arg);
+		vm_drop_pages(b->vm, arg);
 		break;
 	case ACT_SLOTS:
 		r = b->vm->slot[0];

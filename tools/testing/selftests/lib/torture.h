@@ -28,15 +28,6 @@ enum torture_act {
 	ACT_MASK	= 0xff00,
 };
 
-#define DROP_IDT	1
-#define DROP_GDT	2
-#define DROP_TSS	4
-#define DROP_STACK	8
-#define DROP_FAULT_STACK 16	/* FAULT_STACK's, an interrupt stack */
-#define DROP_ALL	31
-
-#define FAULT_STACK	(GPA_HEAP + 0x8000)
-
 struct program {
 	const char *name;
 	struct vm_config config;	/* @each is the runner's to set */
