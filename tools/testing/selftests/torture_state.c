@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "emulator.h"
 #include "torture.h"
 
 static struct coverage reached, covered;
@@ -47,6 +48,8 @@ static bool chosen(const struct program *p)
 {
 	const char *only = getenv("TORTURE_ONLY");
 
+	if (p->not_on_bochs_svm && host_is_bochs_svm())
+		return false;
 	return !only || !strcmp(only, p->name);
 }
 

@@ -59,10 +59,10 @@ static void nmis_and_interrupts(void)
 /* An exit under the shadow of STI or MOV SS, with an interrupt waiting. */
 static void shadows(void)
 {
-	act(ACT_INTERRUPT | VECTOR);
-	asm volatile("xor %%eax, %%eax; sti; cpuid; nop; cli; xor %%edx, %%edx" : : : "rax", "rbx", "rcx", "rdx", "memory");
-	/* QEMU's TCG forgets a shadow at an exit that does not end it: here the nested page fault on the operand or its descriptor. */
+	/* QEMU's TCG forgets a shadow at an exit that does not end it. */
 	if (!guest_under_tcg) {
+		act(ACT_INTERRUPT | VECTOR);
+		asm volatile("xor %%eax, %%eax; sti; cpuid; nop; cli; xor %%edx, %%edx" : : : "rax", "rbx", "rcx", "rdx", "memory");
 		act(ACT_INTERRUPT | VECTOR);
 		asm volatile("mov %%ss, %%r8d; xor %%eax, %%eax; sti; mov %%r8d, %%ss; cpuid; nop; cli; xor %%edx, %%edx"
 			     : : : "rax", "rbx", "rcx", "rdx", "r8", "memory");

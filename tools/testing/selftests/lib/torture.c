@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../../../include/uapi/linux/strata.h"
+#include "emulator.h"
 #include "torture.h"
 
 #define STUCK_MAX 8
@@ -419,13 +420,31 @@ static bool go(struct bench *b, struct torture *t)
 	}
 }
 
+/*
+ * What is below the stack pointer is no state. On QEMU's TCG, which delivers an injected interrupt twice at times, it may differ; the guest ignores the
+ * second.
+ */
+static u64 final_digest(struct bench *b)
+{
+	u8 *mem = b->origin->mem;
+	struct kvm_regs regs;
+
+	if (host_is_tcg()) {
+		xioctl(b->vm->vcpu->fd, KVM_GET_REGS, &regs);
+		if (regs.rsp > GPA_STACKS && regs.rsp <= GPA_STACKS + STACK_SIZE)
+			memset(mem + GPA_STACKS, 0, regs.rsp - GPA_STACKS);
+		memset(mem + FAULT_STACK - 4096, 0, 4096);
+	}
+	return ram_digest(b->origin);
+}
+
 bool bench_run(struct bench *b, struct torture *t)
 {
 	bool ok = go(b, t);
 
 	t->runs++;
 	ok = same_log(b) && ok;
-	if (ram_digest(b->origin) != b->expected_digest) {
+	if (final_digest(b) != b->expected_digest) {
 		tap_fail(__FILE__, __LINE__, "%s: memory at the end differs", b->program->name);
 		ok = false;
 	}
@@ -455,7 +474,7 @@ struct bench *bench_open(const struct program *program, bool each)
 	state_save(b->origin, &b->config, NULL, b->birth);
 	b->vm = b->origin;
 	go(b, NULL);
-	b->expected_digest = ram_digest(b->origin);
+	b->expected_digest = final_digest(b);
 	memcpy(&b->expected_trace, gpa_to_host(b->origin, (u64)&trace), sizeof(trace));
 	log = b->expected;
 	b->expected = b->log;

@@ -32,6 +32,7 @@ struct program {
 	const char *name;
 	struct vm_config config;	/* @each is the runner's to set */
 	void (*setup)(struct vm *vm);
+	bool not_on_bochs_svm;		/* it says wrong things about interrupted deliveries, and falls over steps */
 };
 
 extern const struct program programs[];
