@@ -7,6 +7,7 @@
  * either case, and split by the first write into them.
  */
 #include "fault.h"
+#include "shadow.h"
 #include "tdp.h"
 #include "../../../virt/arch.h"
 
@@ -64,6 +65,8 @@ bool arch_age_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u
 			break;
 		tdp_clear_bits(it.entry, accessed);
 	}
+	if (accessed && (clear || !young))
+		young |= shadow_age(to_vm(vm), slot->as_id, gfn, end, clear);
 	return young;
 }
 
@@ -78,6 +81,8 @@ void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot)
 		flush_all(vm);
 	write_unlock(&vm->mmu_lock);
 	tdp_free_tables(to_vm(vm), &tables);
+	/* L1's tables may have been there. */
+	shadow_reset(to_vm(vm));
 }
 
 void arch_slot_dirty_on(struct virt_vm *vm, const struct virt_slot *slot)
@@ -96,6 +101,11 @@ void arch_slot_dirty_on(struct virt_vm *vm, const struct virt_slot *slot)
 			flush = true;
 		}
 		tdp_iter_resched(&it, to_vm(vm), &flush);
+	}
+	/* Leaves that L2 still has in its TLB may be in the shadow no more. */
+	if (vm_shadow(to_vm(vm))) {
+		shadow_protect(to_vm(vm), slot->as_id, slot->base_gfn, slot->base_gfn + slot->npages);
+		flush = true;
 	}
 	if (flush)
 		flush_all(vm);
@@ -154,6 +164,8 @@ void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gf
 	lockdep_assert_held_write(&vm->mmu_lock);
 	mmu_want_log(&to_vm(vm)->mmu);
 
+	if (unlikely(vm_shadow(to_vm(vm))) && mask)
+		shadow_protect(to_vm(vm), slot->as_id, gfn + __ffs(mask), gfn + __fls(mask) + 1);
 	for (; mask; mask &= mask - 1) {
 		u64 this = gfn + __ffs(mask);
 

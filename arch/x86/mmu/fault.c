@@ -6,6 +6,7 @@
  * is the lock taken exclusively. See pfn.c for why no reference to the page is needed.
  */
 #include "fault.h"
+#include "shadow.h"
 #include "tdp.h"
 
 #include <linux/moduleparam.h>
@@ -21,6 +22,7 @@ static bool huge_is_noexec __ro_after_init;
 int mmu_module_init(void)
 {
 	huge_is_noexec = nx_huge_pages < 0 ? boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) : nx_huge_pages;
+	rdmsrl(MSR_IA32_CR_PAT, shadow_host_pat);
 	return 0;
 }
 
@@ -153,6 +155,14 @@ static u32 fault_split(const struct fault *f)
 	return split;
 }
 
+/* The leaf, or the leaves below it, are not what they were for the shadow. mmu_lock held. */
+static void fault_shadow_zap(const struct fault *f)
+{
+	u64 gfn = f->gfn & ~(tdp_span(f->level) - 1);
+
+	shadow_zap(vcpu_vm(f->v), f->v->virt.as_id, gfn, gfn + tdp_span(f->level));
+}
+
 enum install { INSTALL_DONE, INSTALL_FLUSH, INSTALL_RETRY, INSTALL_COLLAPSE };
 
 /* Put the leaf in. mmu_lock held, shared at least. */
@@ -185,6 +195,9 @@ static enum install fault_install(struct fault *f)
 				ret = INSTALL_FLUSH;
 		}
 	} while (!try_cmpxchg(entry, &old, new));
+	/* Another frame, or other rights: what was made from the old leaf goes. */
+	if (unlikely(tdp_present(old)))
+		fault_shadow_zap(f);
 	if (f->writable && f->clean)
 		fault_dirty_host_page(f->pfn);
 	if (f->access & ACCESS_WRITE)
@@ -211,6 +224,7 @@ static void fault_collapse(struct fault *f)
 		entry = tdp_reach(f->v, f->gfn, f->level, fault_split(f));
 		old = xchg(entry, 0);
 		tdp_collect(old, f->level, &tables);
+		fault_shadow_zap(f);
 		virt_request_all(&vm->virt, VIRT_REQ_TLB_FLUSH);
 		fault_install(f);
 	}

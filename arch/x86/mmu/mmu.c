@@ -2,6 +2,7 @@
 /*
  * Life of the nested page tables of a VM and of what a vCPU keeps for them.
  */
+#include "shadow.h"
 #include "tdp.h"
 
 #include <linux/io.h>
@@ -27,6 +28,7 @@ void mmu_vm_destroy(struct vm *vm)
 	LIST_HEAD(tables);
 	unsigned int i, index;
 
+	shadow_destroy(vm);
 	for (i = 0; i < ARRAY_SIZE(vm->mmu.root); i++) {
 		u64 *root;
 
@@ -62,10 +64,17 @@ void mmu_use_address_space(struct vcpu *v, unsigned int as_id)
 	/* The last hit came from the other one's array. */
 	v->virt.last_slots = NULL;
 	v->mmu.root_hpa = root_of(v);
+	/* L1's tables are in the other one as well: the shadow's root is looked for again before the next entry. */
+	mmu_nested_flush(v);
+	if (mmu_nested_paging(v)) {
+		mmu_nested_leave(v);
+		virt_request(&v->virt, REQ_NESTED_PAGES);
+	}
 	backend_call(set_root)(v);
 }
 
 void mmu_vcpu_destroy(struct vcpu *v)
 {
+	shadow_vcpu_destroy(v);
 	tdp_cache_drain(v);
 }

@@ -15,6 +15,8 @@
 struct vm;
 struct vcpu;
 struct virt_slot;
+struct vm_shadow;
+struct shadow_page;
 
 /**
  * struct tdp_format - how an entry of nested page tables looks; one constant per backend
@@ -41,12 +43,14 @@ struct tdp_format {
  * @levels: depth of the tables, 4 or 5
  * @pages: (a) table pages in use
  * @logs_writes: what the CPU notes about written pages is wanted: there was a logged slot. It stays
+ * @shadow: shadow of L1's nested tables, NULL before the first of them; set once, with mmu_lock held exclusively
  */
 struct vm_mmu {
 	struct page *root[2];
 	u8 levels;
 	bool logs_writes;
 	atomic_long_t pages;
+	struct vm_shadow *shadow;
 };
 
 /* Contexts of L2 that a vCPU remembers: as many guests L1 can run in turn without the shadow being compared each time. */
@@ -78,6 +82,10 @@ struct nested_context {
  * @known: contexts that have not been flushed by L1 since they were entered
  * @mode: format of L1's tables, from @mode_cr4, @mode_efer, @mode_features and @mode_maxphyaddr
  * @fault: a fault that belongs to L1
+ * @root: the shadow's root, kept over exits to L1
+ * @spare: shadow pages for the next fault
+ * @spare_nr: how many
+ * @copy: room for one of L1's tables
  */
 struct vcpu_nested {
 	bool active;
@@ -92,6 +100,10 @@ struct vcpu_nested {
 	u8 mode_maxphyaddr;
 	struct nested_mode mode;
 	struct mmu_nested_fault fault;
+	struct shadow_page *root;
+	struct shadow_page *spare[WALK_MAX_LEVELS];
+	u8 spare_nr;
+	void *copy;
 };
 
 /**

@@ -5,10 +5,11 @@
  * A context is what tags translations in L1's CPU: an ASID with the tables it was used with. L1 may use one without a flush as long as it has
  * not flushed it; the first use of an ASID, or of other tables under it, counts as a flush, as L1 may rely on the CPU holding nothing then.
  */
-#include "../backend.h"
 #include "nested_walk.h"
+#include "shadow.h"
 
 #include <linux/errno.h>
+#include <linux/io.h>
 #include <linux/mm.h>
 
 /* ---- contexts ---- */
@@ -42,10 +43,13 @@ static bool use_context(struct vcpu_nested *n, const struct nested_context *c)
 
 void mmu_nested_flush(struct vcpu *v)
 {
+	struct vcpu_nested *n = &v->mmu.nested;
 	unsigned int i;
 
 	for (i = 0; i < NESTED_CONTEXTS; i++)
-		v->mmu.nested.known[i].asid = 0;
+		n->known[i].asid = 0;
+	if (n->active && n->paging)
+		shadow_flush_root(v);
 }
 
 void mmu_nested_flush_asid(struct vcpu *v, u32 asid)
@@ -56,6 +60,8 @@ void mmu_nested_flush_asid(struct vcpu *v, u32 asid)
 	for (i = 0; i < NESTED_CONTEXTS; i++)
 		if (n->known[i].asid == asid)
 			n->known[i].asid = 0;
+	if (n->active && n->paging)
+		shadow_flush_root(v);
 }
 
 void mmu_nested_flush_addr(struct vcpu *v, u32 asid, u64 linear)
@@ -65,25 +71,86 @@ void mmu_nested_flush_addr(struct vcpu *v, u32 asid, u64 linear)
 
 /* ---- in and out ---- */
 
+static void update_mode(struct vcpu *v, const struct mmu_nested_conf *conf)
+{
+	struct vcpu_nested *n = &v->mmu.nested;
+	struct walk_cpuid cpuid = {
+		.maxphyaddr = v->cpu.maxphyaddr,
+		.gbpages = guest_has(v, GUEST_GBPAGES),
+		.amd = guest_has(v, GUEST_AMD),
+	};
+
+	if (n->mode.limit && n->mode_cr4 == conf->cr4 && n->mode_efer == conf->efer && n->mode_features == v->cpu.features &&
+	    n->mode_maxphyaddr == v->cpu.maxphyaddr)
+		return;
+	nested_mode_init(&n->mode, conf->cr4, conf->efer, &cpuid);
+	n->mode_cr4 = conf->cr4;
+	n->mode_efer = conf->efer;
+	n->mode_features = v->cpu.features;
+	n->mode_maxphyaddr = v->cpu.maxphyaddr;
+	/* CPUID is part of what the entries mean. */
+	mmu_nested_flush(v);
+}
+
+static u64 own_root(struct vcpu *v)
+{
+	return __sme_set(page_to_phys(vcpu_vm(v)->mmu.root[v->virt.as_id]));
+}
+
+/* L1 uses nested paging: the shadow, at least its root. 0, -ENOMEM. */
+static int enter_shadow(struct vcpu *v, const struct mmu_nested_conf *conf, struct nested_context *c)
+{
+	struct vcpu_nested *n = &v->mmu.nested;
+	int ret;
+
+	update_mode(v, conf);
+	c->root = conf->root & n->mode.root;
+	c->cr4 = conf->cr4;
+	c->efer = conf->efer;
+	c->pat = conf->pat;
+	ret = shadow_create(v) ?: shadow_set_root(v, c->root, c->pat);
+	if (!ret)
+		v->mmu.root_hpa = __sme_set(__pa(n->root->table));
+	return ret;
+}
+
 int mmu_nested_enter(struct vcpu *v, const struct mmu_nested_conf *conf)
 {
 	struct vcpu_nested *n = &v->mmu.nested;
 	struct nested_context c = { .asid = conf->asid, .format = conf->format };
+	bool known, paging = conf->format == NESTED_NPT;
 	u8 last = n->last;
+	int ret;
 
-	if (conf->format != NESTED_NONE)
+	if (conf->format > NESTED_NPT)
 		return -EOPNOTSUPP;
-	n->paging = false;
+	if (paging) {
+		ret = enter_shadow(v, conf, &c);
+		if (ret)
+			return ret;
+	} else {
+		v->mmu.root_hpa = own_root(v);
+	}
 	n->active = true;
-	if (!use_context(n, &c) || n->last != last)
-		virt_request(&v->virt, VIRT_REQ_TLB_FLUSH);
-	return 0;
+	n->paging = paging;
+	known = use_context(n, &c);
+	if (!known && paging)
+		shadow_flush_root(v);
+	return !known || n->last != last;
 }
 
 void mmu_nested_leave(struct vcpu *v)
 {
 	v->mmu.nested.active = false;
 	v->mmu.nested.paging = false;
+	v->mmu.nested.fault_pending = false;
+	v->mmu.root_hpa = own_root(v);
+}
+
+void mmu_nested_reset(struct vcpu *v)
+{
+	mmu_nested_flush(v);
+	shadow_reset(vcpu_vm(v));
 }
 
 bool mmu_nested_paging(const struct vcpu *v)

@@ -73,13 +73,12 @@ enum nested_fault_result {
  * @conf: as in the control block that L1 enters with, checked by the caller as a copy
  *
  * From here on v->mmu.root_hpa is what L2's control block needs, until mmu_nested_leave(): call backend set_root for it. mmu_walk() and
- * the emulator translate through L1's tables. Requests VIRT_REQ_TLB_FLUSH of this vCPU where L2's translations in the CPU may not be
- * used any more: L1 flushed, changed ASID or root; otherwise they stay good over any number of exits to L1 and entries. No memory of the
- * guest's is touched.
+ * the emulator translate through L1's tables. No memory of the guest's is touched.
  *
  * A flush that comes with VMRUN itself (TLB_CONTROL) is to be asked for before, with mmu_nested_flush() or mmu_nested_flush_asid().
  *
- * Return: 0; -ENOMEM: nothing has changed, KVM_RUN returns it and may come again. -EOPNOTSUPP: format not known.
+ * Return: 0; 1: what the CPU has of L2's translations may not be used any more (L1 flushed, changed ASID or root): the caller flushes L2's
+ * ASID. -ENOMEM: nothing has changed, KVM_RUN returns it and may come again. -EOPNOTSUPP: format not known.
  */
 int mmu_nested_enter(struct vcpu *v, const struct mmu_nested_conf *conf);
 
@@ -130,7 +129,8 @@ bool mmu_nested_take_fault(struct vcpu *v, struct mmu_nested_fault *f);
  * mmu_nested_flush() - L1 flushed everything (TLB_CONTROL 1; its own CR0, CR4 or EFER changed the format of its tables)
  * @v: the vCPU, in L1 or L2
  *
- * It takes effect at the next mmu_nested_enter(). The same for the others of this kind.
+ * In L1 it takes effect at the next mmu_nested_enter(), which then returns 1; in L2 at once, and the caller flushes the CPU's TLB. The same for
+ * the others of this kind.
  */
 void mmu_nested_flush(struct vcpu *v);
 
@@ -139,7 +139,7 @@ void mmu_nested_flush_asid(struct vcpu *v, u32 asid);
 
 /**
  * mmu_nested_flush_addr() - INVLPGA
- * @v: the vCPU, in L1
+ * @v: the vCPU
  * @asid: ASID of L2's, not 0 (that is L1's own)
  * @linear: linear address of L2's
  *
@@ -148,10 +148,10 @@ void mmu_nested_flush_asid(struct vcpu *v, u32 asid);
 void mmu_nested_flush_addr(struct vcpu *v, u32 asid, u64 linear);
 
 /**
- * mmu_nested_reset() - forget every shadow of the VM
+ * mmu_nested_reset() - as if L1 had flushed everything, on all vCPUs
  * @v: the vCPU
  *
- * For state that userspace sets: it may have written guest memory before, without a flush of L1's. What is in use stays, emptied.
+ * For nested state that userspace sets: it may have written guest memory before, of which L1's flushes know nothing.
  */
 void mmu_nested_reset(struct vcpu *v);
 

@@ -73,3 +73,27 @@ int nested_walk(const struct nested_mode *m, u64 root, u64 gpa, u32 access, cons
 	path->step[PDPTR_LEVEL] = top;
 	return ret;
 }
+
+#define TYPE_UC		0
+#define TYPE_UC_MINUS	7
+
+static int pat_find(u64 pat, u8 type)
+{
+	int i;
+
+	for (i = 0; i < 8; i++)
+		if ((pat >> (8 * i) & 0xff) == type)
+			return i;
+	return -1;
+}
+
+unsigned int nested_memtype(u64 entry, int level, u64 l1_pat, u64 host_pat)
+{
+	bool pat = entry & BIT_ULL(level == 1 ? 7 : 12);
+	u8 type = l1_pat >> (8 * ((entry >> 3 & 3) | pat << 2)) & 0xff;
+	int i = pat_find(host_pat, type);
+
+	if (i < 0)
+		i = pat_find(host_pat, type == TYPE_UC ? TYPE_UC_MINUS : TYPE_UC);
+	return i < 0 ? 0 : i;
+}

@@ -49,4 +49,21 @@ void nested_mode_init(struct nested_mode *m, unsigned long cr4, u64 efer, const 
 int nested_walk(const struct nested_mode *m, u64 root, u64 gpa, u32 access, const struct walk_ops *ops, void *ctx, struct walk *w,
 		struct walk_path *path);
 
+/**
+ * nested_memtype() - the memory type that a leaf of L1's asks for (AMD APM vol. 2, "Page-Attribute Table")
+ * @entry: the leaf
+ * @level: its level
+ * @l1_pat: L1's PAT
+ * @host_pat: the host's PAT
+ *
+ * Return: index of that type in the host's PAT; of the nearest one that is stricter if the host has it not.
+ */
+unsigned int nested_memtype(u64 entry, int level, u64 l1_pat, u64 host_pat);
+
+/* The bits that a leaf of nested paging has for an index into the PAT */
+static inline u64 nested_memtype_bits(unsigned int index, int level)
+{
+	return (u64)(index & 3) << 3 | (index & 4 ? BIT_ULL(level == 1 ? 7 : 12) : 0);
+}
+
 #endif

@@ -5,7 +5,7 @@
  * A table goes away only when its whole range is zapped (or replaced by a huge leaf), at most 1G at a time; directories above live
  * as long as the VM. Tables that are out of use wait on a list until TLBs and paging-structure caches were flushed.
  */
-#include "tdp.h"
+#include "shadow.h"
 
 #include <linux/gfp.h>
 #include <linux/io.h>
@@ -285,8 +285,30 @@ void tdp_free_tables(struct vm *vm, struct list_head *tables)
 		atomic_long_sub(nr, &vm->mmu.pages);
 }
 
+/* Frames that lost their leaves, and whose shadows have not yet */
+struct zapped {
+	u64 first;
+	u64 end;
+};
+
+static void zapped_add(struct zapped *z, const struct tdp_iter *it)
+{
+	u64 first = it->gfn & ~(tdp_span(it->level) - 1);
+
+	if (!z->end)
+		z->first = first;
+	z->end = it->next;
+}
+
+static void zapped_done(struct zapped *z, struct vm *vm, unsigned int as_id)
+{
+	shadow_zap(vm, as_id, z->first, z->end);
+	z->end = 0;
+}
+
 bool tdp_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool resched, struct list_head *tables)
 {
+	struct zapped zapped = { };
 	struct tdp_iter it;
 	bool flush = false;
 
@@ -298,10 +320,15 @@ bool tdp_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool resched, 
 		u64 old = xchg(it.entry, 0);
 
 		flush = true;
+		zapped_add(&zapped, &it);
 		if (!tdp_leaf(old, it.level))
 			tdp_collect(old, it.level, tables);
-		if (resched)
+		if (resched && (need_resched() || rwlock_needbreak(&vm->virt.mmu_lock))) {
+			zapped_done(&zapped, vm, as_id);
 			tdp_iter_resched(&it, vm, &flush);
+		}
 	}
+	if (zapped.end)
+		zapped_done(&zapped, vm, as_id);
 	return flush;
 }

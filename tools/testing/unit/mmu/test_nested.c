@@ -184,6 +184,44 @@ START_TEST(pae_pointers)
 }
 END_TEST
 
+/* Memory types: L1's PAT says what an entry means, the host's how the shadow says it. */
+#define PAT_RESET	0x0007040600070406ull	/* WB WT UC- UC, twice */
+#define PAT_LINUX	0x0407050600070106ull	/* WB WC UC- UC WB WP UC- WT */
+
+struct memtype_case {
+	const char *name;
+	u64 entry;
+	int level;
+	u64 l1_pat, host_pat;
+	unsigned int index;
+};
+
+static const struct memtype_case memtype_cases[] = {
+	{ "WB", P, 1, PAT_RESET, PAT_LINUX, 0 },
+	{ "WT", P | 0x08, 1, PAT_RESET, PAT_LINUX, 7 },
+	{ "UC-", P | 0x10, 1, PAT_RESET, PAT_LINUX, 2 },
+	{ "UC", P | 0x18, 1, PAT_RESET, PAT_LINUX, 3 },
+	{ "PAT bit of a 4K entry", P | 0x88, 1, PAT_LINUX, PAT_LINUX, 5 },
+	{ "PAT bit of a large entry", P | PS | 0x1008, 2, PAT_LINUX, PAT_LINUX, 5 },
+	{ "bit 7 of a large entry is not PAT", P | PS | 0x08, 2, PAT_LINUX, PAT_LINUX, 1 },
+	{ "WC", P | 0x08, 1, PAT_LINUX, PAT_LINUX, 1 },
+	{ "WC on a host without", P | 0x08, 1, PAT_LINUX, PAT_RESET, 3 },
+	{ "UC on a host without", P | 0x18, 1, PAT_RESET, 0x0606060606070606ull, 2 },
+};
+
+START_TEST(memtype)
+{
+	const struct memtype_case *t = &memtype_cases[_i];
+	unsigned int index = nested_memtype(t->entry, t->level, t->l1_pat, t->host_pat);
+
+	ck_assert_msg(index == t->index, "%s: %u, not %u", t->name, index, t->index);
+	/* An entry with these bits has that index again. */
+	ck_assert_uint_eq(nested_memtype(nested_memtype_bits(index, 1), 1, PAT_LINUX, PAT_LINUX) % 4, index % 4);
+	ck_assert_uint_eq(nested_memtype_bits(5, 1), 0x88);
+	ck_assert_uint_eq(nested_memtype_bits(5, 2), 0x1008);
+}
+END_TEST
+
 /* ---- random comparison ---- */
 
 static u64 rnd_state;
@@ -340,6 +378,7 @@ int main(void)
 	tcase_add_loop_test(named, leaf, 0, sizeof(leaf_cases) / sizeof(leaf_cases[0]));
 	tcase_add_test(named, reach);
 	tcase_add_test(named, pae_pointers);
+	tcase_add_loop_test(named, memtype, 0, sizeof(memtype_cases) / sizeof(memtype_cases[0]));
 	tcase_add_loop_test(random, random_tables, 0, 4);
 	tcase_set_timeout(random, 600);
 	suite_add_tcase(s, named);

@@ -1,0 +1,623 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages of the shadow: finding, linking, giving back; and the lists by which the VM's own tables reach them. See shadow.h.
+ */
+#include "shadow.h"
+
+#include <linux/jhash.h>
+#include <linux/moduleparam.h>
+#include <linux/random.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+static unsigned int shadow_pages;
+module_param(shadow_pages, uint, 0444);
+MODULE_PARM_DESC(shadow_pages, "Limit of shadow pages (12K each) of a VM whose guest is a hypervisor; 0: by the VM's memory");
+
+/* However small the VM: a vCPU in L2 has a root and needs a way down from it. */
+#define SHADOW_PAGES_MIN	64
+#define SHADOW_PAGES_MAX	(1U << 20)
+#define SHADOW_PAGES_VCPU	(2 * WALK_MAX_LEVELS)
+
+/* Pages that are given back at a time, for one flush */
+#define SHADOW_BATCH		32
+
+/* ---- numbers of entries ---- */
+
+static u32 entry_number(const struct shadow_page *sp, unsigned int i)
+{
+	return sp->id * TDP_ENTRIES + i;
+}
+
+static struct shadow_page *entry_page(const struct vm_shadow *s, u32 number)
+{
+	return s->page[number / TDP_ENTRIES];
+}
+
+static struct shadow_chain *entry_chain(const struct vm_shadow *s, u32 number)
+{
+	return &entry_page(s, number)->chain[number % TDP_ENTRIES];
+}
+
+static void chain_add(struct vm_shadow *s, u32 *head, struct shadow_page *sp, unsigned int i)
+{
+	u32 number = entry_number(sp, i);
+
+	sp->chain[i] = (struct shadow_chain) { .next = *head };
+	if (*head)
+		entry_chain(s, *head)->prev = number;
+	*head = number;
+}
+
+static void chain_del(struct vm_shadow *s, u32 *head, struct shadow_page *sp, unsigned int i)
+{
+	struct shadow_chain *c = &sp->chain[i];
+
+	if (c->prev)
+		entry_chain(s, c->prev)->next = c->next;
+	else
+		*head = c->next;
+	if (c->next)
+		entry_chain(s, c->next)->prev = c->prev;
+}
+
+/* ---- frames of L1's ---- */
+
+static unsigned long shadow_frames_index(unsigned int as_id, u64 unit, int level)
+{
+	return unit / TDP_ENTRIES | (unsigned long)level << 48 | (unsigned long)as_id << 52;
+}
+
+static u64 frame_unit(u64 gfn, int level)
+{
+	return gfn >> (TDP_INDEX_BITS * (level - 1));
+}
+
+static struct shadow_frames *find_frames(struct vm_shadow *s, unsigned int as_id, u64 unit, int level)
+{
+	return xa_load(&s->frames, shadow_frames_index(as_id, unit, level));
+}
+
+bool shadow_has_frames(struct vm_shadow *s, unsigned int as_id, u64 gfn, int level)
+{
+	return find_frames(s, as_id, frame_unit(gfn, level), level);
+}
+
+int shadow_prepare_frames(struct vm *vm, unsigned int as_id, u64 gfn, int level)
+{
+	struct vm_shadow *s = vm_shadow(vm);
+	u64 unit = frame_unit(gfn, level);
+	struct shadow_frames *f;
+	void *old;
+
+	if (likely(find_frames(s, as_id, unit, level)))
+		return 0;
+	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+	if (!f)
+		return -ENOMEM;
+	old = xa_cmpxchg(&s->frames, shadow_frames_index(as_id, unit, level), NULL, f, GFP_KERNEL_ACCOUNT);
+	if (!old)
+		return 0;
+	kfree(f);
+	return xa_err(old);
+}
+
+u64 shadow_leaf_gfn(const struct shadow_page *sp, unsigned int i, u64 seen)
+{
+	if (sp->role.kind == SHADOW_PIECE)
+		return (sp->role.base >> PAGE_SHIFT) + i * tdp_span(sp->role.level);
+	if (sp->role.paging != WALK_32BIT)
+		return ((seen & GENMASK_ULL(51, 12)) >> PAGE_SHIFT) & ~(tdp_span(sp->role.level) - 1);
+	if (sp->role.level == 1)
+		return (u32)seen >> PAGE_SHIFT;
+	/* Half of a 4M page, with the upper bits of the address where PSE-36 has them */
+	return (seen & GENMASK(31, 22)) >> PAGE_SHIFT | (seen >> 13 & 0xff) << 20 | (i & 1) * tdp_span(2);
+}
+
+static u32 *leaf_head(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen, struct shadow_frames **f)
+{
+	u64 unit = frame_unit(shadow_leaf_gfn(sp, i, seen), sp->role.level);
+
+	*f = find_frames(s, sp->role.as_id, unit, sp->role.level);
+	return &(*f)->head[unit % TDP_ENTRIES];
+}
+
+/* ---- entries ---- */
+
+static bool entry_is_leaf(const struct shadow_page *sp, u64 entry)
+{
+	return tdp_leaf(entry, sp->role.level);
+}
+
+struct shadow_page *shadow_child(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i)
+{
+	return (struct shadow_page *)page_private(virt_to_page(tdp_child(READ_ONCE(sp->table[i]))));
+}
+
+void shadow_drop(struct vm_shadow *s, struct shadow_page *sp, unsigned int i)
+{
+	struct shadow_frames *f;
+	u64 entry = READ_ONCE(sp->table[i]);
+	u32 *head;
+
+	if (!tdp_present(entry))
+		return;
+	if (entry_is_leaf(sp, entry)) {
+		head = leaf_head(s, sp, i, sp->seen ? sp->seen[i] : 0, &f);
+		chain_del(s, head, sp, i);
+		f->used -= !*head;
+	} else {
+		chain_del(s, &shadow_child(s, sp, i)->parents, sp, i);
+	}
+	xchg(&sp->table[i], 0);
+	sp->used--;
+}
+
+static void set_entry(struct shadow_page *sp, unsigned int i, u64 entry, u64 seen)
+{
+	if (sp->seen)
+		sp->seen[i] = seen;
+	sp->used++;
+	WRITE_ONCE(sp->table[i], entry);
+}
+
+void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, struct shadow_page *child, u64 entry, u64 seen)
+{
+	chain_add(s, &child->parents, sp, i);
+	set_entry(sp, i, entry, seen);
+}
+
+void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen)
+{
+	struct shadow_frames *f;
+	u32 *head = leaf_head(s, sp, i, seen, &f);
+
+	f->used += !*head;
+	chain_add(s, head, sp, i);
+	set_entry(sp, i, entry, seen);
+}
+
+static void drop_all(struct vm_shadow *s, struct shadow_page *sp)
+{
+	unsigned int i;
+
+	for (i = 0; i < TDP_ENTRIES && sp->used; i++)
+		shadow_drop(s, sp, i);
+}
+
+void shadow_renew(struct vm_shadow *s, struct shadow_page *sp, u64 valid)
+{
+	unsigned int i, left = sp->used;
+
+	for (i = 0; i < TDP_ENTRIES && left; i++) {
+		u64 entry = READ_ONCE(sp->table[i]);
+
+		if (!tdp_present(entry))
+			continue;
+		left--;
+		if (!entry_is_leaf(sp, entry) && shadow_child(s, sp, i)->valid < valid)
+			shadow_drop(s, sp, i);
+	}
+	sp->valid = valid;
+}
+
+/* ---- pages ---- */
+
+static struct hlist_head *shadow_bucket(struct vm_shadow *s, const struct shadow_role *role)
+{
+	return &s->hash[jhash2((const u32 *)role, sizeof(*role) / sizeof(u32), s->seed) >> (32 - SHADOW_HASH_BITS)];
+}
+
+struct shadow_page *shadow_find(struct vm_shadow *s, const struct shadow_role *role)
+{
+	struct shadow_page *sp;
+
+	lockdep_assert_held(&s->lock);
+
+	hlist_for_each_entry(sp, shadow_bucket(s, role), hash)
+		if (!memcmp(&sp->role, role, sizeof(*role)))
+			return sp;
+	return NULL;
+}
+
+static void page_free(struct shadow_page *sp)
+{
+	if (!sp)
+		return;
+	if (sp->table)
+		set_page_private(virt_to_page(sp->table), 0);
+	free_page((unsigned long)sp->table);
+	free_page((unsigned long)sp->seen);
+	free_page((unsigned long)sp->chain);
+	kfree(sp);
+}
+
+static struct shadow_page *page_alloc(void)
+{
+	struct shadow_page *sp = kzalloc(sizeof(*sp), GFP_KERNEL_ACCOUNT);
+
+	if (!sp)
+		return NULL;
+	sp->table = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	sp->seen = (u64 *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	sp->chain = (struct shadow_chain *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	if (!sp->table || !sp->seen || !sp->chain) {
+		page_free(sp);
+		return NULL;
+	}
+	set_page_private(virt_to_page(sp->table), (unsigned long)sp);
+	return sp;
+}
+
+struct shadow_page *shadow_add(struct vcpu *v, const struct shadow_role *role, u64 valid)
+{
+	struct vm_shadow *s = vm_shadow(vcpu_vm(v));
+	struct vcpu_nested *n = &v->mmu.nested;
+	struct shadow_page *sp;
+
+	lockdep_assert_held(&s->lock);
+
+	/* Another vCPU has taken the room that was made for this one. */
+	if (s->nr == s->max || !n->spare_nr)
+		return NULL;
+	sp = n->spare[--n->spare_nr];
+	sp->role = *role;
+	sp->valid = valid;
+	if (role->kind == SHADOW_PIECE) {
+		free_page((unsigned long)sp->seen);
+		sp->seen = NULL;
+	}
+	sp->id = s->free_id[s->nr++];
+	s->page[sp->id] = sp;
+	list_add(&sp->lru, &s->lru);
+	hlist_add_head(&sp->hash, shadow_bucket(s, role));
+	return sp;
+}
+
+/* Nothing leads to the page or from it any more; it waits on the list for the flush. */
+static void page_remove(struct vm_shadow *s, struct shadow_page *sp, struct list_head *out)
+{
+	while (sp->parents)
+		shadow_drop(s, entry_page(s, sp->parents), sp->parents % TDP_ENTRIES);
+	drop_all(s, sp);
+	hlist_del(&sp->hash);
+	s->page[sp->id] = NULL;
+	s->free_id[--s->nr] = sp->id;
+	list_move(&sp->lru, out);
+}
+
+static void pages_free(struct vm *vm, struct list_head *out)
+{
+	struct shadow_page *sp, *tmp;
+
+	if (list_empty(out))
+		return;
+	virt_request_all(&vm->virt, VIRT_REQ_TLB_FLUSH);
+	list_for_each_entry_safe(sp, tmp, out, lru)
+		page_free(sp);
+}
+
+/* Take the least recently used pages away, up to @nr. */
+static void reclaim(struct vm *vm, struct vm_shadow *s, unsigned int nr)
+{
+	struct shadow_page *sp, *tmp;
+	LIST_HEAD(out);
+
+	read_lock(&vm->virt.mmu_lock);
+	spin_lock(&s->lock);
+	list_for_each_entry_safe_reverse(sp, tmp, &s->lru, lru) {
+		if (sp->users)
+			continue;
+		page_remove(s, sp, &out);
+		if (!--nr)
+			break;
+	}
+	spin_unlock(&s->lock);
+	read_unlock(&vm->virt.mmu_lock);
+	pages_free(vm, &out);
+}
+
+int shadow_fill_spare(struct vcpu *v)
+{
+	struct vcpu_nested *n = &v->mmu.nested;
+	struct vm *vm = vcpu_vm(v);
+	struct vm_shadow *s = vm_shadow(vm);
+
+	while (n->spare_nr < ARRAY_SIZE(n->spare)) {
+		struct shadow_page *sp = page_alloc();
+
+		if (!sp)
+			return -ENOMEM;
+		n->spare[n->spare_nr++] = sp;
+	}
+	if (unlikely(READ_ONCE(s->nr) + ARRAY_SIZE(n->spare) > s->max))
+		reclaim(vm, s, SHADOW_BATCH);
+	return 0;
+}
+
+/* ---- what follows the VM's own tables ---- */
+
+/* What is done to the leaves of a range. Return: something was changed, or (age) found. */
+typedef bool (*leaf_fn)(struct vm_shadow *s, u32 number);
+
+static bool leaf_zap(struct vm_shadow *s, u32 number)
+{
+	shadow_drop(s, entry_page(s, number), number % TDP_ENTRIES);
+	return true;
+}
+
+static u64 *leaf_entry(struct vm_shadow *s, u32 number)
+{
+	return &entry_page(s, number)->table[number % TDP_ENTRIES];
+}
+
+static bool leaf_protect(struct vm_shadow *s, u32 number)
+{
+	u64 *entry = leaf_entry(s, number), write = tdp_format()->write;
+
+	if (!(READ_ONCE(*entry) & write))
+		return false;
+	tdp_clear_bits(entry, write);
+	return true;
+}
+
+static bool leaf_young(struct vm_shadow *s, u32 number)
+{
+	return READ_ONCE(*leaf_entry(s, number)) & tdp_format()->accessed;
+}
+
+static bool leaf_clear_young(struct vm_shadow *s, u32 number)
+{
+	bool young = leaf_young(s, number);
+
+	if (young)
+		tdp_clear_bits(leaf_entry(s, number), tdp_format()->accessed);
+	return young;
+}
+
+static bool each_in_chain(struct vm_shadow *s, u32 number, leaf_fn fn)
+{
+	bool ret = false;
+
+	while (number) {
+		u32 next = entry_chain(s, number)->next;
+
+		ret |= fn(s, number);
+		number = next;
+	}
+	return ret;
+}
+
+/* Units [first, last] of leaves of one level */
+static bool each_leaf(struct vm_shadow *s, unsigned int as_id, u64 first, u64 last, int level, leaf_fn fn)
+{
+	unsigned long index, end = shadow_frames_index(as_id, last, level);
+	struct shadow_frames *f;
+	bool ret = false;
+
+	xa_for_each_range(&s->frames, index, f, shadow_frames_index(as_id, first, level), end) {
+		u64 unit = (index & GENMASK_ULL(47, 0)) * TDP_ENTRIES;
+		unsigned int i = first > unit ? first - unit : 0;
+		unsigned int n = min_t(u64, last - unit + 1, TDP_ENTRIES);
+
+		for (; i < n && f->used; i++)
+			ret |= each_in_chain(s, f->head[i], fn);
+	}
+	return ret;
+}
+
+static bool each_leaf_of(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, leaf_fn fn)
+{
+	struct vm_shadow *s = vm_shadow(vm);
+	bool ret = false;
+	int level;
+
+	lockdep_assert_held(&vm->virt.mmu_lock);
+
+	if (likely(!s) || gfn >= end)
+		return false;
+	spin_lock(&s->lock);
+	for (level = 1; level <= backend_caps.tdp_max_level; level++)
+		ret |= each_leaf(s, as_id, frame_unit(gfn, level), frame_unit(end - 1, level), level, fn);
+	spin_unlock(&s->lock);
+	return ret;
+}
+
+bool shadow_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end)
+{
+	return each_leaf_of(vm, as_id, gfn, end, leaf_zap);
+}
+
+bool shadow_protect(struct vm *vm, unsigned int as_id, u64 gfn, u64 end)
+{
+	return each_leaf_of(vm, as_id, gfn, end, leaf_protect);
+}
+
+bool shadow_age(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool clear)
+{
+	return each_leaf_of(vm, as_id, gfn, end, clear ? leaf_clear_young : leaf_young);
+}
+
+/* ---- roots ---- */
+
+void shadow_flush_root(struct vcpu *v)
+{
+	struct vm *vm = vcpu_vm(v);
+	struct vm_shadow *s = vm_shadow(vm);
+	struct shadow_page *root = v->mmu.nested.root;
+
+	read_lock(&vm->virt.mmu_lock);
+	spin_lock(&s->lock);
+	shadow_renew(s, root, atomic64_inc_return(&s->gen));
+	spin_unlock(&s->lock);
+	read_unlock(&vm->virt.mmu_lock);
+}
+
+static void root_put(struct vcpu *v)
+{
+	struct vcpu_nested *n = &v->mmu.nested;
+
+	if (n->root)
+		n->root->users--;
+	n->root = NULL;
+}
+
+static void root_role(struct vcpu *v, u64 base, u64 pat, struct shadow_role *role)
+{
+	const struct walk_mode *m = &v->mmu.nested.mode.walk;
+
+	*role = (struct shadow_role) {
+		.base = base, .pat = pat, .kind = SHADOW_TOP, .level = vcpu_vm(v)->mmu.levels, .paging = m->paging, .levels = m->levels,
+		.width = v->cpu.maxphyaddr, .as_id = v->virt.as_id, .owner = v->virt.index + 1,
+		.flags = (m->nx ? SHADOW_NX : 0) | (m->pse ? SHADOW_PSE : 0) | (guest_has(v, GUEST_GBPAGES) ? SHADOW_1G : 0) |
+			 (guest_has(v, GUEST_AMD) ? SHADOW_AMD : 0),
+	};
+}
+
+int shadow_set_root(struct vcpu *v, u64 base, u64 pat)
+{
+	struct vcpu_nested *n = &v->mmu.nested;
+	struct vm *vm = vcpu_vm(v);
+	struct vm_shadow *s = vm_shadow(vm);
+	struct shadow_role role;
+	struct shadow_page *sp;
+
+	root_role(v, base, pat, &role);
+	if (n->root && !memcmp(&n->root->role, &role, sizeof(role)))
+		return 0;
+	if (shadow_fill_spare(v))
+		return -ENOMEM;
+	read_lock(&vm->virt.mmu_lock);
+	spin_lock(&s->lock);
+	sp = shadow_find(s, &role) ?: shadow_add(v, &role, atomic64_read(&s->gen));
+	if (sp) {
+		root_put(v);
+		sp->users++;
+		n->root = sp;
+	}
+	spin_unlock(&s->lock);
+	read_unlock(&vm->virt.mmu_lock);
+	return sp ? 0 : -ENOMEM;
+}
+
+void shadow_vcpu_destroy(struct vcpu *v)
+{
+	struct vcpu_nested *n = &v->mmu.nested;
+	struct vm_shadow *s = vm_shadow(vcpu_vm(v));
+
+	while (n->spare_nr)
+		page_free(n->spare[--n->spare_nr]);
+	kfree(n->copy);
+	n->copy = NULL;
+	if (!s)
+		return;
+	spin_lock(&s->lock);
+	root_put(v);
+	spin_unlock(&s->lock);
+}
+
+/* ---- the whole ---- */
+
+static u32 page_limit(struct vcpu *v)
+{
+	struct virt_slots *slots = virt_slots(v->virt.vm, v->virt.as_id);
+	u64 pages = 0, limit = shadow_pages;
+	unsigned int i;
+
+	for (i = 0; i < slots->nr; i++)
+		pages += slots->slot[i]->npages;
+	/* L2 that has all of the memory in 4K pages needs one for 512 of them; L1 may have it twice, and more guests than one. */
+	if (!limit)
+		limit = pages / (TDP_ENTRIES / 4);
+	limit = max_t(u64, limit, SHADOW_PAGES_MIN + READ_ONCE(v->virt.vm->nr_vcpus) * SHADOW_PAGES_VCPU);
+	return min_t(u64, limit, SHADOW_PAGES_MAX);
+}
+
+static void shadow_free(struct vm_shadow *s)
+{
+	kvfree(s->page);
+	kvfree(s->free_id);
+	kvfree(s);
+}
+
+static struct vm_shadow *shadow_alloc(u32 max)
+{
+	struct vm_shadow *s = kvzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
+	u32 i;
+
+	if (!s)
+		return NULL;
+	s->page = kvcalloc(max + 1, sizeof(*s->page), GFP_KERNEL_ACCOUNT);
+	s->free_id = kvcalloc(max, sizeof(*s->free_id), GFP_KERNEL_ACCOUNT);
+	if (!s->page || !s->free_id) {
+		shadow_free(s);
+		return NULL;
+	}
+	for (i = 0; i < max; i++)
+		s->free_id[i] = i + 1;
+	s->max = max;
+	s->seed = get_random_u32();
+	spin_lock_init(&s->lock);
+	INIT_LIST_HEAD(&s->lru);
+	xa_init(&s->frames);
+	return s;
+}
+
+int shadow_create(struct vcpu *v)
+{
+	struct vm *vm = vcpu_vm(v);
+	struct vm_shadow *s;
+
+	if (likely(vm_shadow(vm)))
+		return 0;
+	s = shadow_alloc(page_limit(v));
+	if (!s)
+		return -ENOMEM;
+	/* Under the lock, so that who holds it sees a shadow or none all the time. */
+	write_lock(&vm->virt.mmu_lock);
+	if (!vm->mmu.shadow) {
+		smp_store_release(&vm->mmu.shadow, s);
+		s = NULL;
+	}
+	write_unlock(&vm->virt.mmu_lock);
+	if (s)
+		shadow_free(s);
+	return 0;
+}
+
+void shadow_reset(struct vm *vm)
+{
+	struct vm_shadow *s = vm_shadow(vm);
+	struct shadow_page *sp;
+	u64 gen;
+
+	if (!s)
+		return;
+	read_lock(&vm->virt.mmu_lock);
+	spin_lock(&s->lock);
+	gen = atomic64_inc_return(&s->gen);
+	list_for_each_entry(sp, &s->lru, lru)
+		if (sp->role.level == vm->mmu.levels)
+			shadow_renew(s, sp, gen);
+	spin_unlock(&s->lock);
+	read_unlock(&vm->virt.mmu_lock);
+	virt_request_all(&vm->virt, VIRT_REQ_TLB_FLUSH);
+}
+
+void shadow_destroy(struct vm *vm)
+{
+	struct vm_shadow *s = vm->mmu.shadow;
+	struct shadow_page *sp, *tmp;
+	struct shadow_frames *f;
+	unsigned long index;
+
+	if (!s)
+		return;
+	list_for_each_entry_safe(sp, tmp, &s->lru, lru)
+		page_free(sp);
+	xa_for_each(&s->frames, index, f)
+		kfree(f);
+	xa_destroy(&s->frames);
+	vm->mmu.shadow = NULL;
+	shadow_free(s);
+}
