@@ -98,6 +98,7 @@ extern struct backend_caps backend_caps;
  * set_dr7: control block follows cpu.debug.
  * nested_exit: a VM exit to L1 that event_next() or event_settle() planned. May sleep.
  * nested_pages: what L1 names by address is looked up and checked (REQ_NESTED_PAGES), before the next entry. May sleep.
+ * nested_fault: an emulated access of L2's met a fault of L1's nested paging (mmu_nested_take_fault()). May sleep.
  * nested_get: KVM_GET_NESTED_STATE; returns the size it needs, and fills in all of it if @user is not NULL; -EFAULT. May sleep.
  * nested_set: KVM_SET_NESTED_STATE; @head is the copy of the fixed part. 0 or an errno; touches no guest memory. May sleep.
  * fail_entry_dump: print the control block, rate limited.
@@ -146,6 +147,7 @@ extern struct backend_caps backend_caps;
 	OP(void, set_dr7, (struct vcpu *v))			\
 	OP(enum exit_result, nested_exit, (struct vcpu *v, const struct event_plan *p)) \
 	OP(enum exit_result, nested_pages, (struct vcpu *v))	\
+	OP(enum exit_result, nested_fault, (struct vcpu *v))	\
 	OP(int, nested_get, (struct vcpu *v, struct kvm_nested_state __user *user)) \
 	OP(int, nested_set, (struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user)) \
 	OP(void, fail_entry_dump, (struct vcpu *v))

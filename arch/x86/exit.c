@@ -223,13 +223,18 @@ enum exit_result exit_page_fault(struct vcpu *v, u64 gpa, u32 access)
 	case FAULT_DONE:
 		return EXIT_RESUME;
 	case FAULT_MMIO:
-		v->virt.stats.pf_emulate++;
-		io_forget(v);
-		v->io.hint_gpa = operand ? gpa : 0;
-		return emu_run(v);
+		return exit_mmio(v, gpa, operand);
 	default:
 		return EXIT_ERROR;
 	}
+}
+
+enum exit_result exit_mmio(struct vcpu *v, u64 gpa, bool operand)
+{
+	v->virt.stats.pf_emulate++;
+	io_forget(v);
+	v->io.hint_gpa = operand ? gpa : 0;
+	return emu_run(v);
 }
 
 enum exit_result exit_debug(struct vcpu *v, u64 payload)

@@ -327,6 +327,12 @@ static enum exit_result work_requests(struct vcpu *v)
 		if (r != EXIT_RESUME)
 			return r;
 	}
+	if (virt_take_request(vv, REQ_NESTED_FAULT) && v->guest_mode) {
+		enum exit_result r = backend_call(nested_fault)(v);
+
+		if (r != EXIT_RESUME)
+			return r;
+	}
 	if (virt_take_request(vv, VIRT_REQ_TLB_FLUSH)) {
 		vv->stats.tlb_flush++;
 		backend_call(flush_tlb)(v);

@@ -57,6 +57,7 @@ static const struct backend_ops ops = {
 	.set_dr7		= svm_set_dr7,
 	.nested_exit		= nested_planned_exit,
 	.nested_pages		= nested_pages,
+	.nested_fault		= nested_emulated_fault,
 	.nested_get		= nested_state_get,
 	.nested_set		= nested_state_set,
 	.fail_entry_dump	= svm_dump,

@@ -250,6 +250,8 @@ static enum exit_result on_npf(struct vcpu *v)
 
 	u32 access = c->exit_info_1 & (ACCESS_PRESENT | ACCESS_WRITE | ACCESS_FETCH);
 
+	if (unlikely(mmu_nested_paging(v)))
+		return nested_page_fault(to_svm(v));
 	if (c->exit_info_1 & BIT_ULL(32))
 		access |= ACCESS_FINAL;
 	return exit_page_fault(v, c->exit_info_2, access);

@@ -57,7 +57,7 @@ static void offer_nested(struct backend_caps *caps)
 	/* Revision 1; ASIDs are virtual, and as many as small hypervisors expect. */
 	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EAX, 1);
 	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EBX, 16);
-	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EDX, (svm_caps.nrips ? BIT(3) : 0) | (svm_caps.decode_assists ? BIT(7) : 0));
+	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EDX, BIT(0) | (svm_caps.nrips ? BIT(3) : 0) | (svm_caps.decode_assists ? BIT(7) : 0));
 }
 
 int svm_check(struct backend_caps *caps)

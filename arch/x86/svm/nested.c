@@ -66,6 +66,7 @@ void nested_use_02(struct svm_vcpu *svm)
 
 void nested_use_01(struct svm_vcpu *svm)
 {
+	mmu_nested_leave(&svm->vcpu);
 	use_vmcb(svm, svm->vmcb01);
 	svm->vmcb->control.nested_cr3 = svm->vcpu.mmu.root_hpa;
 	svm->vcpu.guest_mode = false;
@@ -82,7 +83,7 @@ void nested_limits(struct vcpu *v, struct svm_limits *l)
 		.efer_allowed = v->cpu.efer_allowed,
 		.maxphyaddr = v->cpu.maxphyaddr,
 		.long_mode = guest_has(v, GUEST_LONG_MODE),
-		.nested_paging = false,
+		.nested_paging = true,
 		.paging = v->cr0 & X86_CR0_PG,
 	};
 }
@@ -186,17 +187,30 @@ static void load_l2(struct svm_vcpu *svm)
 	debug_switch(v, from->dr6, from->dr7);
 }
 
-/* ASIDs of L1 stand for one of ours, which is flushed when L1 uses another or asks for it. */
-static void virtual_asid(struct svm_vcpu *svm)
+int nested_enter_mmu(struct svm_vcpu *svm, u64 l1_pat)
+{
+	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
+	const struct mmu_nested_conf conf = {
+		.format = l1_pages(svm) ? NESTED_NPT : NESTED_NONE,
+		.asid = c12->asid,
+		.root = c12->nested_cr3,
+		.cr4 = svm->vmcb01->save.cr4,
+		.efer = svm->vmcb01->save.efer,
+		.pat = l1_pat,
+	};
+
+	return mmu_nested_enter(&svm->vcpu, &conf);
+}
+
+/* TLB_CONTROL (APM vol. 2, "TLB Control"): values that are not offered flush everything. */
+static void flush_for_l1(struct svm_vcpu *svm)
 {
 	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
 
-	if (c12->asid == svm->nested.last_asid && !(c12->tlb_ctl & 7))
+	if (!(c12->tlb_ctl & 7))
 		return;
-	svm->nested.last_asid = c12->asid;
-	svm_flush_current(svm);
-	if ((c12->tlb_ctl & 7) == TLB_CONTROL_FLUSH_ALL_ASID)
-		svm->other_asid_gen = 0;
+	mmu_nested_flush(&svm->vcpu);
+	svm_flush_tlb(&svm->vcpu);
 }
 
 static enum exit_result refuse(struct svm_vcpu *svm, u64 gpa)
@@ -218,6 +232,8 @@ enum exit_result nested_vmrun(struct vcpu *v)
 	struct svm_limits limits;
 	struct svm_entry entry;
 	struct event injected;
+	unsigned long rip = v->regs[REG_RIP];
+	int stale;
 	u64 gpa;
 
 	if (nested_insn_faults(v))
@@ -237,12 +253,19 @@ enum exit_result nested_vmrun(struct vcpu *v)
 	nested_entry(svm->nested.vmcb12, &entry);
 	if (svm_check_entry(&entry, &limits))
 		return refuse(svm, gpa);
+	flush_for_l1(svm);
+	stale = nested_enter_mmu(svm, v->cpu.pat);
+	if (stale < 0) {
+		vcpu_set_reg(v, REG_RIP, rip);
+		return exit_error(v, stale);
+	}
 	svm->nested.vmcb12_gpa = gpa;
 	save_l1(svm);
 	nested_use_02(svm);
 	nested_build_controls(svm);
 	load_l2(svm);
-	virtual_asid(svm);
+	if (stale)
+		svm_flush_current(svm);
 	svm->nested.gif = true;
 	injected = nested_injected(svm->nested.vmcb12);
 	event_nested_begin(&v->events, &injected);

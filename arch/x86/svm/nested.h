@@ -58,6 +58,8 @@ enum exit_result nested_vmrun(struct vcpu *v);
  * @p: @vectoring is what was being delivered
  */
 enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 info2, const struct event_plan *p);
+/* The MMU's half of going to L2; as mmu_nested_enter(). @l1_pat: L1's PAT */
+int nested_enter_mmu(struct svm_vcpu *svm, u64 l1_pat);
 int nested_alloc(struct svm_vcpu *svm);
 void nested_free(struct svm_vcpu *svm);
 /* To 02 or to 01, nothing else: no register is changed */
@@ -83,6 +85,10 @@ bool nested_handle_exit(struct svm_vcpu *svm, enum exit_result *r);
 /* Interrupts off: L2's exit may be handled at once, as it is L0's alone */
 bool nested_fast_exit(struct svm_vcpu *svm);
 enum exit_result nested_planned_exit(struct vcpu *v, const struct event_plan *p);
+/* Nested page fault in the CPU, L1 using nested paging */
+enum exit_result nested_page_fault(struct svm_vcpu *svm);
+/* One that an emulated access of L2's met */
+enum exit_result nested_emulated_fault(struct vcpu *v);
 
 /* nested_insn.c */
 enum exit_result nested_vmload(struct vcpu *v);

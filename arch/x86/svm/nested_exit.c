@@ -114,6 +114,38 @@ bool nested_handle_exit(struct svm_vcpu *svm, enum exit_result *r)
 	return true;
 }
 
+static enum exit_result reflect(struct svm_vcpu *svm, const struct mmu_nested_fault *f)
+{
+	return nested_vmexit(svm, SVM_EXIT_NPF, f->error, f->gpa, NULL);
+}
+
+enum exit_result nested_page_fault(struct svm_vcpu *svm)
+{
+	const struct vmcb_control_area *c02 = &svm->vmcb->control;
+	u32 access = c02->exit_info_1 & (ACCESS_PRESENT | ACCESS_WRITE | ACCESS_FETCH);
+	bool table = c02->exit_info_1 & NESTED_FAULT_TABLE;
+	struct mmu_nested_fault f;
+
+	svm->vcpu.virt.stats.pf_taken++;
+	switch (mmu_nested_fault(&svm->vcpu, c02->exit_info_2, access, table, &f)) {
+	case NESTED_FAULT_DONE:
+		return EXIT_RESUME;
+	case NESTED_FAULT_REFLECT:
+		return reflect(svm, &f);
+	case NESTED_FAULT_MMIO:
+		return exit_mmio(&svm->vcpu, f.gpa, !table && !(access & ACCESS_FETCH));
+	default:
+		return EXIT_ERROR;
+	}
+}
+
+enum exit_result nested_emulated_fault(struct vcpu *v)
+{
+	struct mmu_nested_fault f;
+
+	return mmu_nested_take_fault(v, &f) ? reflect(to_svm(v), &f) : EXIT_RESUME;
+}
+
 /* An exception of L2 that L1 intercepts and the CPU did not: its payload goes where the exit shows it. */
 static enum exit_result exception_exit(struct svm_vcpu *svm, const struct event_plan *p)
 {

@@ -31,12 +31,22 @@ bool nested_page_address(struct vcpu *v, u64 gpa)
 
 static enum exit_result copy_state(struct vcpu *v, bool load)
 {
+	struct mmu_nested_fault f;
+	int ret;
 	u64 gpa;
 
 	if (nested_insn_faults(v))
 		return EXIT_RESUME;
 	gpa = nested_insn_address(v);
-	if (!nested_page_address(v, gpa) || nested_copy_vmload(to_svm(v), gpa, load)) {
+	if (!nested_page_address(v, gpa)) {
+		vcpu_raise_gp(v);
+		return EXIT_RESUME;
+	}
+	/* L2's address goes through L1's nested paging. */
+	ret = mmu_nested_translate(v, gpa, load ? 0 : ACCESS_WRITE, &gpa, &f);
+	if (ret > 0)
+		return nested_vmexit(to_svm(v), SVM_EXIT_NPF, f.error, f.gpa, NULL);
+	if (ret || nested_copy_vmload(to_svm(v), gpa, load)) {
 		vcpu_raise_gp(v);
 		return EXIT_RESUME;
 	}
@@ -130,6 +140,8 @@ enum exit_result nested_invlpga(struct vcpu *v)
 
 	if (nested_insn_faults(v))
 		return EXIT_RESUME;
+	if (asid)
+		mmu_nested_flush_addr(v, asid, v->regs[REG_RAX]);
 	if (!asid == !v->guest_mode)
 		svm_flush_current(svm);
 	else

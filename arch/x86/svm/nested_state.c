@@ -183,8 +183,9 @@ static void set_guest(struct svm_vcpu *svm, const struct kvm_nested_state *head,
 	take_l1(svm, &vmcb->save);
 	nested_build_controls(svm);
 	n->gif = head->flags & KVM_STATE_NESTED_GIF_SET;
-	n->last_asid = vmcb->control.asid;
 	n->pristine = true;
+	mmu_nested_leave(v);
+	mmu_nested_reset(v);
 	svm_flush_tlb(v);
 	if (head->flags & KVM_STATE_NESTED_RUN_PENDING) {
 		const struct event injected = nested_injected(vmcb);
@@ -230,6 +231,7 @@ enum exit_result nested_pages(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
 	struct virt_slot *slot = virt_vcpu_slot(&v->virt, svm->nested.vmcb12_gpa >> PAGE_SHIFT);
+	int ret;
 	bool ok = slot && !(slot->flags & KVM_MEM_READONLY) && (v->efer & EFER_SVME) && !nested_merge_msrpm(svm);
 
 	if (!ok) {
@@ -237,6 +239,14 @@ enum exit_result nested_pages(struct vcpu *v)
 		nested_request_pages(v);
 		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, svm->nested.vmcb12_gpa, v->efer);
 	}
+	ret = nested_enter_mmu(svm, svm->nested.l1_pat);
+	if (ret < 0) {
+		nested_request_pages(v);
+		return exit_error(v, ret);
+	}
+	svm->vmcb->control.nested_cr3 = v->mmu.root_hpa;
+	vmcb_dirty(svm->vmcb, CLEAN_NPT);
+	svm_flush_current(svm);
 	svm->nested.pristine = false;
 	return EXIT_RESUME;
 }

@@ -58,7 +58,6 @@ struct svm_switch {
  * @vm_cr: VM_CR
  * @l1_cr0: L1's CR0 while L2 runs
  * @l1_pat: L1's PAT while L2 runs
- * @last_asid: the ASID L1 used last
  * @gif: the global interrupt flag
  * @window: 02's virtual interrupt is L0's window
  * @pristine: nothing ran since KVM_SET_NESTED_STATE: @vmcb12 is what was set
@@ -72,7 +71,6 @@ struct svm_nested {
 	u64 vm_cr;
 	unsigned long l1_cr0;
 	u64 l1_pat;
-	u32 last_asid;
 	bool gif;
 	bool window;
 	bool pristine;

@@ -19,6 +19,11 @@ static enum exit_result vmx_nested_pages(struct vcpu *v)
 	return EXIT_RESUME;
 }
 
+static enum exit_result vmx_nested_fault(struct vcpu *v)
+{
+	return EXIT_RESUME;
+}
+
 static int vmx_nested_get(struct vcpu *v, struct kvm_nested_state __user *user)
 {
 	return -ENOTTY;
@@ -73,6 +78,7 @@ static const struct backend_ops ops = {
 	.set_dr7		= vmx_set_dr7,
 	.nested_exit		= vmx_nested_exit,
 	.nested_pages		= vmx_nested_pages,
+	.nested_fault		= vmx_nested_fault,
 	.nested_get		= vmx_nested_get,
 	.nested_set		= vmx_nested_set,
 	.fail_entry_dump	= vmx_dump,
