@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * L1's nested page tables; see npt.h.
+ */
+#include "npt.h"
+
+static u64 pool_next = NPT_POOL;
+
+u64 npt_page(void)
+{
+	u64 page = pool_next, i;
+
+	GUEST_ASSERT(page < NPT_POOL_END);
+	pool_next += 4096;
+	for (i = 0; i < 512; i++)
+		((u64 *)page)[i] = 0;
+	return page;
+}
+
+static bool is_32bit(const struct npt *n)
+{
+	return n->mode == NPT_32BIT;
+}
+
+static u64 load(const struct npt *n, u64 at)
+{
+	return is_32bit(n) ? *(volatile u32 *)at : *(volatile u64 *)at;
+}
+
+static void store(const struct npt *n, u64 at, u64 entry)
+{
+	if (is_32bit(n))
+		*(volatile u32 *)at = entry;
+	else
+		*(volatile u64 *)at = entry;
+}
+
+static int top_level(const struct npt *n)
+{
+	static const int levels[] = { 2, 3, 4, 5 };
+
+	return levels[n->mode];
+}
+
+u64 npt_at(struct npt *n, u64 gpa, int level)
+{
+	int bits = is_32bit(n) ? 10 : 9, size = is_32bit(n) ? 4 : 8, l = top_level(n);
+	u64 table = n->root;
+
+	for (;; l--) {
+		u64 at = table + (gpa >> (12 + bits * (l - 1)) & ((1u << bits) - 1)) * size, entry;
+
+		if (l == level)
+			return at;
+		entry = load(n, at);
+		if (!(entry & PTE_P)) {
+			/* PAE's pointers have no rights. */
+			entry = npt_page() | (l == 3 && n->mode == NPT_PAE ? PTE_P : NPT_RWX);
+			store(n, at, entry);
+		}
+		table = entry & PTE_ADDR;
+	}
+}
+
+u64 npt_get(struct npt *n, u64 gpa, int level)
+{
+	return load(n, npt_at(n, gpa, level));
+}
+
+void npt_set(struct npt *n, u64 gpa, int level, u64 entry)
+{
+	store(n, npt_at(n, gpa, level), entry);
+}
+
+void npt_init(struct npt *n, enum npt_mode mode)
+{
+	u64 step = mode == NPT_32BIT ? 4 << 20 : 2 << 20, gpa;
+
+	n->mode = mode;
+	n->root = npt_page();
+	for (gpa = 0; gpa < SLOT0_SIZE; gpa += step)
+		npt_set(n, gpa, 2, gpa | NPT_RWX | PTE_PS);
+}
+
+static volatile u64 l2_addr, l2_op;
+volatile u64 npt_value;
+
+static void npt_l2(void)
+{
+	for (;;) {
+		switch (l2_op) {
+		case NPT_READ:
+			npt_value = *(volatile u64 *)l2_addr;
+			break;
+		case NPT_WRITE:
+			*(volatile u64 *)l2_addr = npt_value;
+			break;
+		default:
+			((void (*)(void))l2_addr)();
+			break;
+		}
+		vmmcall();
+	}
+}
+
+u64 npt_access(enum npt_op op, u64 addr)
+{
+	l2_op = op;
+	l2_addr = addr;
+	svm_guest_restart(npt_l2);
+	return svm_vmrun(&svm_vmcb);
+}
+
+void npt_guest_init(struct npt *n, enum npt_mode mode)
+{
+	npt_init(n, mode);
+	svm_guest_init(npt_l2);
+	svm_vmcb.nested_ctl = 1;
+	svm_vmcb.ncr3 = n->root;
+}
+
+void need_npt(void)
+{
+	need_svm();
+	if (!(svm_features() & SVM_FEATURE_NP))
+		tap_skip("guests are not offered nested paging");
+}
