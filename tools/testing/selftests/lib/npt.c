@@ -82,6 +82,21 @@ void npt_init(struct npt *n, enum npt_mode mode)
 		npt_set(n, gpa, 2, gpa | NPT_RWX | PTE_PS);
 }
 
+/* L1's own tables in the mode that VMRUN is done in */
+static struct npt l1_tables;
+
+static u64 vmrun(void)
+{
+	static const u64 cr4[] = { CR4_PSE, CR4_PAE, 0, CR4_PAE | CR4_LA57 };
+	u64 efer = rdmsr(MSR_EFER) & ~EFER_LMA;
+
+	if (l1_tables.mode == NPT_4LEVEL)
+		return svm_vmrun(&svm_vmcb);
+	if (l1_tables.mode < NPT_4LEVEL)
+		efer &= ~EFER_LME;
+	return svm_vmrun_mode(&svm_vmcb, l1_tables.root, cr4[l1_tables.mode], efer);
+}
+
 static volatile u64 l2_addr, l2_op;
 volatile u64 npt_value;
 
@@ -108,12 +123,13 @@ u64 npt_access(enum npt_op op, u64 addr)
 	l2_op = op;
 	l2_addr = addr;
 	svm_guest_restart(npt_l2);
-	return svm_vmrun(&svm_vmcb);
+	return vmrun();
 }
 
 void npt_guest_init(struct npt *n, enum npt_mode mode)
 {
 	npt_init(n, mode);
+	npt_init(&l1_tables, mode);
 	svm_guest_init(npt_l2);
 	svm_vmcb.nested_ctl = 1;
 	svm_vmcb.ncr3 = n->root;

@@ -105,6 +105,8 @@ void svm_guest_restart(void (*fn)(void));
 extern u64 svm_gprs[14];
 /* VMRUN with svm_gprs; returns the exit code */
 u64 svm_vmrun(struct svm_vmcb *vmcb);
+/* VMRUN in 32-bit code, in the paging mode that these registers make; svm_mode.S. Addresses are below 4G. */
+u64 svm_vmrun_mode(struct svm_vmcb *vmcb, u64 cr3, u64 cr4, u64 efer);
 
 GUEST_INLINE void svm_stgi(void) { asm volatile("stgi" : : : "memory"); }
 GUEST_INLINE void svm_clgi(void) { asm volatile("clgi" : : : "memory"); }
