@@ -178,6 +178,19 @@ static inline u8 lapic_pending_vector(const struct lapic *l)
 	return l->pending;
 }
 
+/**
+ * lapic_tpr_threshold() - the class that TPR must fall below for a pending interrupt to be taken
+ * @l: the local APIC
+ *
+ * Return: 1..15, not above TPR's class; 0 if nothing waits for that.
+ */
+static inline u8 lapic_tpr_threshold(const struct lapic *l)
+{
+	if (l->pending || !lapic_enabled(l) || (l->irr_max & 0xf0) <= (l->isr_max & 0xf0))
+		return 0;
+	return l->irr_max >> 4;
+}
+
 /* lapic.c: priorities, acceptance and acknowledgement */
 
 /**

@@ -215,6 +215,14 @@ void apic_set_cr8(struct vcpu *v)
 		lapic_set_cr8(&v->apic->lapic, v->cr8);
 }
 
+void apic_tpr_written(struct vcpu *v)
+{
+	struct lapic *l = &v->apic->lapic;
+
+	lapic_set_tpr(l, lapic_reg(l, LAPIC_TPR));
+	v->cr8 = lapic_cr8(l);
+}
+
 /* ---- interrupts ---- */
 
 static void collect(struct vcpu_apic *a, struct lapic_posted *p, bool take)
@@ -308,6 +316,11 @@ int apic_create(struct vcpu *v)
 
 	if (!a)
 		return -ENOMEM;
+	a->regs = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!a->regs) {
+		kfree(a);
+		return -ENOMEM;
+	}
 	a->vcpu = v;
 	hrtimer_init(&a->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
 	a->timer.function = timer_fn;
@@ -322,6 +335,7 @@ void apic_destroy(struct vcpu *v)
 	if (!v->apic)
 		return;
 	hrtimer_cancel(&v->apic->timer);
+	free_page((unsigned long)v->apic->regs);
 	kfree(v->apic);
 	v->apic = NULL;
 }

@@ -57,7 +57,7 @@ struct apic_map {
  * @extint: (a) the PIC's interrupt reaches this vCPU
  * @eoi_exit: (v) vector of the EOI that userspace's IOAPIC is to hear of (REQ_EOI_EXIT)
  * @timer: (c) asks the vCPU's thread to let the APIC's timer expire
- * @regs: (v) register page
+ * @regs: (v) register page; VMX uses it as virtual-APIC page
  */
 struct vcpu_apic {
 	struct lapic lapic;
@@ -68,7 +68,7 @@ struct vcpu_apic {
 	bool extint;
 	u8 eoi_exit;
 	struct hrtimer timer;
-	u32 regs[LAPIC_REGS_SIZE / 4];
+	u32 *regs;
 };
 
 /**
@@ -132,6 +132,8 @@ void apic_configure(struct vcpu *v);
 int apic_set_base(struct vcpu *v, u64 val, bool host);
 /* CR8 was written: TPR follows. */
 void apic_set_cr8(struct vcpu *v);
+/* The CPU wrote TPR into the register page: the rest follows. */
+void apic_tpr_written(struct vcpu *v);
 /* Vectors posted by others become part of the APIC. */
 void apic_drain(struct vcpu *v);
 /* REQ_APIC_TIMER */

@@ -11,13 +11,16 @@
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 
-static bool vpid = true, ept_ad = true, pml = true, ple = true, tsc_scaling = true, preemption_timer = true;
+static bool vpid = true, ept_ad = true, pml = true, ple = true, tsc_scaling = true, preemption_timer = true,
+	    tpr_shadow = true;
 module_param(vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "tag translations by virtual CPU (VMX)");
 module_param(ept_ad, bool, 0444);
 MODULE_PARM_DESC(ept_ad, "use accessed and dirty bits of EPT (VMX)");
 module_param(pml, bool, 0444);
 MODULE_PARM_DESC(pml, "let the CPU note written pages for dirty logging (VMX)");
+module_param(tpr_shadow, bool, 0444);
+MODULE_PARM_DESC(tpr_shadow, "let guests move to and from CR8 without an exit (VMX)");
 module_param(ple, bool, 0444);
 MODULE_PARM_DESC(ple, "exit from loops of PAUSE (VMX)");
 module_param(tsc_scaling, bool, 0444);
@@ -70,6 +73,7 @@ static const struct control cpu_list[] = {
 	{ CPU_BASED_RDPMC_EXITING,		"RDPMC exiting" },
 	{ CPU_BASED_CR8_LOAD_EXITING,		"CR8-load exiting" },
 	{ CPU_BASED_CR8_STORE_EXITING,		"CR8-store exiting" },
+	{ CPU_BASED_TPR_SHADOW },
 	{ CPU_BASED_NMI_WINDOW_EXITING,		"NMI-window exiting" },
 	{ CPU_BASED_MOV_DR_EXITING,		"MOV-DR exiting" },
 	{ CPU_BASED_UNCOND_IO_EXITING,		"unconditional I/O exiting" },
@@ -175,6 +179,8 @@ static void apply_parameters(struct vmx_caps *caps)
 {
 	if (!vpid || (caps->ept_vpid & VPID_NEEDED) != VPID_NEEDED)
 		caps->cpu2 &= ~SECONDARY_EXEC_ENABLE_VPID;
+	if (!tpr_shadow)
+		caps->cpu &= ~CPU_BASED_TPR_SHADOW;
 	if (!preemption_timer)
 		caps->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
 	if (!ple)
@@ -272,7 +278,8 @@ void vmx_say(void)
 
 	for (i = 0; i < ARRAY_SIZE(list); i++)
 		strlcat(text, vmx_has2(list[i].bit) ? list[i].name : "", sizeof(text));
-	pr_info("strata: VMX with%s%s%s%s\n", text, vmx_caps.ept_vpid & VMX_EPT_AD_BIT ? " EPT-A/D" : "",
+	pr_info("strata: VMX with%s%s%s%s%s\n", text, vmx_caps.cpu & CPU_BASED_TPR_SHADOW ? " TPR-shadow" : "",
+		vmx_caps.ept_vpid & VMX_EPT_AD_BIT ? " EPT-A/D" : "",
 		vmx_caps.ept_vpid & VMX_EPT_1GB_PAGE_BIT ? " EPT-1G" : "",
 		vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER ? " preemption-timer" : "");
 }

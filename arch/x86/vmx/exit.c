@@ -35,22 +35,43 @@ static __always_inline bool plain(struct vcpu *v)
 	return !v->exit_slow && !(vcpu_rflags(v) & (X86_EFLAGS_TF | X86_EFLAGS_RF));
 }
 
-/* Writes that neither sleep nor take a lock */
-static __always_inline bool msr_fast(u32 msr)
+/* MSRs whose write neither sleeps nor takes a lock that is taken with interrupts on. */
+static __always_inline bool msr_fast(const struct vcpu *v, u32 msr)
 {
-	return msr == MSR_IA32_TSC_ADJUST;
+	switch (msr) {
+	case MSR_IA32_TSC_ADJUST:
+		return true;
+	case MSR_IA32_TSC_DEADLINE:
+	case LAPIC_X2APIC_MSR + LAPIC_TPR / 0x10:
+	case LAPIC_X2APIC_MSR + LAPIC_EOI / 0x10:
+	case LAPIC_X2APIC_MSR + LAPIC_ICR / 0x10:
+	case LAPIC_X2APIC_MSR + LAPIC_SELF_IPI / 0x10:
+		return v->apic;
+	default:
+		return false;
+	}
 }
 
-static bool fast_wrmsr(struct vcpu *v)
+/* True if the guest may be entered again at once; otherwise the exit is done all the same if @vmx->reason says so. */
+static bool fast_wrmsr(struct vmx_vcpu *vmx)
 {
+	struct vcpu *v = &vmx->vcpu;
 	u32 msr = v->regs[REG_RCX];
 
-	/* A kvmclock page that depends on it is renewed by the run loop. */
-	if (!msr_fast(msr) || atomic_read(&vcpu_vm(v)->clock.pages) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) ||
-	    msr_set(v, msr, vcpu_edx_eax(v), false))
+	if (!msr_fast(v, msr) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter))
+		return false;
+	if (unlikely(v->pv.eoi_offered) && !eoi_collect(v, false))
+		return false;
+	if (msr_set(v, msr, vcpu_edx_eax(v), false) || !vmx_skip(v))
 		return false;
 	if (trace_kvm_msr_enabled())
-		trace_kvm_msr(true, v->regs[REG_RCX], vcpu_edx_eax(v), false);
+		trace_kvm_msr(true, msr, vcpu_edx_eax(v), false);
+	/* Something to do before the next entry: leave. */
+	if (READ_ONCE(v->virt.requests) || (v->apic && apic_offers(v))) {
+		vmx->reason = VMX_EXIT_DONE;
+		return false;
+	}
+	vmx_tpr_prepare(vmx);
 	return true;
 }
 
@@ -66,7 +87,7 @@ bool vmx_fast_exit(struct vmx_vcpu *vmx)
 		cpuid_execute(v);
 		return vmx_skip(v);
 	case EXIT_REASON_MSR_WRITE:
-		return plain(v) && fast_wrmsr(v) && vmx_skip(v);
+		return plain(v) && fast_wrmsr(vmx);
 	case EXIT_REASON_VMCALL:
 		/* Without an APIC none of them asks for anything. */
 		if (!plain(v) || v->apic || !pv_hypercall(v, true, &ret))
@@ -281,6 +302,7 @@ static const exit_fn exit_table[] = {
 	[EXIT_REASON_MWAIT_INSTRUCTION]		= on_ud,
 	[EXIT_REASON_MONITOR_INSTRUCTION]	= on_ud,
 	[EXIT_REASON_PAUSE_INSTRUCTION]		= on_nop,
+	[EXIT_REASON_TPR_BELOW_THRESHOLD]	= on_nothing,
 	[EXIT_REASON_EPT_VIOLATION]		= on_ept_violation,
 	[EXIT_REASON_EPT_MISCONFIG]		= on_ept_misconfig,
 	[EXIT_REASON_INVEPT]			= on_ud,
@@ -347,7 +369,7 @@ enum exit_result vmx_handle_exit(struct vcpu *v)
 
 	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY))
 		return entry_failed(v, reason);
-	r = dispatch(v, (u16)reason);
+	r = likely(reason != VMX_EXIT_DONE) ? dispatch(v, (u16)reason) : EXIT_RESUME;
 	/* Userspace and the emulator bring data into the cache that is not this guest's. */
 	if (r != EXIT_RESUME || v->virt.stats.insn_emulation != emulated)
 		vmx->l1d_dirty = true;

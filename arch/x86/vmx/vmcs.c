@@ -35,6 +35,12 @@ void vmx_cpu_ctl(struct vmx_vcpu *vmx, u32 set, u32 clear)
 	vmwrite(CPU_BASED_VM_EXEC_CONTROL, ctl);
 }
 
+void vmx_set_tpr_threshold(struct vmx_vcpu *vmx)
+{
+	vmx->tpr_threshold = lapic_tpr_threshold(&vmx->vcpu.apic->lapic);
+	vmwrite(TPR_THRESHOLD, vmx->tpr_threshold);
+}
+
 void vmx_exit_soon(struct vmx_vcpu *vmx, bool on)
 {
 	if (vmx->exit_soon == on || !(vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER))
@@ -99,9 +105,24 @@ void vmx_update_cpuid(struct vcpu *v)
 	vmx_update_msr_access(v);
 }
 
+/*
+ * With the local APIC in the kernel the CPU can keep TPR, in its register page; userspace's wants to hear when it falls
+ * (KVM_EXIT_SET_TPR).
+ */
+static u32 primary(const struct vmx_vcpu *vmx)
+{
+	u32 ctl = vmx_caps.cpu & ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING);
+
+	if (!vmx->vcpu.apic)
+		ctl &= ~CPU_BASED_TPR_SHADOW;
+	if (ctl & CPU_BASED_TPR_SHADOW)
+		ctl &= ~(CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING);
+	return ctl;
+}
+
 static void init_controls(struct vmx_vcpu *vmx)
 {
-	vmx->cpu_ctl = vmx_caps.cpu & ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING);
+	vmx->cpu_ctl = primary(vmx);
 	vmx->cpu2_ctl = secondary(vmx);
 	vmx->entry_ctl = vmx_caps.entry & ~VM_ENTRY_IA32E_MODE;
 	vmwrite(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
@@ -139,6 +160,10 @@ static void init_optional(struct vmx_vcpu *vmx)
 		vmwrite(ENCLS_EXITING_BITMAP, ~0ul);
 	if (vmx_has2(VMX_CPU2_ENCLV))
 		vmwrite(ENCLV_BITMAP, ~0ul);
+	if (vmx->cpu_ctl & CPU_BASED_TPR_SHADOW) {
+		vmwrite(VIRTUAL_APIC_PAGE_ADDR, __pa(vmx->vcpu.apic->regs));
+		vmwrite(TPR_THRESHOLD, 0);
+	}
 	vmx_pml_init(vmx);
 }
 

@@ -18,6 +18,7 @@
 #define VMX_EXIT_SEAMCALL	76
 #define VMX_EXIT_TDCALL		77
 #define VMX_EXIT_VMFAIL		0xffffffffu
+#define VMX_EXIT_DONE		0x7fffffffu	/* handled with interrupts off, the run loop has something to do */
 
 /* Guest-owned bits of CR0: the guest changes them without an exit. */
 #define VMX_CR0_GUEST	(X86_CR0_TS | X86_CR0_MP)
@@ -125,6 +126,7 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
  * @l1d_dirty: host data may have come into the L1 data cache since the last flush
  * @segs_avail: BIT(enum seg): @segs holds what the VMCS does
  * @segs: segment registers as read since the last exit
+ * @tpr_threshold: TPR threshold in the VMCS
  * @exit_soon: the preemption timer is set to expire at once
  * @msr_bitmap: MSR bitmap
  * @pml: page-modification log, NULL if there is none
@@ -149,6 +151,7 @@ struct vmx_vcpu {
 	bool fix_debug;
 	bool l1d_dirty;
 	bool exit_soon;
+	u8 tpr_threshold;
 	u8 segs_avail;
 	struct kvm_segment segs[NR_SEGS];
 	unsigned long *msr_bitmap;
@@ -216,9 +219,18 @@ void vmx_set_root(struct vcpu *v);
 void vmx_update_intercepts(struct vcpu *v);
 void vmx_update_cpuid(struct vcpu *v);
 void vmx_cpu_ctl(struct vmx_vcpu *vmx, u32 set, u32 clear);
+void vmx_set_tpr_threshold(struct vmx_vcpu *vmx);
 /* Exit again directly after the next entry, before its first instruction. */
 void vmx_exit_soon(struct vmx_vcpu *vmx, bool on);
 u64 vmx_eptp(const struct vmx_vcpu *vmx);
+
+/* An exit is due when TPR falls so far that what is pending can be taken. */
+static __always_inline void vmx_tpr_prepare(struct vmx_vcpu *vmx)
+{
+	if ((vmx->cpu_ctl & CPU_BASED_TPR_SHADOW) &&
+	    unlikely(lapic_tpr_threshold(&vmx->vcpu.apic->lapic) != vmx->tpr_threshold))
+		vmx_set_tpr_threshold(vmx);
+}
 
 /* regs.c: registers */
 void vmx_reset(struct vcpu *v, bool init);
