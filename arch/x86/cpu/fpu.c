@@ -345,7 +345,8 @@ static long set_xcrs(struct virt_vcpu *vv, void *data, unsigned long raw)
 	struct cr_limits l = { .xcr0_allowed = v->cpu.guest_xcr0_allowed };
 	unsigned int i;
 
-	if (!boot_cpu_has(X86_FEATURE_XSAVE) || xcrs->nr_xcrs > KVM_MAX_XCRS || xcrs->flags)
+	/* Without XSAVE there is no register, and none is what KVM_GET_XCRS gave. */
+	if (xcrs->nr_xcrs > (boot_cpu_has(X86_FEATURE_XSAVE) ? KVM_MAX_XCRS : 0) || xcrs->flags)
 		return -EINVAL;
 	for (i = 0; i < xcrs->nr_xcrs; i++) {
 		if (xcrs->xcrs[i].xcr != XCR_XFEATURE_ENABLED_MASK)

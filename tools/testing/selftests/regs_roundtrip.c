@@ -232,6 +232,7 @@ TEST(other_state_rejected)
 	REJECT(vm, -EINVAL, KVM_SET_VCPU_EVENTS, &im.events);
 	im.events.exception.nr = NMI_VECTOR;
 	REJECT(vm, -EINVAL, KVM_SET_VCPU_EVENTS, &im.events);
+	im.xcrs.nr_xcrs = 1;
 	im.xcrs.xcrs[0].value = 0;
 	REJECT(vm, -EINVAL, KVM_SET_XCRS, &im.xcrs);
 	im.xcrs.nr_xcrs = KVM_MAX_XCRS + 1;
