@@ -135,8 +135,8 @@ debug: action=ignore
 
 HOSTS = {
     "amd": Qemu(),
-    "intel": Bochs("intel", ("broadwell_ult", "corei7_skylake_x", "tigerlake"), 25000000,
-                   "tsc_early_khz=25000"),
+    "intel": Bochs("intel", ("broadwell_ult", "corei7_skylake_x", "tigerlake", "corei5_arrandale_m520"),
+                   25000000, "tsc_early_khz=25000"),
     "bochs-amd": Bochs("amd", ("zambezi", "trinity_apu"), 25000000),
 }
 

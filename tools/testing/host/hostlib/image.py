@@ -137,10 +137,12 @@ def add_modules(archive, modules, params, directory="modules"):
     archive.file(f"{directory}/list", "".join(f"{line}\n" for line in lines))
 
 
-def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, spare=(), swap=()):
+def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, spare=(), swap=(),
+               unloaded=()):
     """
     jobs: (name, argv) in order, argv[0] a file here or a command of the host. spare: modules that
     are present in /modules-intree without being loaded. swap: modules for zram, which becomes swap space.
+    unloaded: strata, in /modules-unloaded of a host that loads no hypervisor.
     """
     archive = _base()
     archive.copy(os.path.join(HERE, "init"), "init", 0o755)
@@ -150,6 +152,8 @@ def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, 
         add_modules(archive, spare, {}, "modules-intree")
     if swap:
         add_modules(archive, swap, {}, "modules-swap")
+    if unloaded:
+        add_modules(archive, unloaded, {}, "modules-unloaded")
     archive.dir("jobs")
     for index, (name, argv) in enumerate(jobs, 1):
         command = list(argv)

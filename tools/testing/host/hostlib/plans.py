@@ -62,11 +62,14 @@ class Plan:
             return []
         if self.module == "intree":
             return kernel.closure(kernels.INTREE[self.emulator.vendor])
-        path = self.module
+        return self._strata(kernel, self.module)
+
+    @staticmethod
+    def _strata(kernel, path="strata"):
         if path == "strata":
             path = os.path.join(BUILD, kernel.version, "strata.ko")
         if not os.path.isfile(path):
-            raise HostError(f"{path} is not there: make modules KERNEL={self.kernel}")
+            raise HostError(f"{path} is not there: build it for {kernel.version}")
         with open(path, "rb") as file:
             data = kernels.lean(file.read())
         return [*(pair for need in kernels.depends(data) for pair in kernel.closure(need)),
@@ -83,11 +86,12 @@ class Plan:
     def image(self, jobs):
         kernel, modules = kernels.get(self.kernel), self.modules()
         spare = kernel.closure(kernels.INTREE[self.emulator.vendor]) if self.intree else ()
+        unloaded = self._strata(kernel) if self.module == "none" else ()
         swap = kernel.closure("zram") if self.swap else ()
         settings = {**self.settings, "GUEST_APPEND": self.emulator.guest_append,
                     "GUEST_ACCEL": GUEST_ACCEL.get(self.module, GUEST_ACCEL["strata"])}
         return image.host_image(jobs, modules, self._params(modules), settings,
-                                kernel if self.guest else None, spare, swap)
+                                kernel if self.guest else None, spare, swap, unloaded)
 
     def boot(self, jobs, directory, tty=None):
         """The command that boots the host with these jobs."""
