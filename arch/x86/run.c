@@ -597,6 +597,7 @@ static enum exit_result settle_halt(struct vcpu *v, bool *waits)
 	struct event_view view;
 
 	vcpu_view(v, &view);
+	view.chip_vector = v->apic && apic_holds(v);
 	*waits = !event_wakes(&v->events, &view) && !READ_ONCE(v->pv.kicked);
 	if (*waits)
 		return EXIT_RESUME;

@@ -103,6 +103,7 @@ bool ioapic_service(struct ioapic *io, unsigned int pin, struct irq_msg *m)
 		.logical	= e & IOAPIC_ENTRY_LOGICAL,
 		.level		= e & IOAPIC_ENTRY_LEVEL,
 		.dest		= e >> 56,
+		.pin		= true,
 	};
 	if (m->level)
 		io->entry[pin] |= IOAPIC_ENTRY_REMOTE_IRR;

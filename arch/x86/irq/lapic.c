@@ -241,6 +241,13 @@ u8 lapic_ack(struct lapic *l)
 	return vector;
 }
 
+bool lapic_eoi_broadcasts(const struct lapic *l, u8 vector)
+{
+	if (!(l->regs[LAPIC_TMR / 4 + vector / 32 * 4] & 1u << (vector & 31)))
+		return false;
+	return !(l->cfg.directed_eoi && lapic_reg(l, LAPIC_SVR) & LAPIC_SVR_DIRECTED);
+}
+
 u8 lapic_eoi(struct lapic *l, bool *broadcast)
 {
 	u8 vector = l->isr_max;
@@ -252,8 +259,7 @@ u8 lapic_eoi(struct lapic *l, bool *broadcast)
 	*vector_word(l, LAPIC_ISR, vector) &= ~bit;
 	l->isr_max = highest_vector(l, LAPIC_ISR);
 	update_priority(l);
-	if (*vector_word(l, LAPIC_TMR, vector) & bit)
-		*broadcast = !(l->cfg.directed_eoi && lapic_reg(l, LAPIC_SVR) & LAPIC_SVR_DIRECTED);
+	*broadcast = lapic_eoi_broadcasts(l, vector);
 	return vector;
 }
 

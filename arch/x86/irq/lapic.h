@@ -251,6 +251,9 @@ u8 lapic_eoi(struct lapic *l, bool *broadcast);
 /* Nobody waits for the end of @vector, just acknowledged: it is edge-triggered and nothing is behind it. */
 bool lapic_eoi_can_wait(const struct lapic *l, u8 vector);
 
+/* lapic_eoi_broadcasts(): the IOAPICs must hear of the end of this vector's service. */
+bool lapic_eoi_broadcasts(const struct lapic *l, u8 vector);
+
 void lapic_set_tpr(struct lapic *l, u8 tpr);
 
 static inline u8 lapic_cr8(const struct lapic *l)

@@ -41,6 +41,7 @@ enum irq_shorthand {
  * @logical: @dest is a message destination address
  * @broadcast: every local APIC is addressed, whatever @dest says
  * @level: level-triggered: the EOI is to be broadcast to the IOAPICs
+ * @pin: an IOAPIC's pin sends it: its EOI may be waited for though it is an edge
  * @redirect: redirection hint: one of the APICs addressed, as for IRQ_MODE_LOWEST
  */
 struct irq_msg {
@@ -51,6 +52,7 @@ struct irq_msg {
 	bool logical;
 	bool broadcast;
 	bool level;
+	bool pin;
 	bool redirect;
 };
 

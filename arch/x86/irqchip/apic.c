@@ -95,6 +95,11 @@ static void follow(struct vcpu *v)
 	v->apic_base = a->lapic.base;
 	v->cr8 = lapic_cr8(&a->lapic);
 	WRITE_ONCE(a->extint, lapic_takes_extint(&a->lapic));
+	/* The CPU can serve the APIC's MSRs in x2APIC mode only. */
+	if (lapic_x2apic(&a->lapic) != a->x2apic) {
+		a->x2apic = !a->x2apic;
+		virt_request(&v->virt, REQ_MSR_FILTER);
+	}
 }
 
 static void eoi(struct vcpu *v, u8 vector, bool broadcast)
@@ -109,6 +114,11 @@ static void eoi(struct vcpu *v, u8 vector, bool broadcast)
 		return;
 	v->apic->eoi_exit = vector;
 	virt_request(&v->virt, REQ_EOI_EXIT);
+}
+
+void apic_eoi_done(struct vcpu *v, u8 vector)
+{
+	eoi(v, vector, lapic_eoi_broadcasts(&v->apic->lapic, vector));
 }
 
 static void take_effects(struct vcpu *v, const struct lapic_effect *fx)
@@ -254,9 +264,14 @@ static bool pic_offers(const struct vcpu *v)
 	return c && READ_ONCE(c->pic.output) && v->apic->extint;
 }
 
-bool apic_offers(const struct vcpu *v)
+bool apic_holds(const struct vcpu *v)
 {
 	return lapic_pending_vector(&v->apic->lapic) || pic_offers(v);
+}
+
+bool apic_offers(const struct vcpu *v)
+{
+	return (!v->apic->hw && lapic_pending_vector(&v->apic->lapic)) || pic_offers(v);
 }
 
 int apic_ack(struct vcpu *v)
@@ -265,7 +280,7 @@ int apic_ack(struct vcpu *v)
 
 	if (unlikely(pic_offers(v)))
 		vector = chips_pic_ack(vcpu_vm(v));
-	if (likely(vector < 0)) {
+	if (likely(vector < 0) && !v->apic->hw) {
 		vector = lapic_ack(&v->apic->lapic) ?: -1;
 		if (unlikely(v->pv.eoi_page & PV_PAGE_ON) && vector > 0)
 			eoi_offer(v, vector);
@@ -367,6 +382,19 @@ static long get_lapic(struct virt_vcpu *vv, void *data, unsigned long raw)
 	return 0;
 }
 
+/* How the vectors of an image came is not known. */
+static void want_all_eois(struct vcpu_apic *a)
+{
+	unsigned int vector;
+
+	for (vector = 16; vector < 256; vector++) {
+		unsigned int word = vector / 32 * 4;
+
+		if ((a->regs[LAPIC_IRR / 4 + word] | a->regs[LAPIC_ISR / 4 + word]) & BIT(vector % 32))
+			apic_want_eoi(a, vector);
+	}
+}
+
 /* What was on its way belongs to the state that is replaced. */
 static long set_lapic(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
@@ -378,6 +406,7 @@ static long set_lapic(struct virt_vcpu *vv, void *data, unsigned long raw)
 	if (lapic_set_state(&v->apic->lapic, data, ktime_get_ns()))
 		return -EINVAL;
 	collect(v->apic, &p, true);
+	want_all_eois(v->apic);
 	follow(v);
 	apic_map_update(v);
 	arm_timer(v);

@@ -14,11 +14,14 @@
 #define MAX_RIVALS	32
 
 /* A vector for another thread's APIC. Its level bit goes first: whoever sees the vector sees how it was triggered. */
-static int post_vector(struct vcpu *v, u8 vector, bool level)
+static int post_vector(struct vcpu *v, const struct irq_msg *m)
 {
 	struct vcpu_apic *a = v->apic;
+	u8 vector = m->vector;
 
-	if (level)
+	if (m->level | m->pin)
+		apic_want_eoi(a, vector);
+	if (m->level)
 		set_bit(vector, a->level);
 	else if (test_bit(vector, a->level))
 		clear_bit(vector, a->level);
@@ -49,7 +52,7 @@ static int put(struct vcpu *v, const struct irq_msg *m)
 	switch (m->mode) {
 	case IRQ_MODE_FIXED:
 	case IRQ_MODE_LOWEST:
-		return m->vector < 16 ? 0 : post_vector(v, m->vector, m->level);
+		return m->vector < 16 ? 0 : post_vector(v, m);
 	case IRQ_MODE_NMI:
 		vcpu_post_nmi(v);
 		return 1;

@@ -56,6 +56,10 @@ struct apic_map {
  * @level: (a) how each vector was last posted; written before the bit in @irr
  * @extint: (a) the PIC's interrupt reaches this vCPU
  * @eoi_exit: (v) vector of the EOI that userspace's IOAPIC is to hear of (REQ_EOI_EXIT)
+ * @x2apic: (v) the mode that the backend was told of
+ * @hw: (v) the CPU takes vectors from the register page and ends their service by itself (APICv): they are not offered for injection
+ * @eoi_wanted: (a) vectors that came as a level or from a pin: others want to hear of their EOI. Bits stay
+ * @eoi_fresh: (a) a bit of @eoi_wanted was set since the backend looked
  * @timer: (c) asks the vCPU's thread to let the APIC's timer expire
  * @regs: (v) register page; VMX uses it as virtual-APIC page
  */
@@ -67,6 +71,10 @@ struct vcpu_apic {
 	unsigned long level[4];
 	bool extint;
 	u8 eoi_exit;
+	bool x2apic;
+	bool hw;
+	bool eoi_fresh;
+	unsigned long eoi_wanted[4];
 	struct hrtimer timer;
 	u32 *regs;
 };
@@ -145,8 +153,22 @@ bool apic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bool write
 /* MSRs 0x800..0x8ff and IA32_TSC_DEADLINE; 0, or 1 for #GP */
 int apic_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host);
 int apic_set_msr(struct vcpu *v, u32 msr, u64 val, bool host);
-/* The controllers offer an interrupt. */
+/* Somebody waits for this vector's EOI. Any thread, before the vector is posted. */
+static inline void apic_want_eoi(struct vcpu_apic *a, u8 vector)
+{
+	if (likely(test_bit(vector, a->eoi_wanted)))
+		return;
+	set_bit(vector, a->eoi_wanted);
+	/* The backend clears it before it reads the bits. */
+	smp_store_mb(a->eoi_fresh, true);
+}
+
+/* The CPU ended the service of a vector of eoi_wanted. */
+void apic_eoi_done(struct vcpu *v, u8 vector);
+/* The controllers offer an interrupt for injection. */
 bool apic_offers(const struct vcpu *v);
+/* There is an interrupt that the processor could take, whoever delivers it. */
+bool apic_holds(const struct vcpu *v);
 /* A vCPU whose controllers offer an interrupt acknowledges it, entry being certain: the vector, or -1 if another vCPU was faster. */
 int apic_ack(struct vcpu *v);
 /* The guest ended the interrupt in service without writing to a register. */

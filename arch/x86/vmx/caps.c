@@ -12,7 +12,7 @@
 #include <asm/msr.h>
 
 static bool vpid = true, ept_ad = true, pml = true, ple = true, tsc_scaling = true, preemption_timer = true,
-	    tpr_shadow = true;
+	    tpr_shadow = true, apicv = true;
 module_param(vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "tag translations by virtual CPU (VMX)");
 module_param(ept_ad, bool, 0444);
@@ -21,6 +21,8 @@ module_param(pml, bool, 0444);
 MODULE_PARM_DESC(pml, "let the CPU note written pages for dirty logging (VMX)");
 module_param(tpr_shadow, bool, 0444);
 MODULE_PARM_DESC(tpr_shadow, "let guests move to and from CR8 without an exit (VMX)");
+module_param(apicv, bool, 0444);
+MODULE_PARM_DESC(apicv, "let the CPU deliver interrupts of x2APICs and end their service (VMX)");
 module_param(ple, bool, 0444);
 MODULE_PARM_DESC(ple, "exit from loops of PAUSE (VMX)");
 module_param(tsc_scaling, bool, 0444);
@@ -92,6 +94,8 @@ static const struct control cpu2_list[] = {
 	{ SECONDARY_EXEC_ENABLE_INVPCID },
 	{ SECONDARY_EXEC_ENCLS_EXITING },
 	{ SECONDARY_EXEC_ENABLE_PML },
+	{ SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE },
+	{ SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY },
 	{ VMX_CPU2_XSAVES },
 	{ SECONDARY_EXEC_TSC_SCALING },
 	{ VMX_CPU2_ENCLV },
@@ -181,6 +185,8 @@ static void apply_parameters(struct vmx_caps *caps)
 		caps->cpu2 &= ~SECONDARY_EXEC_ENABLE_VPID;
 	if (!tpr_shadow)
 		caps->cpu &= ~CPU_BASED_TPR_SHADOW;
+	if (!apicv || !(caps->cpu & CPU_BASED_TPR_SHADOW) || (caps->cpu2 & VMX_CPU2_APICV) != VMX_CPU2_APICV)
+		caps->cpu2 &= ~VMX_CPU2_APICV;
 	if (!preemption_timer)
 		caps->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
 	if (!ple)
@@ -269,6 +275,7 @@ void vmx_say(void)
 {
 	static const struct { u32 bit; const char *name; } list[] = {
 		{ SECONDARY_EXEC_ENABLE_VPID, " VPID" }, { SECONDARY_EXEC_ENABLE_PML, " PML" },
+		{ SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY, " APICv" },
 		{ SECONDARY_EXEC_PAUSE_LOOP_EXITING, " PLE" }, { SECONDARY_EXEC_TSC_SCALING, " TSC-scaling" },
 		{ SECONDARY_EXEC_ENABLE_RDTSCP, " RDTSCP" }, { SECONDARY_EXEC_ENABLE_INVPCID, " INVPCID" },
 		{ VMX_CPU2_XSAVES, " XSAVES" },

@@ -148,14 +148,6 @@ static __always_inline void restore_debug(const struct vcpu *v, u64 debugctl)
 		hw_breakpoint_restore();
 }
 
-static __always_inline void tpr_finish(struct vmx_vcpu *vmx)
-{
-	struct vcpu *v = &vmx->vcpu;
-
-	if ((vmx->cpu_ctl & CPU_BASED_TPR_SHADOW) && unlikely(lapic_cr8(&v->apic->lapic) != v->cr8))
-		apic_tpr_written(v);
-}
-
 void vmx_enter(struct vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
@@ -168,11 +160,11 @@ void vmx_enter(struct vcpu *v)
 		vmx_flush_now(vmx);
 	sync_nmi_blocking(vmx);
 	spec_ctrl_prepare(vmx);
-	vmx_tpr_prepare(vmx);
+	vmx_apic_prepare(vmx);
 	debugctl = native_read_msr(MSR_IA32_DEBUGCTLMSR);
 	while (enter_once(vmx))
 		;
-	tpr_finish(vmx);
+	vmx_apic_finish(vmx);
 	restore_debug(v, debugctl);
 	if (unlikely(vmx->pml && (READ_ONCE(vcpu_vm(v)->mmu.logs_writes) || vmx->reason == EXIT_REASON_PML_FULL)))
 		vmx_pml_drain(vmx);

@@ -62,6 +62,7 @@ static bool fast_wrmsr(struct vmx_vcpu *vmx)
 		return false;
 	if (unlikely(v->pv.eoi_offered) && !eoi_collect(v, false))
 		return false;
+	vmx_apic_finish(vmx);
 	if (msr_set(v, msr, vcpu_edx_eax(v), false) || !vmx_skip(v))
 		return false;
 	if (trace_kvm_msr_enabled())
@@ -71,7 +72,7 @@ static bool fast_wrmsr(struct vmx_vcpu *vmx)
 		vmx->reason = VMX_EXIT_DONE;
 		return false;
 	}
-	vmx_tpr_prepare(vmx);
+	vmx_apic_prepare(vmx);
 	return true;
 }
 
@@ -303,6 +304,8 @@ static const exit_fn exit_table[] = {
 	[EXIT_REASON_MONITOR_INSTRUCTION]	= on_ud,
 	[EXIT_REASON_PAUSE_INSTRUCTION]		= on_nop,
 	[EXIT_REASON_TPR_BELOW_THRESHOLD]	= on_nothing,
+	[EXIT_REASON_EOI_INDUCED]		= vmx_on_eoi,
+	[EXIT_REASON_APIC_WRITE]		= vmx_on_apic_write,
 	[EXIT_REASON_EPT_VIOLATION]		= on_ept_violation,
 	[EXIT_REASON_EPT_MISCONFIG]		= on_ept_misconfig,
 	[EXIT_REASON_INVEPT]			= on_ud,

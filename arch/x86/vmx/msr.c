@@ -103,14 +103,28 @@ void vmx_msr_free(struct vmx_vcpu *vmx)
 	vmx->msr_bitmap = NULL;
 }
 
+/* What the CPU serves from the virtual-APIC page */
+static void pass_apic(struct vmx_vcpu *vmx, unsigned long *map, unsigned int reg, bool read)
+{
+	u32 msr = LAPIC_X2APIC_MSR + reg / 0x10;
+
+	bitmap_set_msr(map, msr, vmx->apicv && read && msr_allowed(&vmx->vcpu, msr, false),
+		       vmx->apicv && msr_allowed(&vmx->vcpu, msr, true));
+}
+
 void vmx_update_msr_access(struct vcpu *v)
 {
-	unsigned long *map = to_vmx(v)->msr_bitmap;
+	struct vmx_vcpu *vmx = to_vmx(v);
+	unsigned long *map = vmx->msr_bitmap;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(passed); i++)
 		bitmap_set_msr(map, passed[i], msr_allowed(v, passed[i], false), msr_allowed(v, passed[i], true));
 	bitmap_set_msr(map, MSR_IA32_TSC, msr_allowed(v, MSR_IA32_TSC, false), false);
+	vmx_apicv_update(vmx);
+	pass_apic(vmx, map, LAPIC_TPR, true);
+	pass_apic(vmx, map, LAPIC_EOI, false);
+	pass_apic(vmx, map, LAPIC_SELF_IPI, false);
 }
 
 /* ---- values ---- */

@@ -85,18 +85,26 @@ static u32 secondary(const struct vmx_vcpu *vmx)
 		ctl &= ~SECONDARY_EXEC_ENABLE_INVPCID;
 	if (!guest_has(v, GUEST_XSAVES))
 		ctl &= ~VMX_CPU2_XSAVES;
+	if (!vmx->apicv)
+		ctl &= ~VMX_CPU2_APICV;
 	return ctl;
+}
+
+void vmx_update_secondary(struct vmx_vcpu *vmx)
+{
+	u32 ctl = secondary(vmx);
+
+	if (ctl == vmx->cpu2_ctl)
+		return;
+	vmx->cpu2_ctl = ctl;
+	vmwrite(SECONDARY_VM_EXEC_CONTROL, ctl);
 }
 
 void vmx_update_cpuid(struct vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
-	u32 ctl = secondary(vmx);
 
-	if (ctl != vmx->cpu2_ctl) {
-		vmx->cpu2_ctl = ctl;
-		vmwrite(SECONDARY_VM_EXEC_CONTROL, ctl);
-	}
+	vmx_update_secondary(vmx);
 	/* What the guest owns of CR4 is read back before that changes. */
 	vcpu_need_reg(v, REG_CR4);
 	vmx->cr4_guest = VMX_CR4_GUEST & ~v->cpu.cr4_reserved;

@@ -30,6 +30,9 @@
 #define VMX_CPU2_XSAVES	BIT(20)
 #define VMX_CPU2_ENCLV	BIT(28)
 
+/* Both or neither: the x2APIC's MSRs in the virtual-APIC page, and delivery from there */
+#define VMX_CPU2_APICV	(SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
+
 /* Fraction bits of the TSC multiplier */
 #define VMX_TSC_FRAC	48
 
@@ -127,6 +130,8 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
  * @segs_avail: BIT(enum seg): @segs holds what the VMCS does
  * @segs: segment registers as read since the last exit
  * @tpr_threshold: TPR threshold in the VMCS
+ * @apicv: virtual-interrupt delivery is on, and x2APIC virtualization
+ * @intr_status: guest interrupt status in the VMCS
  * @exit_soon: the preemption timer is set to expire at once
  * @msr_bitmap: MSR bitmap
  * @pml: page-modification log, NULL if there is none
@@ -152,6 +157,8 @@ struct vmx_vcpu {
 	bool l1d_dirty;
 	bool exit_soon;
 	u8 tpr_threshold;
+	bool apicv;
+	u16 intr_status;
 	u8 segs_avail;
 	struct kvm_segment segs[NR_SEGS];
 	unsigned long *msr_bitmap;
@@ -219,17 +226,45 @@ void vmx_set_root(struct vcpu *v);
 void vmx_update_intercepts(struct vcpu *v);
 void vmx_update_cpuid(struct vcpu *v);
 void vmx_cpu_ctl(struct vmx_vcpu *vmx, u32 set, u32 clear);
+/* Secondary controls follow the guest's CPUID and @apicv. */
+void vmx_update_secondary(struct vmx_vcpu *vmx);
 void vmx_set_tpr_threshold(struct vmx_vcpu *vmx);
 /* Exit again directly after the next entry, before its first instruction. */
 void vmx_exit_soon(struct vmx_vcpu *vmx, bool on);
 u64 vmx_eptp(const struct vmx_vcpu *vmx);
 
-/* An exit is due when TPR falls so far that what is pending can be taken. */
-static __always_inline void vmx_tpr_prepare(struct vmx_vcpu *vmx)
+/* apicv.c: virtual-interrupt delivery */
+void vmx_apicv_update(struct vmx_vcpu *vmx);
+void vmx_apicv_prepare(struct vmx_vcpu *vmx);
+void vmx_apicv_finish(struct vmx_vcpu *vmx);
+enum exit_result vmx_on_eoi(struct vcpu *v);
+enum exit_result vmx_on_apic_write(struct vcpu *v);
+
+/*
+ * Before an entry: what the APIC has for the CPU. Without virtual-interrupt delivery an exit is due when TPR falls so far that what
+ * is pending can be taken.
+ */
+static __always_inline void vmx_apic_prepare(struct vmx_vcpu *vmx)
 {
-	if ((vmx->cpu_ctl & CPU_BASED_TPR_SHADOW) &&
-	    unlikely(lapic_tpr_threshold(&vmx->vcpu.apic->lapic) != vmx->tpr_threshold))
+	if (!(vmx->cpu_ctl & CPU_BASED_TPR_SHADOW))
+		return;
+	if (vmx->apicv)
+		vmx_apicv_prepare(vmx);
+	else if (unlikely(lapic_tpr_threshold(&vmx->vcpu.apic->lapic) != vmx->tpr_threshold))
 		vmx_set_tpr_threshold(vmx);
+}
+
+/* After exits: what the CPU did to it. */
+static __always_inline void vmx_apic_finish(struct vmx_vcpu *vmx)
+{
+	struct vcpu *v = &vmx->vcpu;
+
+	if (!(vmx->cpu_ctl & CPU_BASED_TPR_SHADOW))
+		return;
+	if (vmx->apicv)
+		vmx_apicv_finish(vmx);
+	else if (unlikely(lapic_cr8(&v->apic->lapic) != v->cr8))
+		apic_tpr_written(v);
 }
 
 /* regs.c: registers */
