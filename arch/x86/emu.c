@@ -521,6 +521,92 @@ static const struct emu_ops ops = {
 	.fnstsw		= op_fnstsw,
 };
 
+/*
+ * In L2, where a nested page fault is all that made L0 emulate: the CPU found an access to memory there, and only that is done. If another
+ * instruction has taken its place, one that L1 may intercept, the CPU is to execute it.
+ */
+static enum emu_status retry_in(struct emu *e, u16 port, unsigned int size, u32 *val)
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry_out(struct emu *e, u16 port, unsigned int size, u32 val)
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry_set(struct emu *e, unsigned int nr, u64 val)
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry_get_dr(struct emu *e, unsigned int nr, u64 *val)
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry_read(struct emu *e, u32 index, u64 *val)
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry_write(struct emu *e, u32 index, u64 val)
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry_cpuid(struct emu *e, u32 regs[4])
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry_rdtsc(struct emu *e, u64 *val)
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry_invlpg(struct emu *e, u64 linear)
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry(struct emu *e)
+{
+	return EMU_RETRY;
+}
+
+static const struct emu_ops memory_ops = {
+	.prepare	= op_prepare,
+	.fetch		= op_fetch,
+	.read		= op_read,
+	.write		= op_write,
+	.cmpxchg	= op_cmpxchg,
+	.probe		= op_probe,
+	.in		= retry_in,
+	.out		= retry_out,
+	.set_cr		= retry_set,
+	.get_dr		= retry_get_dr,
+	.set_dr		= retry_set,
+	.rdmsr		= retry_read,
+	.wrmsr		= retry_write,
+	.cpuid		= retry_cpuid,
+	.rdtsc		= retry_rdtsc,
+	.rdpmc		= retry_read,
+	.hlt		= retry,
+	.invlpg		= retry_invlpg,
+	.wbinvd		= retry,
+	.hypercall	= retry,
+	.rsm		= retry,
+	.xsetbv		= retry_write,
+	.xgetbv		= retry_read,
+	.read_vec	= op_read_vec,
+	.write_vec	= op_write_vec,
+	.read_mmx	= op_read_mmx,
+	.write_mmx	= op_write_mmx,
+	.fnstcw		= op_fnstcw,
+	.fnstsw		= op_fnstsw,
+};
+
 /* ---- what the guest's CPUID means to the emulator ---- */
 
 u32 emu_guest_features(struct vcpu *v)
@@ -595,7 +681,7 @@ static void emu_load(struct emu *e, struct vcpu *v)
 {
 	struct emu_regs *r = &e->regs;
 
-	e->ops = &ops;
+	e->ops = unlikely(v->io.memory_only) ? &memory_ops : &ops;
 	e->ctx = v;
 	e->features = v->emu_features;
 	e->amd = guest_has(v, GUEST_AMD);

@@ -234,6 +234,7 @@ enum exit_result exit_mmio(struct vcpu *v, u64 gpa, bool operand)
 	v->virt.stats.pf_emulate++;
 	io_forget(v);
 	v->io.hint_gpa = operand ? gpa : 0;
+	v->io.memory_only = v->guest_mode;
 	return emu_run(v);
 }
 

@@ -16,6 +16,7 @@ void io_forget(struct vcpu *v)
 	v->io.nr = 0;
 	v->io.waiting = false;
 	v->io.hint_gpa = 0;
+	v->io.memory_only = false;
 }
 
 static enum exit_result to_user_io(struct vcpu *v, u16 port, unsigned int size, bool in)
