@@ -234,6 +234,8 @@ static enum exit_result on_intr(struct vcpu *v)
 
 static enum exit_result on_msr(struct vcpu *v)
 {
+	if (unlikely(v->guest_mode) && nested_rdmsr_tsc(to_svm(v)))
+		return vcpu_skip(v);
 	return to_svm(v)->vmcb->control.exit_info_1 ? exit_wrmsr(v) : exit_rdmsr(v);
 }
 

@@ -97,6 +97,8 @@ enum exit_result nested_stgi(struct vcpu *v);
 enum exit_result nested_clgi(struct vcpu *v);
 enum exit_result nested_invlpga(struct vcpu *v);
 int nested_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host);
+/* L2 reads the TSC as an MSR, and L1 lets it: what RDTSC would give. False: it is another access. */
+bool nested_rdmsr_tsc(struct svm_vcpu *svm);
 int nested_set_msr(struct vcpu *v, u32 msr, u64 val, bool host);
 /* #UD or #GP of an SVM instruction; true if one was raised */
 bool nested_insn_faults(struct vcpu *v);

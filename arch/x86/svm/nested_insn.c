@@ -79,6 +79,16 @@ enum exit_result nested_clgi(struct vcpu *v)
 	return vcpu_skip(v);
 }
 
+bool nested_rdmsr_tsc(struct svm_vcpu *svm)
+{
+	struct vcpu *v = &svm->vcpu;
+
+	if ((u32)v->regs[REG_RCX] != MSR_IA32_TSC || svm->vmcb->control.exit_info_1 || !msr_allowed(v, MSR_IA32_TSC, false))
+		return false;
+	vcpu_set_edx_eax(v, tsc_guest(v, rdtsc()) + svm->nested.vmcb12->control.tsc_offset);
+	return true;
+}
+
 #define VM_CR_LOCK	BIT_ULL(3)
 #define VM_CR_SVMDIS	BIT_ULL(4)
 
