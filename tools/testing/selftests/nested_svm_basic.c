@@ -270,3 +270,71 @@ TEST(l2_exceptions)
 	need_svm();
 	run(guest_l2_faults);
 }
+
+/* L2's TSC is L1's with an offset, however it is read. */
+static volatile u64 l2_tsc[2];
+
+static void l2_read_tsc(void)
+{
+	l2_tsc[0] = rdtsc();
+	l2_tsc[1] = rdmsr(MSR_TSC);
+	vmmcall();
+}
+
+static void guest_tsc(void)
+{
+	const u64 offset = 1ull << 50;
+	u64 before, after;
+	u32 i;
+
+	svm_guest_init(l2_read_tsc);
+	svm_vmcb.tsc_offset = offset;
+	before = rdtsc();
+	GUEST_ASSERT_EQ(svm_vmrun(&svm_vmcb), SVM_EXIT_VMMCALL);
+	after = rdtsc();
+	for (i = 0; i < 2; i++)
+		GUEST_ASSERT(l2_tsc[i] - offset > before && l2_tsc[i] - offset < after);
+	guest_done();
+}
+
+TEST(tsc_offset)
+{
+	need_svm();
+	run(guest_tsc);
+}
+
+/* What is not memory of L1's is userspace's to serve, for L2 as for L1. */
+static void l2_mmio(void)
+{
+	*(volatile u32 *)0xd0000040ull = 0x11223344;
+	l2_value = *(volatile u32 *)0xd0000044ull;
+	vmmcall();
+}
+
+static void guest_mmio(void)
+{
+	svm_guest_init(l2_mmio);
+	GUEST_ASSERT_EQ(svm_vmrun(&svm_vmcb), SVM_EXIT_VMMCALL);
+	GUEST_ASSERT_EQ(l2_value, 0x55667788);
+	guest_done();
+}
+
+TEST(mmio_of_l2)
+{
+	const u32 answer = 0x55667788;
+	struct vcpu *vcpu;
+	struct vm *vm;
+
+	need_svm();
+	vm = vm_create(1);
+	vcpu = vm->vcpu;
+	vcpu_set_long(vcpu, guest_mmio, 0);
+	RUN_UNTIL(vcpu, KVM_EXIT_MMIO);
+	CHECK_EQ(vcpu->run->mmio.phys_addr, 0xd0000040);
+	CHECK_EQ(*(u32 *)vcpu->run->mmio.data, 0x11223344);
+	RUN_UNTIL(vcpu, KVM_EXIT_MMIO);
+	CHECK_EQ(vcpu->run->mmio.phys_addr, 0xd0000044);
+	memcpy(vcpu->run->mmio.data, &answer, sizeof(answer));
+	RUN_UNTIL_DONE(vcpu);
+	vm_destroy(vm);
+}
