@@ -11,7 +11,9 @@
 #include "state.h"
 #include "x86.h"
 
-#define MSR_TSC_DEADLINE 0x6e0
+/* Clocks of Hyper-V: reading is all that can be done with them. */
+#define MSR_HV_VP_RUNTIME	0x40000010
+#define MSR_HV_TIME_REF		0x40000020
 
 const char *const state_part_names[NR_PARTS] = {
 	"REGS", "SREGS", "MSRS", "XCRS", "XSAVE", "DEBUGREGS", "VCPU_EVENTS", "MP_STATE", "LAPIC", "slots",
@@ -84,6 +86,12 @@ static struct {
 	u32 index[MAX_MSRS];
 } msr_list;
 
+static bool moves(u32 msr)
+{
+	/* The TSC is a part of its own: by value it would lose what time it takes to set it. */
+	return msr == MSR_TSC || msr == MSR_HV_VP_RUNTIME || msr == MSR_HV_TIME_REF;
+}
+
 static void probe_msrs(struct vcpu *vcpu)
 {
 	struct {
@@ -97,8 +105,7 @@ static void probe_msrs(struct vcpu *vcpu)
 		return;
 	xioctl(vcpu->vm->kvm, KVM_GET_MSR_INDEX_LIST, &list);
 	for (i = 0; i < list.head.nmsrs && msr_list.nr < MAX_MSRS; i++) {
-		/* The TSC is a part of its own: by value it would lose what time it takes to set it. */
-		if (list.index[i] == MSR_TSC || vcpu_get_msr(vcpu, list.index[i], &value) != 1)
+		if (moves(list.index[i]) || vcpu_get_msr(vcpu, list.index[i], &value) != 1)
 			continue;
 		if (vcpu_set_msr(vcpu, list.index[i], value) == 1)
 			msr_list.index[msr_list.nr++] = list.index[i];
