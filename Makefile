@@ -24,7 +24,7 @@ STRICT	:= W=1 C=2 CF="-D__CHECK_ENDIAN__ -Wsparse-error" KCFLAGS=-Werror
 
 .DEFAULT_GOAL := all
 .PHONY: all help modules module-of run check check-unit check-build check-amd check-intel \
-	check-bochs-amd selftests setup setup-build bench soak load unload install uninstall docs clean
+	check-bochs-amd selftests setup setup-build bench bench-events soak load unload install uninstall docs clean
 
 all: modules
 
@@ -45,6 +45,7 @@ help:
 ## make check-bochs-amd             selftests on Bochs's AMD host
 ## make soak                        the plans that take too long for check
 ## make bench [HOST=...]            strata beside the in-tree module, in instructions
+## make bench-events [HOST=...]     what is lost when vCPUs are saved at signals: strata beside the in-tree module
 ## make docs                        HTML of Documentation/ into build/docs
 ## make clean                       remove what was built (keeps the kernels in build/kernels)
 ##
@@ -126,6 +127,9 @@ check-build-%: setup-build
 bench: setup modules-$(KERNEL)
 	@tools/bench/compare --host $(HOST) --kernel $(KERNEL)
 	@[ $(HOST) = intel ] || tools/bench/compare --host $(HOST) --kernel $(KERNEL) --nested
+
+bench-events: setup modules-$(KERNEL) selftests
+	@tools/bench/events --host $(HOST)
 
 # --- Real hosts ------------------------------------------------------------------------------------
 

@@ -360,6 +360,22 @@ static bool wants_point(struct bench *b, struct torture *t)
 	return b->stuck < STUCK_MAX && (next_random(&t->seed) >> 63);
 }
 
+/* With signals: they alone are points, and the order is that of VMMs. */
+static bool signal_stop(struct bench *b, struct torture *t)
+{
+	static const u8 order[NR_PARTS] = {
+		PART_SLOTS, PART_IRQCHIP, PART_PIT, PART_LAPIC, PART_SREGS, PART_NESTED, PART_TSC, PART_REGS, PART_XSAVE, PART_XCRS,
+		PART_MSRS, PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS, PART_CLOCK,
+	};
+	struct vm *to = b->live[b->vm == b->live[0]];
+
+	t->points++;
+	state_save(b->vm, &b->config, NULL, b->image);
+	state_restore(to, &b->config, order, false, b->image);
+	move(b, to, false);
+	return true;
+}
+
 /* False: the run is over. */
 static bool stop(struct bench *b, struct torture *t, enum served s, bool *ok)
 {
@@ -415,7 +431,9 @@ static bool go(struct bench *b, struct torture *t)
 		s = r == -EINTR || b->vm->vcpu->run->exit_reason == STRATA_EXIT_EACH ? SERVED : serve(b);
 		if (s == SERVED)
 			b->mark_regs = 0;
-		if (s == ENDED || (t && !stop(b, t, s, &ok)))
+		if (s == ENDED)
+			return ok;
+		if (t && (b->signals ? r == -EINTR && !signal_stop(b, t) : !stop(b, t, s, &ok)))
 			return ok;
 	}
 }
