@@ -75,11 +75,13 @@ TEST_TIMEOUT(saved_and_restored_at_every_exit, 14000)
 		done += stops[i];
 		disturb(&programs[i], &t, points * done / of, fresh * done / of);
 	}
-	tap_note("%llu stops, %llu points, %llu into a new VM, %llu instructions done again, %llu runs, %llu mismatches",
+	tap_note("%llu stops, %llu points, %llu into a new VM, %llu instructions done again, %llu runs, %llu second tries, %llu mismatches",
 		 (unsigned long long)t.stops, (unsigned long long)t.points, (unsigned long long)t.fresh_points,
-		 (unsigned long long)t.repeats, (unsigned long long)t.runs, (unsigned long long)t.mismatches);
+		 (unsigned long long)t.repeats, (unsigned long long)t.runs, (unsigned long long)t.second_tries,
+		 (unsigned long long)t.mismatches);
 	cover_print(&covered);
 	CHECK_EQ(t.mismatches, 0);
+	CHECK(t.second_tries * 20 <= t.runs + 20);
 	CHECK(t.points >= points);
 	CHECK(t.fresh_points >= fresh);
 	CHECK_EQ(cover_missing(&reached, &covered), 0);

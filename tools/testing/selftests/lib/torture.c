@@ -17,11 +17,16 @@
 
 static void log_add(struct bench *b, u32 kind, u64 addr, u64 data)
 {
-	REQUIRE(b->log->n < LOG_MAX);
-	b->log->entry[b->log->n++] = (struct log_entry){ kind, addr, data };
+	if (b->log->n < LOG_MAX)
+		b->log->entry[b->log->n++] = (struct log_entry){ kind, addr, data };
 }
 
 static bool same_log(const struct bench *b)
+{
+	return b->log->n == b->expected->n && !memcmp(b->log->entry, b->expected->entry, b->log->n * sizeof(b->log->entry[0]));
+}
+
+static void show_log(const struct bench *b)
 {
 	const struct run_log *x = b->expected, *y = b->log;
 	unsigned int i;
@@ -29,12 +34,11 @@ static bool same_log(const struct bench *b)
 	for (i = 0; i < x->n && i < y->n && !memcmp(&x->entry[i], &y->entry[i], sizeof(x->entry[i])); i++)
 		;
 	if (i == x->n && i == y->n)
-		return true;
+		return;
 	tap_fail(__FILE__, __LINE__, "%s: entry %u of the log, of %u (%u): exit %u addr %#llx data %#llx instead of exit %u addr %#llx data %#llx",
 		 b->program->name, i, y->n, x->n, y->entry[i].kind, (unsigned long long)y->entry[i].addr,
 		 (unsigned long long)y->entry[i].data, x->entry[i].kind, (unsigned long long)x->entry[i].addr,
 		 (unsigned long long)x->entry[i].data);
-	return false;
 }
 
 /* Where the guest's own record of events parts from the undisturbed one's. */
@@ -159,16 +163,9 @@ static enum served serve_port(struct bench *b, struct kvm_run *run)
 		return SERVED;
 	case PORT_DONE:
 		return ENDED;
-	case PORT_ASSERT:
-	case PORT_EXCEPTION: {
-		struct guest_cpu *cpu = vcpu_report(b->vm->vcpu);
-
-		tap_fail(__FILE__, __LINE__, "%s: guest reports at line %llu: got %#llx, expected %#llx, vector %lld rip %#llx",
-			 b->program->name, (unsigned long long)b->log->entry[b->log->n - 1].data,
-			 (unsigned long long)cpu->got, (unsigned long long)cpu->want, (long long)cpu->vector,
-			 (unsigned long long)cpu->rip);
+	case PORT_ASSERT:	/* of the guest: the log says so */
+	case PORT_EXCEPTION:
 		return ENDED;
-	}
 	default:
 		return s;
 	}
@@ -431,7 +428,7 @@ static bool go(struct bench *b, struct torture *t)
 		s = r == -EINTR || b->vm->vcpu->run->exit_reason == STRATA_EXIT_EACH ? SERVED : serve(b);
 		if (s == SERVED)
 			b->mark_regs = 0;
-		if (s == ENDED)
+		if (s == ENDED || b->log->n == LOG_MAX)
 			return ok;
 		if (t && (b->signals ? r == -EINTR && !signal_stop(b, t) : !stop(b, t, s, &ok)))
 			return ok;
@@ -456,26 +453,71 @@ static u64 final_digest(struct bench *b)
 	return ram_digest(b->origin);
 }
 
+static bool ended_alike(struct bench *b, u64 digest)
+{
+	return same_log(b) && digest == b->expected_digest;
+}
+
+static void show_difference(struct bench *b, u64 digest)
+{
+	show_log(b);
+	if (digest != b->expected_digest)
+		tap_fail(__FILE__, __LINE__, "%s: memory at the end differs", b->program->name);
+	show_trace(b);
+}
+
+/*
+ * What QEMU's TCG does wrong now and then it does not do again at the same place: there a run that ends differently has a second try with the same
+ * seed.
+ */
 bool bench_run(struct bench *b, struct torture *t)
 {
+	u64 seed = t->seed, digest;
 	bool ok = go(b, t);
 
 	t->runs++;
-	ok = same_log(b) && ok;
-	if (final_digest(b) != b->expected_digest) {
-		tap_fail(__FILE__, __LINE__, "%s: memory at the end differs", b->program->name);
+	digest = final_digest(b);
+	if (ok && !ended_alike(b, digest) && host_is_tcg()) {
+		t->second_tries++;
+		t->seed = seed;
+		ok = go(b, t);
+		digest = final_digest(b);
+	}
+	if (!ended_alike(b, digest)) {
+		show_difference(b, digest);
 		ok = false;
 	}
-	if (!ok)
-		show_trace(b);
 	t->mismatches += !ok;
 	return ok;
+}
+
+/* The undisturbed run, on a VM that does not even stop: twice, and again if an emulator's slip makes them differ. */
+static void run_undisturbed(struct bench *b)
+{
+	struct run_log *log;
+	unsigned int tries;
+
+	for (tries = 0; tries < 5; tries++) {
+		go(b, NULL);
+		if (ended_alike(b, final_digest(b)) && tries) {
+			const struct log_entry *last = &b->expected->entry[b->expected->n - 1];
+
+			/* Not by an assertion of the guest's */
+			REQUIRE(last->kind == KVM_EXIT_SHUTDOWN || (u16)last->addr == PORT_DONE);
+			return;
+		}
+		b->expected_digest = final_digest(b);
+		memcpy(&b->expected_trace, gpa_to_host(b->origin, (u64)&trace), sizeof(trace));
+		log = b->expected;
+		b->expected = b->log;
+		b->log = log;
+	}
+	tap_die(__FILE__, __LINE__, "%s: no two undisturbed runs are alike", b->program->name);
 }
 
 struct bench *bench_open(const struct program *program, bool each)
 {
 	struct bench *b = calloc(1, sizeof(*b));
-	struct run_log *log;
 	unsigned int i;
 
 	b->program = program;
@@ -485,18 +527,12 @@ struct bench *bench_open(const struct program *program, bool each)
 	b->got = b->birth + 2;
 	b->log = calloc(2, sizeof(*b->log));
 	b->expected = b->log + 1;
-	/* The undisturbed run is on a VM that does not even stop. */
 	b->origin = vm_create_with(&b->config, NULL);
 	program->setup(b->origin);
 	ram_save(b->origin, &b->ram);
 	state_save(b->origin, &b->config, NULL, b->birth);
 	b->vm = b->origin;
-	go(b, NULL);
-	b->expected_digest = final_digest(b);
-	memcpy(&b->expected_trace, gpa_to_host(b->origin, (u64)&trace), sizeof(trace));
-	log = b->expected;
-	b->expected = b->log;
-	b->log = log;
+	run_undisturbed(b);
 	b->config.each = each;
 	for (i = 0; i < 2; i++)
 		b->live[i] = vm_create_with(&b->config, b->origin);

@@ -101,7 +101,7 @@ struct bench {
 
 struct torture {
 	u64 seed;
-	u64 points, fresh_points, repeats, stops, runs, mismatches;
+	u64 points, fresh_points, repeats, stops, runs, second_tries, mismatches;
 	u64 wanted, wanted_fresh;
 	bool observe;			/* stop everywhere, save nothing */
 	struct coverage *cover;
