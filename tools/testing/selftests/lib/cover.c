@@ -33,27 +33,45 @@ static u64 *row_of(struct coverage *c, u32 kind)
 	return c->count[c->rows++];
 }
 
-void cover_note(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e)
+/* The columns of one stop */
+static u32 columns_of(const struct kvm_vcpu_events *e)
 {
-	u64 *row = row_of(c, kind), was = 0, is = 0;
 	struct strata_events s;
-	unsigned int i;
+	u32 set = 0;
 
 	memcpy(&s, e->reserved, sizeof(s));
-	for (i = 1; i < NR_COLS; i++)
-		was += row[i];
 	if (s.delivering_kind && s.delivering_kind <= STRATA_EVENT_PRIV_EXCEPTION)
-		row[of_kind[s.delivering_kind]]++;
-	row[COL_PENDING] += e->exception.pending;
-	row[COL_STASH] += !!(s.flags & STRATA_EVENTS_STASH);
-	row[COL_NMI_PENDING] += !!e->nmi.pending;
-	row[COL_MASKED] += e->nmi.masked;
-	row[COL_HELD] += !!s.pending_dbg;
-	row[COL_TRIPLE] += e->triple_fault.pending;
-	row[COL_SHADOW] += !!e->interrupt.shadow;
-	for (i = 1; i < NR_COLS; i++)
-		is += row[i];
-	row[COL_IDLE] += is == was;
+		set |= 1u << of_kind[s.delivering_kind];
+	set |= (u32)!!e->exception.pending << COL_PENDING;
+	set |= (u32)!!(s.flags & STRATA_EVENTS_STASH) << COL_STASH;
+	set |= (u32)!!e->nmi.pending << COL_NMI_PENDING;
+	set |= (u32)!!e->nmi.masked << COL_MASKED;
+	set |= (u32)!!s.pending_dbg << COL_HELD;
+	set |= (u32)!!e->triple_fault.pending << COL_TRIPLE;
+	set |= (u32)!!e->interrupt.shadow << COL_SHADOW;
+	return set ?: 1u << COL_IDLE;
+}
+
+void cover_note(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e)
+{
+	u64 *row = row_of(c, kind);
+	u32 set = columns_of(e);
+	unsigned int i;
+
+	for (i = 0; i < NR_COLS; i++)
+		row[i] += set >> i & 1;
+}
+
+bool cover_lacks(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e)
+{
+	u64 *row = row_of(c, kind);
+	u32 set = columns_of(e);
+	unsigned int i;
+
+	for (i = 0; i < NR_COLS; i++)
+		if ((set >> i & 1) && !row[i])
+			return true;
+	return false;
 }
 
 static bool on_intel(void)

@@ -337,24 +337,19 @@ static bool point(struct bench *b, struct torture *t)
 	return !differs;
 }
 
-static void note_coverage(struct bench *b, struct torture *t)
+static u32 exit_kind(const struct kvm_run *run)
 {
-	struct kvm_run *run = b->vm->vcpu->run;
-	u32 kind = run->exit_reason == STRATA_EXIT_EACH ? run->hw.hardware_exit_reason : 0x10000 | run->exit_reason;
-	struct kvm_vcpu_events e;
-
-	xioctl(b->vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
-	cover_note(t->cover, kind, &e);
+	return run->exit_reason == STRATA_EXIT_EACH ? run->hw.hardware_exit_reason : 0x10000 | run->exit_reason;
 }
 
 /* After STUCK_MAX points without progress the guest runs until there is some: a new VM has no page of it mapped. */
-static bool wants_point(struct bench *b, struct torture *t)
+static bool wants_point(struct bench *b, struct torture *t, bool first)
 {
 	u64 regs = regs_hash(b);
 
 	b->stuck = regs == b->stuck_regs ? b->stuck + 1 : 0;
 	b->stuck_regs = regs;
-	return b->stuck < STUCK_MAX && (next_random(&t->seed) >> 63);
+	return b->stuck < STUCK_MAX && (next_random(&t->seed) >> 63 || first);
 }
 
 /* With signals: they alone are points, and the order is that of VMMs. */
@@ -376,14 +371,16 @@ static bool signal_stop(struct bench *b, struct torture *t)
 /* False: the run is over. */
 static bool stop(struct bench *b, struct torture *t, enum served s, bool *ok)
 {
+	u32 kind = exit_kind(b->vm->vcpu->run);
+	struct kvm_vcpu_events e;
+
 	t->stops++;
-	if (t->observe || !wants_point(b, t)) {
-		if (t->observe && t->cover)
-			note_coverage(b, t);
+	xioctl(b->vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	if (!t->observe && !wants_point(b, t, cover_lacks(t->cover, kind, &e)))
 		return true;
-	}
-	if (t->cover)
-		note_coverage(b, t);
+	cover_note(t->cover, kind, &e);
+	if (t->observe)
+		return true;
 	if (s == IN_PROGRESS && !(next_random(&t->seed) >> 62)) {
 		/* Not completed: the instruction is done again, all of it. */
 		b->log->n = b->mark;

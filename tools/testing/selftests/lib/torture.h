@@ -113,6 +113,8 @@ void bench_close(struct bench *b);
 bool bench_run(struct bench *b, struct torture *t);
 
 void cover_note(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e);
+/* This stop would be the first in a cell. */
+bool cover_lacks(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e);
 void cover_print(const struct coverage *c);
 /* Cells of @reached that @c lacks, other than those of exits that come when they like; each is reported. */
 unsigned int cover_missing(const struct coverage *reached, const struct coverage *c);
