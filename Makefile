@@ -24,7 +24,7 @@ STRICT	:= W=1 C=2 CF="-D__CHECK_ENDIAN__ -Wsparse-error" KCFLAGS=-Werror
 
 .DEFAULT_GOAL := all
 .PHONY: all help modules module-of run check check-unit check-build check-amd check-intel \
-	check-bochs-amd selftests setup setup-build bench bench-events soak load unload install uninstall docs clean
+	check-bochs-amd selftests setup setup-build setup-soak bench bench-events soak load unload install uninstall docs clean
 
 all: modules
 
@@ -85,6 +85,9 @@ modules-%: setup-build
 selftests: setup-build
 	@if [ -e tools/testing/selftests/Makefile ]; then $(MAKE) $(jobs) -C tools/testing/selftests; fi
 
+setup-soak:
+	@$(host)/setup soak
+
 setup-build:
 	@$(host)/setup build
 
@@ -113,7 +116,7 @@ check: setup $(modules-for-check) selftests
 check-amd check-intel check-bochs-amd: check-%: setup $(modules-for-check) selftests
 	@$(plans) $*
 
-soak: setup $(modules-for-check) selftests
+soak: setup-soak $(modules-for-check) selftests
 	@$(plans) soak
 
 check-unit: setup-build

@@ -24,6 +24,10 @@ QEMU_DATA = (
 )
 
 
+# UEFI with its variables kept by SMM, for guests with firmware=ovmf
+OVMF = ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")
+
+
 class Archive:
     """A newc archive that grows; parents are made on demand, a path is added once."""
 
@@ -117,10 +121,12 @@ def guest_image():
     return archive.bytes()
 
 
-def add_guest(archive, kernel):
+def add_guest(archive, kernel, firmware=()):
     """QEMU and a Linux guest for it: Debian's kernel with a busybox root."""
     add_program(archive, QEMU)
-    for path in QEMU_DATA:
+    for path in (*QEMU_DATA, *firmware):
+        if not os.path.isfile(path):
+            raise HostError(f"{path} is not there: tools/testing/host/setup soak")
         archive.copy(os.path.realpath(path), path)
     archive.link("/usr/share/qemu/bios-256k.bin", "../seabios/bios-256k.bin")
     archive.copy(kernel.image, "guest/vmlinuz")
@@ -163,5 +169,6 @@ def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, 
             command[0] = target
         archive.file(f"jobs/{index:03}", f"# {name}\n{shlex.join(command)}\n")
     if guest_kernel:
-        add_guest(archive, guest_kernel)
+        uefi = any("firmware=ovmf" in argv for _, argv in jobs)
+        add_guest(archive, guest_kernel, OVMF if uefi else ())
     return archive.bytes()
