@@ -18,10 +18,13 @@
 
 static struct vm *two_cpus(void)
 {
-	struct vm *vm = vm_create(0);
-	struct kvm_cpuid2 *cpuid = supported_cpuid(vm->kvm);
+	struct kvm_cpuid2 *cpuid;
+	struct vm *vm;
 	unsigned int i;
 
+	STRATA_ONLY("getters settle nothing, messages reach APICs that are not enabled yet");
+	vm = vm_create(0);
+	cpuid = supported_cpuid(vm->kvm);
 	xioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
 	for (i = 0; i < 2; i++) {
 		vcpu_create(vm, i);

@@ -203,7 +203,7 @@ static void race(int kind)
 		after = s.begun;
 		has = waiting(&state, kind);
 		if (taken + has < before || taken + has > after)
-			tap_fail(__FILE__, __LINE__, "round %u: %llu sent before, %llu taken, %llu in the image, %llu begun after",
+			tap_die(__FILE__, __LINE__, "round %u: %llu sent before, %llu taken, %llu in the image, %llu begun after",
 				 round, (unsigned long long)before, (unsigned long long)taken, (unsigned long long)has,
 				 (unsigned long long)after);
 		if (has && waited++ < 10)

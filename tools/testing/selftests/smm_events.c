@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: SMIs among other events: pending and saved, NMI and INIT during SMM, SMI in an NMI handler, in HLT, before a debug trap and under a shadow;
+ * What: SMIs among other events: pending and saved, NMI and INIT during SMM, SMI in an NMI handler and in HLT;
  * SMI as an interrupt message.
  * Conditions: those with messages and HLT need the in-kernel interrupt controllers.
  * Expected: one SMM entry for each SMI that was not pending already; what SMM holds back comes after RSM; what KVM_GET_VCPU_EVENTS says, set into
@@ -38,17 +38,6 @@ static void set_mp_state(struct vcpu *vcpu, u32 state)
 	xioctl(vcpu->fd, KVM_SET_MP_STATE, &mp);
 }
 
-/* A guest in long mode that loops over OUT, stopped there once. */
-static struct vm *looping_vm(u8 **smram)
-{
-	struct vm *vm = vm_create(1);
-
-	*smram = smm_prepare(vm, 1);
-	vcpu_set_long(vm->vcpu, (void *)vm_load_payload(vm, 0, payload_loop, payload_loop_end), 0);
-	RUN_UNTIL_LOOP(vm->vcpu);
-	return vm;
-}
-
 /* The same state and memory in another VM. */
 static struct vm *clone_vm(struct vm *vm, const u8 *smram)
 {
@@ -66,7 +55,7 @@ static struct vm *clone_vm(struct vm *vm, const u8 *smram)
 TEST(pending_is_saved)
 {
 	u8 *smram;
-	struct vm *vm = looping_vm(&smram), *other;
+	struct vm *vm = smm_looping_vm(&smram), *other;
 
 	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
 	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
@@ -87,7 +76,7 @@ TEST(pending_is_saved)
 TEST(next_waits_for_rsm)
 {
 	u8 *smram;
-	struct vm *vm = looping_vm(&smram), *other;
+	struct vm *vm = smm_looping_vm(&smram), *other;
 
 	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
 	RUN_UNTIL_SMM(vm->vcpu);

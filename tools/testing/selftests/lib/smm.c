@@ -25,6 +25,7 @@ u8 *smm_prepare(struct vm *vm, unsigned int nr_vcpus)
 	unsigned int i;
 
 	NEED_CAP(KVM_CAP_X86_SMM);
+	STRATA_ONLY("an OUT is complete when userspace sees it, so that a vCPU can be moved there");
 	REQUIRE_EQ(kvm_cap(vm->fd, KVM_CAP_MULTI_ADDRESS_SPACE), 2);
 	smram = host_alloc(SMRAM_SIZE, 4096);
 	REQUIRE_EQ(vm_set_slot(vm, 1 << 16, 0, 0, SLOT0_SIZE, vm->mem), 0);
@@ -75,4 +76,14 @@ u64 smm_field(const u8 *smram, unsigned int at, unsigned int len)
 void smm_set_field(u8 *smram, unsigned int at, unsigned int len, u64 val)
 {
 	memcpy(smram + at, &val, len);
+}
+
+struct vm *smm_looping_vm(u8 **smram)
+{
+	struct vm *vm = vm_create(1);
+
+	*smram = smm_prepare(vm, 1);
+	vcpu_set_long(vm->vcpu, (void *)vm_load_payload(vm, 0, payload_loop, payload_loop_end), 0);
+	RUN_UNTIL_LOOP(vm->vcpu);
+	return vm;
 }

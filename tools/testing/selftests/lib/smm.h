@@ -47,6 +47,8 @@ extern const char smm_handler[], smm_handler_end[];
  * SMM. Returns SMRAM.
  */
 u8 *smm_prepare(struct vm *vm, unsigned int nr_vcpus);
+/* A VM with a guest in long mode in payload_loop, stopped there once. */
+struct vm *smm_looping_vm(u8 **smram);
 void smm_set_handler(u8 *smram, const void *start, const void *end);
 
 /* Runs until OUT to the port. */
