@@ -330,8 +330,13 @@ static long create_irqchip(struct virt_vm *virt, void *data, unsigned long raw)
 		return -EEXIST;
 	if (virt->nr_vcpus)
 		return -EINVAL;
-	ret = routes_set_default(vm) ?: chips_create(vm);
-	if (!ret)
+	ret = routes_set_default(vm);
+	if (ret)
+		return ret;
+	ret = chips_create(vm);
+	if (ret)
+		routes_drop(vm);	/* pins of controllers that are not there */
+	else
 		WRITE_ONCE(vm->irqchip, IRQCHIP_FULL);
 	return ret;
 }

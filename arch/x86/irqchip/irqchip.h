@@ -204,6 +204,8 @@ void chips_eoi(struct vm *vm, u8 vector, bool broadcast);
 
 /* route.c */
 int routes_set_default(struct vm *vm);
+/* No interrupt number stands for anything again. */
+void routes_drop(struct vm *vm);
 void routes_destroy(struct vm *vm);
 /* The EOI of this vector is to be told to userspace's IOAPIC (split irqchip). */
 bool routes_eoi_to_user(struct vm *vm, u8 vector);

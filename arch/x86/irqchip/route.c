@@ -263,6 +263,11 @@ int routes_set_default(struct vm *vm)
 	return ret;
 }
 
+void routes_drop(struct vm *vm)
+{
+	publish(vm, NULL);
+}
+
 void routes_destroy(struct vm *vm)
 {
 	kvfree(rcu_dereference_protected(vm->irq.routes, true));
