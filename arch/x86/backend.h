@@ -87,7 +87,7 @@ extern struct backend_caps backend_caps;
  * view: fill gif, shadow, intr_open, guest-mode intercepts; everything else is filled by the caller.
  * exit_info: exit reason and friends for traces.
  * update_intercepts: exception and debug intercepts after vcpu->cpu.debug, the VM's forced ones or vcpu->events.smm changed.
- * update_msr_access: recompute the MSR permission map after CPUID or the filter changed.
+ * update_msr_access: recompute the MSR permission map after CPUID or the filter changed; vm->srcu held. A new vCPU's denies all.
  * update_cpuid: CPUID changed: controls that depend on the guest's features.
  * get_msr, set_msr: MSRs only the backend knows; 0, 1 (#GP), -ENOENT (not mine). @host: userspace asks.
  * set_tsc: cpu.tsc_offset or cpu.tsc_ratio changed.

@@ -142,7 +142,6 @@ int arch_vcpu_init(struct virt_vcpu *vv)
 	vcpu_reset(v, false);
 	backend_call(set_root)(v);
 	backend_call(set_tsc)(v);
-	backend_call(update_msr_access)(v);
 	virt_vcpu_put(vv);
 	mutex_unlock(&vv->mutex);
 	return 0;
@@ -160,6 +159,8 @@ err_mmu:
 
 void arch_vcpu_published(struct virt_vcpu *vv)
 {
+	/* Until the first run all MSRs are intercepted: from here on a change of the filter reaches this vCPU too. */
+	virt_request(vv, REQ_MSR_FILTER);
 	if (to_vcpu(vv)->apic)
 		apic_map_update(to_vcpu(vv));
 	clock_tsc_changed(to_vm(vv->vm), NULL);

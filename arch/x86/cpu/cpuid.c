@@ -429,8 +429,8 @@ static long get_cpuid2(struct virt_vcpu *vv, void *data, unsigned long raw)
 }
 
 const struct ioctl_row cpuid_vcpu_ioctls[] = {
-	{ KVM_SET_CPUID,  IOCTL_RAW | IOCTL_LOAD, .vcpu = set_cpuid },
-	{ KVM_SET_CPUID2, IOCTL_RAW | IOCTL_LOAD, .vcpu = set_cpuid2 },
-	{ KVM_GET_CPUID2, IOCTL_RAW,              .vcpu = get_cpuid2 },
+	{ KVM_SET_CPUID,  IOCTL_RAW | IOCTL_LOAD | IOCTL_SRCU, .vcpu = set_cpuid },
+	{ KVM_SET_CPUID2, IOCTL_RAW | IOCTL_LOAD | IOCTL_SRCU, .vcpu = set_cpuid2 },
+	{ KVM_GET_CPUID2, IOCTL_RAW,                           .vcpu = get_cpuid2 },
 };
 const unsigned int cpuid_nr_vcpu_ioctls = ARRAY_SIZE(cpuid_vcpu_ioctls);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: set-up that fails half-way on purpose: an irqchip that finds no room on the port bus.
+ * What: set-up that fails half-way or is raced on purpose: an irqchip that finds no room on the port bus, MSR filters that change
+ * while vCPUs are made and get their CPUID.
  * Conditions: each case skips without its capability.
- * Expected: the documented errno, and afterwards a VM on which nothing was set up.
+ * Expected: the documented errno, and afterwards a VM on which nothing was set up; the last filter counts for every vCPU.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -64,4 +67,37 @@ TEST(irqchip_without_room)
 		vm_destroy(vm);
 	}
 	close(fd);
+}
+
+static void *change_filters(void *arg)
+{
+	static u8 all[2] = { 0xff, 0xff };
+	struct kvm_msr_filter f = { .ranges[0] = { .flags = KVM_MSR_FILTER_READ, .nmsrs = 16, .base = 0x174, .bitmap = all } };
+	struct kvm_msr_filter none = { };
+	struct vm *vm = arg;
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		xioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &f);
+		xioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &none);
+	}
+	return NULL;
+}
+
+/* CPUID that is set makes the vCPU look at the filter. */
+TEST(filter_during_cpuid)
+{
+	struct kvm_cpuid2 *cpuid;
+	struct vm *vm;
+	pthread_t t;
+	int i;
+
+	NEED_CAP(KVM_CAP_X86_MSR_FILTER);
+	vm = vm_create_bare(2);
+	cpuid = supported_cpuid(vm->kvm);
+	REQUIRE(!pthread_create(&t, NULL, change_filters, vm));
+	for (i = 0; i < 500; i++)
+		xioctl(vm->vcpu[i & 1].fd, KVM_SET_CPUID2, cpuid);
+	pthread_join(t, NULL);
+	vm_destroy(vm);
 }
