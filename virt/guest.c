@@ -7,6 +7,7 @@
  */
 #include "virt.h"
 
+#include <linux/cache.h>
 #include <linux/pagemap.h>
 #include <linux/uaccess.h>
 
@@ -114,13 +115,20 @@ fault:
 	return -EFAULT;
 }
 
+bool virt_guest_atomic(u64 gpa, unsigned int len)
+{
+	unsigned int line = min_t(unsigned int, cache_line_size(), PAGE_SIZE);
+
+	return len <= 8 && is_power_of_2(len) && (gpa & (line - 1)) + len <= line;
+}
+
 int virt_guest_cmpxchg(struct virt_vcpu *v, u64 gpa, void *old, const void *new, unsigned int len)
 {
 	struct virt_slot *slot;
 	void __user *p;
 	int ret;
 
-	if (offset_in_page(gpa) + len > PAGE_SIZE || !is_power_of_2(len) || len > 8)
+	if (!virt_guest_atomic(gpa, len))
 		return -EFAULT;
 	p = guest_address(v, gpa, true, &slot);
 	if (!p)

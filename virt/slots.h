@@ -119,7 +119,9 @@ int virt_guest_write(struct virt_vcpu *v, u64 gpa, const void *buf, unsigned int
 /* Without sleeping, within one page; interrupts may be off. */
 int virt_guest_read_nofault(struct virt_vcpu *v, u64 gpa, void *buf, unsigned int len);
 int virt_guest_write_nofault(struct virt_vcpu *v, u64 gpa, const void *buf, unsigned int len);
-/* Atomic compare and exchange of 1, 2, 4 or 8 bytes within a page. 0, -EAGAIN if *@old did not match, -EFAULT. */
+/* An access that is atomic: within a page, and no split lock, which on some CPUs is fatal to a kernel that makes one. */
+bool virt_guest_atomic(u64 gpa, unsigned int len);
+/* Compare and exchange of 1, 2, 4 or 8 bytes. 0, -EAGAIN if *@old did not match, -EFAULT (also without virt_guest_atomic()). */
 int virt_guest_cmpxchg(struct virt_vcpu *v, u64 gpa, void *old, const void *new, unsigned int len);
 
 #endif

@@ -225,7 +225,7 @@ static enum emu_status op_cmpxchg(struct emu *e, u64 linear, const void *old, co
 	if (s != EMU_OK)
 		return s;
 	/* A split lock, 16 bytes, or a device: not atomic there either. */
-	if (len > 8 || offset_in_page(linear) + len > PAGE_SIZE || !is_memory(v, gpa, true))
+	if (!virt_guest_atomic(gpa, len) || !is_memory(v, gpa, true))
 		return memory(e, linear, (void *)new, len, flags, true);
 	memcpy(expect, old, len);
 	ret = virt_guest_cmpxchg(&v->virt, gpa, expect, new, len);
