@@ -97,6 +97,7 @@ extern struct backend_caps backend_caps;
  *	intercept MOV DR again; interrupts off.
  * set_dr7: control block follows cpu.debug.
  * nested_exit: a VM exit to L1 that event_next() or event_settle() planned. May sleep.
+ * nested_intercepts: in L2, would L1 have an exit for the instruction that was decoded? @e's general registers are valid. May sleep.
  * nested_pages: what L1 names by address is looked up and checked (REQ_NESTED_PAGES), before the next entry. May sleep.
  * nested_fault: an emulated access of L2's met a fault of L1's nested paging (mmu_nested_take_fault()). May sleep.
  * nested_get: KVM_GET_NESTED_STATE; returns the size it needs, and fills in all of it if @user is not NULL; -EFAULT. May sleep.
@@ -146,6 +147,7 @@ extern struct backend_caps backend_caps;
 	OP(void, sync_debug, (struct vcpu *v))			\
 	OP(void, set_dr7, (struct vcpu *v))			\
 	OP(enum exit_result, nested_exit, (struct vcpu *v, const struct event_plan *p)) \
+	OP(bool, nested_intercepts, (struct vcpu *v, const struct emu *e)) \
 	OP(enum exit_result, nested_pages, (struct vcpu *v))	\
 	OP(enum exit_result, nested_fault, (struct vcpu *v))	\
 	OP(int, nested_get, (struct vcpu *v, struct kvm_nested_state __user *user)) \

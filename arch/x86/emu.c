@@ -487,7 +487,7 @@ static enum emu_status op_fnstsw(struct emu *e, u16 *val)
 	return EMU_UNHANDLEABLE;
 }
 
-static void op_prepare(struct emu *e);
+static enum emu_status op_prepare(struct emu *e);
 
 static const struct emu_ops ops = {
 	.prepare	= op_prepare,
@@ -717,10 +717,16 @@ static bool only_general(const struct emu *e)
 }
 
 /* A MOV to or from memory in 64-bit mode has no use for a segment, but for FS and GS. */
-static void op_prepare(struct emu *e)
+static enum emu_status op_prepare(struct emu *e)
 {
+	struct vcpu *v = emu_vcpu(e);
+
+	/* Not what the CPU exited for, but put in its place meanwhile: L1 is to have its exit. */
+	if (unlikely(v->guest_mode) && backend_call(nested_intercepts)(v, e))
+		return EMU_RETRY;
 	if (e->mode != EMU_MODE_64 || e->insn.seg == EMU_FS || e->insn.seg == EMU_GS || !has_one_operand(&e->insn))
-		emu_load_rest(e, emu_vcpu(e));
+		emu_load_rest(e, v);
+	return EMU_OK;
 }
 
 static void commit_system(struct vcpu *v, const struct emu_regs *r)

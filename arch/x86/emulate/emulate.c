@@ -119,7 +119,9 @@ enum emu_status emulate(struct emu *e)
 	st = fetch_and_decode(e);
 	if (st)
 		return st;
-	e->ops->prepare(e);
+	st = e->ops->prepare(e);
+	if (st)
+		return st;
 	e->next_rip = e->regs.rip + e->insn.len;
 	if (e->mode != EMU_MODE_64) {
 		e->next_rip = (u32)e->next_rip;

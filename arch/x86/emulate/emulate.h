@@ -159,7 +159,8 @@ struct emu;
 /**
  * struct emu_ops - the machine around the emulator; every member is required
  * @prepare: the instruction is decoded: fill what the caller left out of @regs. Decoding looks at CS, RIP,
- *	RFLAGS, CR0, CR4, EFER and the privilege level only; the rest may wait until the instruction is known
+ *	RFLAGS, CR0, CR4, EFER and the privilege level only; the rest may wait until the instruction is known.
+ *	Anything but EMU_OK ends the emulation
  * @fetch: read instruction bytes of one page at a linear address, as an instruction fetch at
  *	struct emu.cpl
  * @read: read memory at a linear address; the range may cross a page boundary, never the end
@@ -198,7 +199,7 @@ struct emu;
  * A callback that answers EMU_FAULT has called emu_raise() or emu_raise_pf().
  */
 struct emu_ops {
-	void (*prepare)(struct emu *e);
+	enum emu_status (*prepare)(struct emu *e);
 	enum emu_status (*fetch)(struct emu *e, u64 linear, void *buf, unsigned int len);
 	enum emu_status (*read)(struct emu *e, u64 linear, void *buf, unsigned int len,
 				unsigned int flags);

@@ -56,6 +56,7 @@ static const struct backend_ops ops = {
 	.sync_debug		= svm_sync_debug,
 	.set_dr7		= svm_set_dr7,
 	.nested_exit		= nested_planned_exit,
+	.nested_intercepts	= nested_intercepts,
 	.nested_pages		= nested_pages,
 	.nested_fault		= nested_emulated_fault,
 	.nested_get		= nested_state_get,

@@ -90,6 +90,10 @@ enum exit_result nested_page_fault(struct svm_vcpu *svm);
 /* One that an emulated access of L2's met */
 enum exit_result nested_emulated_fault(struct vcpu *v);
 
+/* L1 intercepts the instruction that the emulator is about to execute for L2. May sleep. */
+struct emu;
+bool nested_intercepts(struct vcpu *v, const struct emu *e);
+
 /* nested_insn.c */
 enum exit_result nested_vmload(struct vcpu *v);
 enum exit_result nested_vmsave(struct vcpu *v);

@@ -5,6 +5,7 @@
  * The number of an exit code is the number of its intercept bit, so that the rule for most is L1's bit. The table has the others.
  */
 #include "nested.h"
+#include "nested_decode.h"
 #include "../exit.h"
 
 #include <linux/nospec.h>
@@ -54,15 +55,18 @@ static bool msr_is_l1s(struct svm_vcpu *svm)
 	return map_bits(svm, c12->msrpm_base_pa, bit + (svm->vmcb->control.exit_info_1 & 1), 1);
 }
 
-static bool io_is_l1s(struct svm_vcpu *svm)
+static bool port_is_l1s(struct svm_vcpu *svm, u16 port, unsigned int size)
 {
-	u32 info = svm->vmcb->control.exit_info_1;
-	u16 port = info >> 16;
-	unsigned int size = info >> SVM_IOIO_SIZE_SHIFT & 7;
-
 	if (!l1_intercepts(svm, INTERCEPT_IOIO_PROT))
 		return false;
 	return map_bits(svm, svm->nested.vmcb12->control.iopm_base_pa, port, (1u << size) - 1);
+}
+
+static bool io_is_l1s(struct svm_vcpu *svm)
+{
+	u32 info = svm->vmcb->control.exit_info_1;
+
+	return port_is_l1s(svm, info >> 16, info >> SVM_IOIO_SIZE_SHIFT & 7);
 }
 
 static bool is_l1s(struct svm_vcpu *svm, u32 code)
@@ -144,6 +148,18 @@ enum exit_result nested_emulated_fault(struct vcpu *v)
 	struct mmu_nested_fault f;
 
 	return mmu_nested_take_fault(v, &f) ? reflect(to_svm(v), &f) : EXIT_RESUME;
+}
+
+bool nested_intercepts(struct vcpu *v, const struct emu *e)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	struct svm_insn_exit x;
+
+	svm_insn_exit(&e->insn, &x);
+	if (x.port)
+		return port_is_l1s(svm, x.port_imm ? (u8)e->insn.imm : (u16)e->regs.gpr[REG_RDX], x.port);
+	return (x.code != SVM_NO_EXIT && l1_intercepts(svm, x.code)) ||
+	       (x.selective && l1_intercepts(svm, INTERCEPT_SELECTIVE_CR0));
 }
 
 /* An exception of L2 that L1 intercepts and the CPU did not: its payload goes where the exit shows it. */

@@ -14,6 +14,11 @@ static enum exit_result vmx_nested_exit(struct vcpu *v, const struct event_plan 
 	return EXIT_ERROR;
 }
 
+static bool vmx_nested_intercepts(struct vcpu *v, const struct emu *e)
+{
+	return false;
+}
+
 static enum exit_result vmx_nested_pages(struct vcpu *v)
 {
 	return EXIT_RESUME;
@@ -77,6 +82,7 @@ static const struct backend_ops ops = {
 	.sync_debug		= vmx_sync_debug,
 	.set_dr7		= vmx_set_dr7,
 	.nested_exit		= vmx_nested_exit,
+	.nested_intercepts	= vmx_nested_intercepts,
 	.nested_pages		= vmx_nested_pages,
 	.nested_fault		= vmx_nested_fault,
 	.nested_get		= vmx_nested_get,

@@ -457,12 +457,13 @@ static void swap_rest(struct machine *m, struct emu_regs *r)
 	m->hidden = !m->hidden;
 }
 
-static void op_prepare(struct emu *e)
+static enum emu_status op_prepare(struct emu *e)
 {
 	struct machine *m = e->ctx;
 
 	if (m->hidden)
 		swap_rest(m, &e->regs);
+	return EMU_OK;
 }
 
 const struct emu_ops machine_ops = {
