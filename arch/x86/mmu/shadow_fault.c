@@ -8,6 +8,7 @@
 #include "nested_walk.h"
 #include "shadow.h"
 
+#include <linux/bitmap.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -184,6 +185,64 @@ static int read_table(struct shadow_fault *f)
 	return 0;
 }
 
+/* Mark the entries that L1's table does not have any more. False: it cannot be read without sleeping. */
+static bool find_differences(const struct shadow_page *sp, const void __user *table, unsigned int len, unsigned int shift,
+			     unsigned long *differ)
+{
+	unsigned int i, left = sp->used;
+	u32 narrow;
+	u64 wide;
+
+	if (!user_access_begin(table, len))
+		return false;
+	for (i = 0; i < TDP_ENTRIES && left; i++) {
+		if (!tdp_present(READ_ONCE(sp->table[i])))
+			continue;
+		left--;
+		if (sp->role.paging == WALK_32BIT) {
+			unsafe_get_user(narrow, (const u32 __user *)table + (i >> shift), fault);
+			wide = narrow;
+		} else {
+			unsafe_get_user(wide, (const u64 __user *)table + i, fault);
+		}
+		if (wide != sp->seen[i])
+			__set_bit(i, differ);
+	}
+	user_access_end();
+	return true;
+fault:
+	user_access_end();
+	return false;
+}
+
+/* Compare a page with L1's table where that is at hand. The lock is held. */
+static bool compare_at_once(struct shadow_fault *f, struct shadow_page *sp)
+{
+	DECLARE_BITMAP(differ, TDP_ENTRIES) = { };
+	u64 gpa, valid = atomic64_read(&f->s->gen);
+	const struct virt_slot *slot = NULL;
+	const void __user *table;
+	unsigned int i, len, shift;
+	bool done = true;
+
+	/* As in read_table() */
+	smp_rmb();
+	len = table_bytes(&sp->role, &gpa, &shift);
+	table = walk_hva(f->v, gpa, &slot);
+	pagefault_disable();
+	if (table)
+		done = find_differences(sp, table, len, shift, differ);
+	else
+		bitmap_fill(differ, TDP_ENTRIES);
+	pagefault_enable();
+	if (!done)
+		return false;
+	for_each_set_bit(i, differ, TDP_ENTRIES)
+		shadow_drop(f->s, sp, i);
+	shadow_renew(f->s, sp, valid);
+	return true;
+}
+
 /* The copy is of this page: what differs is cut. */
 static void compare_table(struct shadow_fault *f, struct shadow_page *sp)
 {
@@ -212,6 +271,8 @@ static enum shadow_step renew_child(struct shadow_fault *f, struct shadow_page *
 		shadow_renew(f->s, child, valid);
 		return SHADOW_DONE;
 	}
+	if (compare_at_once(f, child))
+		return SHADOW_DONE;
 	if (f->copy_gen < valid || memcmp(&f->copy_of, &child->role, sizeof(child->role))) {
 		f->copy_of = child->role;
 		return SHADOW_COPY;
