@@ -5,9 +5,10 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "bench.h"
-#include "svm.h"
+#include "npt.h"
 
 #define EVENTS 100
 
@@ -95,6 +96,102 @@ static void guest_l2_rdmsr(void)
 	run_l2(l2_rdmsr);
 }
 
+/* ---- nested paging ---- */
+
+static struct npt npt;
+
+/* L2 reads what L1 has not mapped; L1 steps over it. */
+static void l2_npf(void)
+{
+	asm volatile("1: mov (%rbx), %rax; jmp 1b");
+}
+
+static void guest_npf(void)
+{
+	u64 start;
+	u32 i;
+
+	npt_guest_init(&npt, NPT_4LEVEL);
+	svm_guest_restart(l2_npf);
+	for (;;) {
+		start = rdtsc();
+		for (i = 0; i < EVENTS; i++)
+			asm volatile("vmrun %%rax; addq $3, 0x578(%%rax)" : : "a"(&svm_vmcb), "b"(NPT_PLAY) : "memory", "cc");
+		guest_sync((rdtsc() - start) / EVENTS);
+	}
+}
+
+/* Each run of L2 with a flush, in which it uses two tables of L1's */
+static void guest_flush(void)
+{
+	u64 start;
+	u32 i;
+
+	npt_guest_init(&npt, NPT_4LEVEL);
+	npt_set(&npt, NPT_PLAY, 1, npt_page() | NPT_RWX);
+	svm_vmcb.tlb_ctl = 1;
+	for (;;) {
+		start = rdtsc();
+		for (i = 0; i < EVENTS; i++)
+			npt_access(NPT_READ, NPT_PLAY);
+		guest_sync((rdtsc() - start) / EVENTS);
+	}
+}
+
+#define TOUCH_GPA	0x10000000ull
+#define TOUCH_PAGES	512
+
+static void l2_touch(void)
+{
+	u64 start, i;
+
+	for (;;) {
+		start = rdtsc();
+		for (i = 0; i < TOUCH_PAGES; i++)
+			*(volatile u64 *)(NPT_PLAY + TOUCH_GPA + (i << 12)) = i;
+		guest_sync((rdtsc() - start) / TOUCH_PAGES);
+	}
+}
+
+/* L1 has a 1G page, the host 4K pages. */
+static void guest_l2_touch(void)
+{
+	npt_guest_init(&npt, NPT_4LEVEL);
+	npt_set(&npt, NPT_PLAY, 3, NPT_RWX | PTE_PS);
+	svm_guest_restart(l2_touch);
+	for (;;)
+		svm_vmrun(&svm_vmcb);
+}
+
+struct l2_touch {
+	struct vm *vm;
+	u8 *mem;
+};
+
+static u64 first_touch(void *arg)
+{
+	struct l2_touch *t = arg;
+	u64 ticks;
+
+	REQUIRE_EQ(vm_set_slot(t->vm, 1, 0, TOUCH_GPA, TOUCH_PAGES << 12, t->mem), 0);
+	ticks = in_guest(t->vm->vcpu);
+	REQUIRE_EQ(vm_set_slot(t->vm, 1, 0, TOUCH_GPA, 0, t->mem), 0);
+	return ticks;
+}
+
+static void touch_figure(void)
+{
+	struct l2_touch t = { vm_create(1), host_alloc(TOUCH_PAGES << 12, 2 << 20) };
+	u64 off;
+
+	madvise(t.mem, TOUCH_PAGES << 12, MADV_NOHUGEPAGE);
+	for (off = 0; off < TOUCH_PAGES << 12; off += 4096)
+		t.mem[off] = 1;
+	vcpu_set_long(t.vm->vcpu, guest_l2_touch, 0);
+	figure("l2_touch", first_touch, &t);
+	vm_destroy(t.vm);
+}
+
 struct nested_arg {
 	int fd;
 	unsigned long cmd;
@@ -130,6 +227,9 @@ void nested_figures(void)
 	guest_figure("l2_reflected_all", guest_reflected_all);
 	guest_figure("l2_cpuid", guest_l2_cpuid);
 	guest_figure("l2_rdmsr", guest_l2_rdmsr);
+	guest_figure("l2_npf", guest_npf);
+	guest_figure("l2_flush", guest_flush);
+	touch_figure();
 
 	vm = vm_create(1);
 	vcpu_set_long(vm->vcpu, guest_l2_cpuid, 0);
