@@ -117,11 +117,13 @@ static void x2apic_on(void)
 	wrmsr(X2(TDCR), 0xb);
 }
 
-/* How often it looks is not told; that the vector waits is. */
+/* How often it looks is not told; that the vector waits is. CPUID exits, as Bochs holds the host's interrupts back while a guest spins without IF. */
 static void wait_irr(u8 vector)
 {
+	u32 r[4];
+
 	while (!(rdmsr(X2(IRR) + vector / 32) >> vector % 32 & 1))
-		;
+		cpuid(0x80000000, 0, r);
 }
 
 static void self_interrupts(void)
