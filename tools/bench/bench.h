@@ -9,6 +9,8 @@ void figure(const char *name, u64 (*round)(void *), void *arg);
 /* A round of a guest that measures itself and hands over the ticks */
 u64 in_guest(void *vcpu);
 
+/* irq.c */
+void irq_figures(void);
 /* nested.c */
 void nested_figures(void);
 

@@ -4,7 +4,7 @@
  * host whose TSC counts instructions (QEMU -icount shift=0,sleep=off and one CPU; Bochs with clock
  * sync=none) that is instructions for each event, the guest's stub included. Each figure is the
  * median of ROUNDS rounds after one that warms up. Prints figure<TAB>value.
- * With the argument "nested": what guest hypervisors pay.
+ * With the argument "nested": what guest hypervisors pay; with "irq": interrupts and doorbells only.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -358,6 +358,10 @@ int main(int argc, char **argv)
 {
 	int kvm = kvm_open();
 
+	if (argc > 1 && !strcmp(argv[1], "irq")) {
+		irq_figures();
+		return EXIT_SUCCESS;
+	}
 	if (argc > 1 && !strcmp(argv[1], "nested")) {
 		nested_figures();
 		return EXIT_SUCCESS;
@@ -370,5 +374,6 @@ int main(int argc, char **argv)
 	state();
 	figure("vm_create_destroy", vm_cycle, &kvm);
 	figure("vcpu_create", vcpu_cycle, &kvm);
+	irq_figures();
 	return EXIT_SUCCESS;
 }
