@@ -5,6 +5,7 @@
 #include "ioctl.h"
 #include "backend.h"
 #include "exit.h"
+#include "halt.h"
 #include "cpu/rows.h"
 #include "event/abi.h"
 #include "nested/nested.h"
@@ -279,6 +280,11 @@ static long enable_x2apic_api(struct vm *vm, const struct kvm_enable_cap *cap)
 	return irqchip_enable_x2apic_api(vm, cap->args[0]);
 }
 
+static long enable_halt_poll(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+	return halt_set_max(vm, cap->args[0]);
+}
+
 static const struct cap_row caps[] = {
 	{ KVM_CAP_IRQCHIP, 1 },
 	{ KVM_CAP_HLT, 1 },
@@ -301,6 +307,7 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_SET_IDENTITY_MAP_ADDR, 1 },
 	{ KVM_CAP_ADJUST_CLOCK, KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC },
 	{ KVM_CAP_KVMCLOCK_CTRL, 1 },
+	{ KVM_CAP_HALT_POLL, 1, .enable = enable_halt_poll },
 	{ KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1 },
 	{ KVM_CAP_INTERNAL_ERROR_DATA, 1 },
 	{ KVM_CAP_VCPU_EVENTS, 1 },

@@ -7,6 +7,7 @@
  */
 #include "backend.h"
 #include "exit.h"
+#include "halt.h"
 #include "emulate/emulate.h"
 #include "event/abi.h"
 #include "smm/smm.h"
@@ -17,8 +18,6 @@
 
 #include "../../include/compat/kvm_run.h"
 
-#include <linux/ktime.h>
-#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
@@ -30,10 +29,6 @@
 #define OP(ret, name, args) DEFINE_STATIC_CALL_NULL(backend_##name, *((struct backend_ops *)0)->name);
 BACKEND_OPS(OP)
 #undef OP
-
-static unsigned int halt_poll_ns = 10000;
-module_param(halt_poll_ns, uint, 0644);
-MODULE_PARM_DESC(halt_poll_ns, "nanoseconds that a halted vCPU's thread looks for work before it sleeps");
 
 void vcpu_cache_reg(struct vcpu *v, enum reg reg)
 {
@@ -342,15 +337,6 @@ static enum exit_result work_requests(struct vcpu *v)
 
 /* ---- entering ---- */
 
-/*
- * What keeps a thread from entering a guest. The kernel's helper for this wants the other implementation's vCPU. Work that is only due before
- * a return to user mode (TIF_NOTIFY_RESUME: task work, restartable sequences) waits for that return.
- */
-static unsigned long host_work(void)
-{
-	return read_thread_flags() & (_TIF_NEED_RESCHED | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL);
-}
-
 static bool must_not_enter(struct vcpu *v)
 {
 	return READ_ONCE(v->virt.requests) || host_work();
@@ -608,33 +594,6 @@ static enum exit_result settle_halt(struct vcpu *v, bool *waits)
 	return EXIT_RESUME;
 }
 
-/* Many waits end soon, and a look costs less than sleeping and being woken. */
-static bool poll_for_work(struct vcpu *v)
-{
-	u64 end = ktime_get_ns() + halt_poll_ns;
-
-	v->virt.stats.halt_attempted_poll++;
-	while (!READ_ONCE(v->virt.requests) && !host_work()) {
-		if (ktime_get_ns() >= end)
-			return false;
-		cpu_relax();
-	}
-	v->virt.stats.halt_successful_poll++;
-	return true;
-}
-
-static void sleep_for_work(struct vcpu *v)
-{
-	if (halt_poll_ns && v->mp_state == KVM_MP_STATE_HALTED && v->pv.poll && poll_for_work(v))
-		return;
-	v->virt.stats.blocking = true;
-	virt_srcu_pause(&v->virt);
-	rcuwait_wait_event(&v->virt.wait, READ_ONCE(v->virt.requests) || host_work(), TASK_INTERRUPTIBLE);
-	virt_srcu_resume(&v->virt);
-	v->virt.stats.blocking = false;
-	v->virt.stats.halt_wakeup++;
-}
-
 /* A vCPU that waits for something runs when it comes. */
 static enum exit_result wait_runnable(struct vcpu *v)
 {
@@ -649,7 +608,7 @@ static enum exit_result wait_runnable(struct vcpu *v)
 		if (r == EXIT_RESUME && waits) {
 			if (!v->virt.wants_run)
 				return exit_error(v, -EINTR);
-			sleep_for_work(v);
+			halt_wait(v);
 			r = work_host(v);
 		}
 		if (r != EXIT_RESUME)

@@ -71,6 +71,8 @@ enum exit_result {
  * @clock: the clock, see there
  * @tss_addr: (m) KVM_SET_TSS_ADDR
  * @identity_map_addr: (m) KVM_SET_IDENTITY_MAP_ADDR
+ * @halt_poll_own: (m) KVM_CAP_HALT_POLL was set
+ * @halt_poll_ns: (m) to what
  * @forced_intercepts: (c) exception vectors always intercepted (force_intercept_exceptions)
  * @backend: (c) the backend's half
  */
@@ -89,6 +91,8 @@ struct vm {
 	struct vm_clock clock;
 	u64 tss_addr;
 	u64 identity_map_addr;
+	bool halt_poll_own;
+	u32 halt_poll_ns;
 	u32 forced_intercepts;
 	void *backend;
 };
@@ -120,6 +124,7 @@ struct vm {
  * @emu_features: (v) EMU_FEAT_*: what the guest's CPUID means to the emulator
  * @error: (v) errno of an EXIT_ERROR
  * @want_window: (v) userspace asked for an interrupt window, as read when KVM_RUN began
+ * @halt_window: (v) how long the next HLT looks for work before it sleeps, ns
  * @exit_slow: (v) every exit goes through the run loop: no handling with interrupts off
  * @windows: (v) the control block is set to exit at a window
  * @guest_mode: (v) runs L2
@@ -141,6 +146,7 @@ struct vcpu {
 	u8 mp_state;
 	u8 sipi_vector;
 	u32 emu_features;
+	u32 halt_window;
 	int error;
 	unsigned long rcu_noted;
 	unsigned long inbox;
