@@ -154,16 +154,35 @@ static void apply_payload(struct vcpu *v, const struct event_plan *p)
  * The entry takes the controllers' interrupt. Then the plan is made anew: what they offer next may need a window. The decision itself stands, as
  * an event in delivery comes before all others.
  */
-static void acknowledge(struct vcpu *v, struct event_view *view, struct event_plan *plan)
+static bool acknowledge(struct vcpu *v)
 {
 	int vector = apic_ack(v);
 
 	if (vector >= 0)
 		event_acked(&v->events, vector);
+	return vector >= 0;
+}
+
+static void plan_again(struct vcpu *v, struct event_view *view, struct event_plan *plan, bool acked)
+{
 	vcpu_view(v, view);
 	/* Another vCPU took the PIC's interrupt: what is offered now asks for its own entry. */
-	view->chip_vector &= vector >= 0;
+	view->chip_vector &= acked;
 	event_next(&v->events, view, plan);
+}
+
+/* Most often there is just one interrupt, and it can go in. True: it does. */
+static bool decide_chip(struct vcpu *v, struct event_view *view, struct event_plan *plan)
+{
+	bool acked = acknowledge(v);
+
+	if (unlikely(!acked || apic_offers(v))) {
+		plan_again(v, view, plan, acked);
+		return false;
+	}
+	backend_call(inject)(v);
+	v->virt.stats.irq_injections++;
+	return true;
 }
 
 /* What the decision does to events, for those who watch. @again: one was in delivery already. */
@@ -227,9 +246,14 @@ static void decide_events(struct vcpu *v, struct event_plan *plan)
 	struct event_view view;
 
 	vcpu_view(v, &view);
-	event_next(&v->events, &view, plan);
-	if (plan->step == STEP_ACK_ENTER)
-		acknowledge(v, &view, plan);
+	if (likely(event_only_chip(&v->events, &view) && !v->windows && !trace_decision_enabled())) {
+		if (likely(decide_chip(v, &view, plan)))
+			return;
+	} else {
+		event_next(&v->events, &view, plan);
+		if (plan->step == STEP_ACK_ENTER)
+			plan_again(v, &view, plan, acknowledge(v));
+	}
 	if (trace_decision_enabled())
 		trace_decision(v, plan, again);
 	if (plan->step != STEP_ENTER)

@@ -269,6 +269,20 @@ static inline bool event_idle(const struct event_queue *q)
 }
 
 /**
+ * event_only_chip() - nothing but an interrupt of the controllers is to be decided about, and it can go in
+ * @q: the queue
+ * @v: the guest's blocking state
+ *
+ * event_next() would say STEP_ACK_ENTER and change nothing. If the controllers offer no other one once it is acknowledged, no window
+ * is to be asked for.
+ */
+static inline bool event_only_chip(const struct event_queue *q, const struct event_view *v)
+{
+	return event_idle(q) && v->chip_vector && v->intr_open && v->gif &&
+	       !(v->shadow | v->want_window | v->guest_mode | v->wait_for_sipi | q->run_pending);
+}
+
+/**
  * event_is_soft() - raised by an INT n, INT3, INTO or INT1 instruction
  * @e: the event
  */

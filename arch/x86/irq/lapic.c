@@ -17,12 +17,13 @@ static u32 *vector_word(struct lapic *l, enum lapic_reg array, u8 vector)
 	return &l->regs[array / 4 + vector / 32 * 4];
 }
 
-static u8 highest_vector(const struct lapic *l, enum lapic_reg array)
+/* Nothing above @top is set. */
+static u8 highest_vector(const struct lapic *l, enum lapic_reg array, u8 top)
 {
 	const u32 *word = &l->regs[array / 4];
 	int i;
 
-	for (i = 7; i >= 0; i--) {
+	for (i = top / 32; i >= 0; i--) {
 		if (word[i * 4])
 			return i * 32 + 31 - __builtin_clz(word[i * 4]);
 	}
@@ -49,8 +50,8 @@ void lapic_refresh(struct lapic *l)
 	l->regs[LAPIC_IRR / 4] &= ~0xffffu;
 	l->regs[LAPIC_ISR / 4] &= ~0xffffu;
 	l->regs[LAPIC_TMR / 4] &= ~0xffffu;
-	l->irr_max = highest_vector(l, LAPIC_IRR);
-	l->isr_max = highest_vector(l, LAPIC_ISR);
+	l->irr_max = highest_vector(l, LAPIC_IRR, 255);
+	l->isr_max = highest_vector(l, LAPIC_ISR, 255);
 	update_priority(l);
 }
 
@@ -206,23 +207,31 @@ void lapic_error(struct lapic *l, u32 bits)
 		lapic_local(l, LAPIC_LVT_ERROR);
 }
 
+static void merge_word(struct lapic *l, unsigned int word, u32 irr, u32 level)
+{
+	u32 *tmr = &l->regs[LAPIC_TMR / 4 + word * 4];
+
+	if (!irr)
+		return;
+	l->regs[LAPIC_IRR / 4 + word * 4] |= irr;
+	*tmr = (*tmr & ~irr) | (irr & level);
+}
+
 void lapic_drain(struct lapic *l, const struct lapic_posted *p)
 {
-	unsigned int i;
+	unsigned int i, top;
 
-	for (i = 0; i < 8; i++) {
-		u32 irr = p->irr[i / 2] >> (i & 1 ? 32 : 0);
-		u32 level = p->level[i / 2] >> (i & 1 ? 32 : 0);
-		u32 *tmr = &l->regs[LAPIC_TMR / 4 + i * 4];
+	for (i = 0; i < 4; i++) {
+		u64 irr = p->irr[i] & (i ? ~0ull : ~0xffffull);
 
-		if (i == 0)
-			irr &= ~0xffffu;
 		if (!irr)
 			continue;
-		l->regs[LAPIC_IRR / 4 + i * 4] |= irr;
-		*tmr = (*tmr & ~irr) | (irr & level);
+		merge_word(l, 2 * i, irr, p->level[i]);
+		merge_word(l, 2 * i + 1, irr >> 32, p->level[i] >> 32);
+		top = i * 64 + 63 - __builtin_clzll(irr);
+		if (top > l->irr_max)
+			l->irr_max = top;
 	}
-	l->irr_max = highest_vector(l, LAPIC_IRR);
 	update_priority(l);
 }
 
@@ -235,7 +244,7 @@ u8 lapic_ack(struct lapic *l)
 		return 0;
 	*vector_word(l, LAPIC_IRR, vector) &= ~bit;
 	*vector_word(l, LAPIC_ISR, vector) |= bit;
-	l->irr_max = highest_vector(l, LAPIC_IRR);
+	l->irr_max = highest_vector(l, LAPIC_IRR, vector);
 	l->isr_max = vector;	/* its class is above the PPR, so above all in service */
 	update_priority(l);
 	return vector;
@@ -257,7 +266,7 @@ u8 lapic_eoi(struct lapic *l, bool *broadcast)
 	if (!vector)
 		return 0;
 	*vector_word(l, LAPIC_ISR, vector) &= ~bit;
-	l->isr_max = highest_vector(l, LAPIC_ISR);
+	l->isr_max = highest_vector(l, LAPIC_ISR, vector);
 	update_priority(l);
 	*broadcast = lapic_eoi_broadcasts(l, vector);
 	return vector;

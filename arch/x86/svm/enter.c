@@ -57,18 +57,25 @@ static __always_inline void spec_ctrl_prepare(struct svm_vcpu *svm)
 	svm->sw.spec_switch = svm->sw.guest_spec != svm->sw.host_spec;
 }
 
-/* What the CPU says about the event that went in. */
-static void finish_events(struct svm_vcpu *svm)
+/* What the CPU says about the event that went in. True: it is over, and nothing else is on its way. */
+static bool finish_events(struct svm_vcpu *svm)
 {
+	struct vmcb_control_area *c = &svm->vmcb->control;
 	struct event_queue *q = &svm->vcpu.events;
 	bool l1s = q->run_pending, masked = q->nmi_masked;
 	struct event vectoring;
 
+	c->event_inj = 0;
+	if (c->exit_code == (u32)SVM_EXIT_ERR) {
+		svm_injection_failed(svm);
+		return false;
+	}
 	svm_vectoring(svm, &vectoring);
 	vcpu_event_exit(&svm->vcpu, &vectoring);
 	/* An NMI that L1 injects does not block further NMIs (APM vol. 2, "Event Injection"). */
 	if (l1s)
 		q->nmi_masked = masked;
+	return event_idle(q) && !svm->vcpu.guest_mode;
 }
 
 /* Without virtual NMIs the end of an NMI handler is seen by its IRET. */
@@ -111,12 +118,8 @@ void svm_enter(struct vcpu *v)
 		vmcb->control.clean = svm_caps.clean_bits ? CLEAN_KEPT : 0;
 		if (unlikely(vmcb->control.event_inj | vmcb->control.exit_int_info | v->events.delivering.type |
 			     v->events.run_pending)) {
-			if (vmcb->control.exit_code != (u32)SVM_EXIT_ERR)
-				finish_events(svm);
-			else
-				svm_injection_failed(svm);
-			vmcb->control.event_inj = 0;
-			break;
+			if (!finish_events(svm))
+				break;
 		}
 	} while (svm_fast_exit(svm));
 	if (unlikely(svm->step))
