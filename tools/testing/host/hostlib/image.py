@@ -131,7 +131,9 @@ def add_guest(archive, kernel, firmware=()):
     archive.link("/usr/share/qemu/bios-256k.bin", "../seabios/bios-256k.bin")
     archive.copy(kernel.image, "guest/vmlinuz")
     archive.file("guest/initramfs", guest_image())
-    archive.copy(os.path.join(HERE, "guest"), "bin/guest", 0o755)
+    archive.copy(os.path.join(HERE, "nested-init"), "guest/nested-init", 0o755)
+    for program in ("guest", "nested"):
+        archive.copy(os.path.join(HERE, program), f"bin/{program}", 0o755)
 
 
 def add_modules(archive, modules, params, directory="modules"):

@@ -119,8 +119,8 @@ def expand(jobs):
         pattern, *args = shlex.split(job)
         if pattern.startswith("!"):
             chosen = {n: c for n, c in chosen.items() if not fnmatch.fnmatch(n.split()[0], pattern[1:])}
-        elif pattern == "guest":
-            chosen[job] = ["guest", *args]
+        elif pattern in ("guest", "nested"):
+            chosen[job] = [pattern, *args]
         else:
             found = fnmatch.filter(sorted(programs), pattern)
             if not found and pattern != "*":
