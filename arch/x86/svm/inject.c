@@ -38,6 +38,16 @@ static void intercept_exceptions(struct svm_vcpu *svm)
 	vmcb_dirty(svm->vmcb, CLEAN_INTERCEPTS);
 }
 
+/* Where L1's soft event returns to is L1's to say: in the control block, or without that field by RIP. */
+static unsigned long soft_return(struct svm_vcpu *svm, const struct event *e)
+{
+	struct vcpu *v = &svm->vcpu;
+
+	if (!v->events.run_pending)
+		return vcpu_rip_add(v, e->len);
+	return svm_caps.nrips && guest_has(v, GUEST_NRIPS) ? svm->nested.vmcb12->control.next_rip : vcpu_rip(v);
+}
+
 void svm_inject(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
@@ -50,13 +60,9 @@ void svm_inject(struct vcpu *v)
 	c->event_inj_err = e->error;
 	if (!event_is_soft(e))
 		return;
-	/* Where L1's returns to is L1's to say: in the control block, or without that field RIP. */
-	if (v->events.run_pending) {
-		c->next_rip = svm_caps.nrips && guest_has(v, GUEST_NRIPS) ? svm->nested.vmcb12->control.next_rip : vcpu_rip(v);
-		return;
-	}
-	svm->soft_moved = e->len;
-	svm->soft_rip = vcpu_rip_add(v, e->len);
+	svm->soft_moved = true;
+	svm->soft_from = vcpu_rip(v);
+	svm->soft_rip = soft_return(svm, e);
 	vcpu_set_reg(v, REG_RIP, svm->soft_rip);
 	if (svm_caps.nrips)
 		c->next_rip = svm->soft_rip;
@@ -67,7 +73,7 @@ static void end_move(struct svm_vcpu *svm)
 {
 	if (!svm->soft_moved)
 		return;
-	svm->soft_moved = 0;
+	svm->soft_moved = false;
 	svm_update_intercepts(&svm->vcpu);
 }
 
@@ -77,7 +83,7 @@ static void take_back_move(struct svm_vcpu *svm)
 	struct vcpu *v = &svm->vcpu;
 
 	if (svm->soft_moved && v->regs[REG_RIP] == svm->soft_rip)
-		vcpu_set_reg(v, REG_RIP, svm->soft_rip - svm->soft_moved);
+		vcpu_set_reg(v, REG_RIP, svm->soft_from);
 	end_move(svm);
 }
 

@@ -85,7 +85,8 @@ struct svm_nested {
  * @asid_gen: generation of @vmcb's ASID on the CPU it ran on
  * @other_asid_gen: the same of the other level's control block
  * @msrpm: MSR permission map
- * @soft_moved: RIP was moved over a soft event's instruction for injection: by so many bytes
+ * @soft_moved: RIP was moved over a soft event's instruction for injection
+ * @soft_from: RIP before that move
  * @soft_rip: RIP after that move
  * @step: the next entry is to stop behind one instruction, to open the NMI window; over when the entry is
  * @step_own_tf: the guest's own TF when it began
@@ -101,7 +102,8 @@ struct svm_vcpu {
 	u64 asid_gen;
 	u64 other_asid_gen;
 	u32 *msrpm;
-	u8 soft_moved;
+	bool soft_moved;
+	unsigned long soft_from;
 	unsigned long soft_rip;
 	u8 step;
 	bool step_own_tf;
