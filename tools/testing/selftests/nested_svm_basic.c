@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "emulator.h"
 #include "svm.h"
 
 static void run(void (*fn)(void))
@@ -52,6 +53,8 @@ TEST(round_trip)
 	run(guest_round_trip);
 }
 
+static u64 under_bochs;
+
 /* L2's registers are its own; L1's come back. */
 static void l2_registers(void)
 {
@@ -78,15 +81,17 @@ static void guest_registers(void)
 	GUEST_ASSERT_EQ(pa, (u64)&svm_vmcb);
 	GUEST_ASSERT_EQ(svm_vmcb.rax, 0x1111);
 	GUEST_ASSERT_EQ(rbx, 0x2222);
-	GUEST_ASSERT_EQ(rcx, 0xabc000);
+	/* Bochs does not load CR2. */
+	if (!under_bochs)
+		GUEST_ASSERT_EQ(rcx, 0xabc000);
 	GUEST_ASSERT_EQ(rdx, cr3);
 	GUEST_ASSERT_EQ(rsi, 0x4aa);
 	GUEST_ASSERT_EQ(rdi & (RFLAGS_CF | RFLAGS_IF), RFLAGS_CF);
 	GUEST_ASSERT_EQ(flags & (RFLAGS_CF | RFLAGS_IF), RFLAGS_CF);
-	GUEST_ASSERT_EQ(svm_vmcb.cr2, 0xabc000);
+	GUEST_ASSERT_EQ(svm_vmcb.cr2, rcx);
 	GUEST_ASSERT_EQ(svm_vmcb.cr3, cr3);
 	GUEST_ASSERT_EQ(read_cr3(), cr3);
-	GUEST_ASSERT_EQ(read_cr2(), 0xabc000);	/* CR2 is not switched back */
+	GUEST_ASSERT_EQ(read_cr2(), rcx);	/* CR2 is not switched back */
 	asm volatile("mov %%dr7, %0" : "=r"(rsi));
 	GUEST_ASSERT_EQ(rsi, 0x400);
 	guest_done();
@@ -95,6 +100,8 @@ static void guest_registers(void)
 TEST(registers)
 {
 	need_svm();
+	/* Before the VM has its copy of the program */
+	under_bochs = host_is_bochs_svm();
 	run(guest_registers);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "emulator.h"
 #include "svm.h"
 
 #define IDT2	(GPA_HEAP + 0x200000)
@@ -217,9 +218,12 @@ static void guest_shutdown(void)
 
 TEST(shutdown)
 {
-	struct vm *vm = vm_create(1);
+	struct vm *vm;
 
 	need_svm();
+	if (host_is_bochs_svm())
+		tap_skip("Bochs 2.7 gives up at a third exception, whatever is intercepted");
+	vm = vm_create(1);
 	start(vm, guest_shutdown);
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_SHUTDOWN);
