@@ -9,6 +9,7 @@
 #include "arch.h"
 
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -47,6 +48,16 @@ static struct virt_slot *logged_slot(struct virt_vm *vm, u32 slot_id)
 	return slot && slot->dirty ? slot : ERR_PTR(-ENOENT);
 }
 
+/*
+ * Slots may have billions of pages: others have the lock now and then. What was protected so far may still be written through TLBs until the
+ * flush at the end, and its bit is already taken: userspace reads the page after that flush.
+ */
+static void breathe(struct virt_vm *vm, unsigned long i)
+{
+	if (!(i % 64))
+		cond_resched_rwlock_write(&vm->mmu_lock);
+}
+
 /* Take every set bit into the copy and protect its page again. Returns whether any was set. */
 static bool dirty_collect(struct virt_vm *vm, struct virt_slot *slot)
 {
@@ -58,6 +69,7 @@ static bool dirty_collect(struct virt_vm *vm, struct virt_slot *slot)
 	for (i = 0; i < n; i++) {
 		unsigned long mask;
 
+		breathe(vm, i);
 		if (!READ_ONCE(slot->dirty[i]))
 			continue;
 		any = true;
@@ -111,6 +123,7 @@ int virt_clear_dirty_log(struct virt_vm *vm, struct kvm_clear_dirty_log *log)
 	for (i = 0; i < n; i++) {
 		unsigned long mask = slot->dirty_copy[i];
 
+		breathe(vm, i);
 		if (!mask)
 			continue;
 		mask &= atomic_long_fetch_andnot(mask, (atomic_long_t *)&slot->dirty[first + i]);
