@@ -108,15 +108,19 @@ static void sregs_get(struct vcpu *v, struct kvm_sregs *sregs)
 	event_save_bitmap(&v->events, sregs->interrupt_bitmap);
 }
 
+static void sregs_apply(struct vcpu *v, const struct kvm_sregs *sregs)
+{
+	cr_apply_sregs(v, sregs);
+	event_restore_bitmap(&v->events, sregs->interrupt_bitmap);
+}
+
 static int sregs_set(struct vcpu *v, const struct kvm_sregs *sregs)
 {
 	int ret = cr_check_sregs(v, sregs);
 
-	if (ret)
-		return ret;
-	cr_apply_sregs(v, sregs);
-	event_restore_bitmap(&v->events, sregs->interrupt_bitmap);
-	return 0;
+	if (!ret)
+		sregs_apply(v, sregs);
+	return ret;
 }
 
 static long ioctl_get_regs(struct virt_vcpu *vv, void *data, unsigned long raw)
@@ -215,30 +219,36 @@ void vcpu_events_get(struct vcpu *v, struct kvm_vcpu_events *events)
 	trace_strata_events_saved(v, events);
 }
 
-int vcpu_events_set(struct vcpu *v, const struct kvm_vcpu_events *events)
+static void events_apply(struct vcpu *v, const struct kvm_vcpu_events *events, const struct event_abi *abi)
 {
-	const struct event_abi abi = vcpu_event_abi(v);
 	unsigned long stale;
 	u8 shadow;
 
-	if (event_restore_check(events, &abi))
-		return -EINVAL;
-	for (stale = event_restore_inbox(events, &abi); stale; stale &= stale - 1)
+	for (stale = event_restore_inbox(events, abi); stale; stale &= stale - 1)
 		clear_bit(__ffs(stale), &v->inbox);
 	trace_strata_events_restored(v, events);
-	event_restore(&v->events, events, &abi);
-	if (abi.strata)
+	event_restore(&v->events, events, abi);
+	if (abi->strata)
 		WRITE_ONCE(v->pv.kicked, events->reserved[0] & STRATA_EVENTS_KICKED);
 	smm_follow(v);
 	if (event_restore_shadow(events, &shadow))
 		backend_call(set_shadow)(v, shadow);
+}
+
+int vcpu_events_set(struct vcpu *v, const struct kvm_vcpu_events *events)
+{
+	const struct event_abi abi = vcpu_event_abi(v);
+
+	if (event_restore_check(events, &abi))
+		return -EINVAL;
+	events_apply(v, events, &abi);
 	return 0;
 }
 
 void sync_regs_store(struct vcpu *v)
 {
 	struct kvm_run *run = v->virt.run;
-	u64 valid = run->kvm_valid_regs;
+	u64 valid = READ_ONCE(run->kvm_valid_regs);
 	struct kvm_sregs sregs = { };
 
 	if (valid & KVM_SYNC_X86_REGS)
@@ -253,6 +263,7 @@ void sync_regs_store(struct vcpu *v)
 
 int sync_regs_load(struct vcpu *v)
 {
+	const struct event_abi abi = vcpu_event_abi(v);
 	struct kvm_run *run = v->virt.run;
 	u64 dirty = READ_ONCE(run->kvm_dirty_regs);
 	struct kvm_vcpu_events events;
@@ -262,26 +273,29 @@ int sync_regs_load(struct vcpu *v)
 
 	if ((READ_ONCE(run->kvm_valid_regs) | dirty) & ~(u64)KVM_SYNC_X86_VALID_FIELDS)
 		return -EINVAL;
-	/* Another thread may write there: copies are checked and used. */
+	/* Another thread may write there: copies are checked, all of them before any is used. */
 	if (dirty & KVM_SYNC_X86_SREGS) {
 		memcpy(&sregs, &run->s.regs.sregs, sizeof(sregs));
 		barrier_data(&sregs);
-		ret = sregs_set(v, &sregs);
+		ret = cr_check_sregs(v, &sregs);
 		if (ret)
 			return ret;
 	}
+	if (dirty & KVM_SYNC_X86_EVENTS) {
+		memcpy(&events, &run->s.regs.events, sizeof(events));
+		barrier_data(&events);
+		if (event_restore_check(&events, &abi))
+			return -EINVAL;
+	}
+	if (dirty & KVM_SYNC_X86_SREGS)
+		sregs_apply(v, &sregs);
 	if (dirty & KVM_SYNC_X86_REGS) {
 		memcpy(&regs, &run->s.regs.regs, sizeof(regs));
 		barrier_data(&regs);
 		regs_set(v, &regs);
 	}
-	if (dirty & KVM_SYNC_X86_EVENTS) {
-		memcpy(&events, &run->s.regs.events, sizeof(events));
-		barrier_data(&events);
-		ret = vcpu_events_set(v, &events);
-		if (ret)
-			return ret;
-	}
+	if (dirty & KVM_SYNC_X86_EVENTS)
+		events_apply(v, &events, &abi);
 	WRITE_ONCE(run->kvm_dirty_regs, 0);
 	return 0;
 }

@@ -127,7 +127,7 @@ TEST(sync_regs)
 	struct kvm_run *run;
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
-	u64 valid;
+	u64 valid, cr2;
 
 	NEED_CAP(KVM_CAP_SYNC_REGS);
 	vm = vm_create(1);
@@ -157,6 +157,14 @@ TEST(sync_regs)
 	run->immediate_exit = 0;
 	xioctl(vcpu->fd, KVM_GET_REGS, &regs);
 	CHECK_EQ(regs.rbx, 0x1111);
+	/* One part that is refused: nothing is taken. */
+	cr2 = sregs.cr2;
+	run->s.regs.sregs.cr2 = cr2 + 0x1000;
+	run->s.regs.events.flags = ~0u;
+	run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+	CHECK_EQ(vcpu_run_raw(vcpu), -EINVAL);
+	xioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
+	CHECK_EQ(sregs.cr2, cr2);
 	run->s.regs.regs = regs;
 	run->s.regs.regs.rbx = 0x2222;
 	run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
