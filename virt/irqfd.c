@@ -62,12 +62,25 @@ static void unhook(struct irqfd *f)
 	eventfd_ctx_remove_wait_queue(f->ctx, &f->wait, &count);
 }
 
+/* Somebody else may hold the line up, and is told of its end only if it stays there until the guest has served it. */
+static bool line_is_shared(struct virt_vm *vm, u32 gsi)
+{
+	struct irqfd *f;
+
+	list_for_each_entry(f, &vm->irqfds.resamplers, resampling)
+		if (f->gsi == gsi)
+			return true;
+	return false;
+}
+
 static void irqfd_free(struct irqfd *f)
 {
+	lockdep_assert_held(&f->vm->irqfds.lock);
 	if (f->resample) {
 		list_del_rcu(&f->resampling);
 		synchronize_rcu_expedited();
-		arch_irq_set(f->vm, VIRT_IRQ_RESAMPLE, f->gsi, false);
+		if (!line_is_shared(f->vm, f->gsi))
+			arch_irq_set(f->vm, VIRT_IRQ_RESAMPLE, f->gsi, false);
 		eventfd_ctx_put(f->resample);
 	}
 	eventfd_ctx_put(f->ctx);

@@ -214,6 +214,38 @@ TEST(irqfd_resample)
 	vm_destroy(vm);
 }
 
+static bool line_is_up(struct vm *vm, unsigned int pin)
+{
+	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
+
+	xioctl(vm->fd, KVM_GET_IRQCHIP, &chip);
+	return chip.chip.ioapic.irr >> pin & 1;
+}
+
+/* Two devices on one line: the end of one does not lower it for the other. */
+TEST(irqfd_resample_shared)
+{
+	struct vm *vm = full_vm(guest_resample);
+	struct kvm_irqfd a = { .gsi = 5, .flags = KVM_IRQFD_FLAG_RESAMPLE }, b = a;
+	u64 val = 1;
+
+	a.fd = eventfd(0, EFD_NONBLOCK);
+	b.fd = eventfd(0, EFD_NONBLOCK);
+	a.resamplefd = b.resamplefd = eventfd(0, EFD_NONBLOCK);
+	xioctl(vm->fd, KVM_IRQFD, &a);
+	xioctl(vm->fd, KVM_IRQFD, &b);
+	RUN_UNTIL_SYNC(vm->vcpu, 0);
+	CHECK_EQ(write(a.fd, &val, 8), 8);
+	CHECK(line_is_up(vm, 5));
+	b.flags = KVM_IRQFD_FLAG_DEASSIGN;
+	xioctl(vm->fd, KVM_IRQFD, &b);
+	CHECK(line_is_up(vm, 5));
+	a.flags = KVM_IRQFD_FLAG_DEASSIGN;
+	xioctl(vm->fd, KVM_IRQFD, &a);
+	CHECK(!line_is_up(vm, 5));
+	vm_destroy(vm);
+}
+
 static void guest_rings(void)
 {
 	*(volatile u32 *)DOORBELL = 7;
