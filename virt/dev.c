@@ -71,12 +71,18 @@ static struct miscdevice dev = {
 
 int virt_dev_init(void)
 {
-	int ret = ioctl_table_add(&dev_ioctls, rows, ARRAY_SIZE(rows));
+	int ret = ioctl_table_add(&dev_ioctls, rows, ARRAY_SIZE(rows)) ?: virt_irqfd_module_init();
 
-	return ret ?: misc_register(&dev);
+	if (ret)
+		return ret;
+	ret = misc_register(&dev);
+	if (ret)
+		virt_irqfd_module_exit();
+	return ret;
 }
 
 void virt_dev_exit(void)
 {
 	misc_deregister(&dev);
+	virt_irqfd_module_exit();
 }

@@ -23,6 +23,10 @@ struct virt_irqfds {
 	struct list_head resamplers;
 };
 
+int virt_irqfd_module_init(void);
+/* No VM is left, but for those that a work item is about to end */
+void virt_irqfd_module_exit(void);
+
 void virt_irqfd_init(struct virt_vm *vm);
 /* After it no eventfd raises an interrupt in this VM. */
 void virt_irqfd_destroy(struct virt_vm *vm);

@@ -43,6 +43,20 @@ struct irqfd {
 	struct work_struct shutdown;
 };
 
+/* A queue of the module's own: a work item may be all that is left of a VM, and must have ended before the module goes. */
+static struct workqueue_struct *shutdowns;
+
+int virt_irqfd_module_init(void)
+{
+	shutdowns = alloc_workqueue("strata-irqfd", 0, 0);
+	return shutdowns ? 0 : -ENOMEM;
+}
+
+void virt_irqfd_module_exit(void)
+{
+	destroy_workqueue(shutdowns);
+}
+
 static void fire(struct irqfd *f)
 {
 	if (f->resample) {
@@ -112,7 +126,7 @@ static int wakeup(wait_queue_entry_t *wait, unsigned int mode, int sync, void *k
 		fire(f);
 	}
 	/* The VM's descriptor may be closed before the work runs; a VM that is already being destroyed ends its irqfds itself. */
-	if ((events & EPOLLHUP) && refcount_inc_not_zero(&f->vm->refs) && !schedule_work(&f->shutdown))
+	if ((events & EPOLLHUP) && refcount_inc_not_zero(&f->vm->refs) && !queue_work(shutdowns, &f->shutdown))
 		virt_vm_put(f->vm);
 	return 0;
 }
