@@ -304,8 +304,13 @@ void cr_apply_sregs(struct vcpu *v, const struct kvm_sregs *sregs)
 
 int cr_settle(struct vcpu *v)
 {
-	if (cr_pae_paging(v) && mmu_load_pdptrs(v, vcpu_cr3(v)))
+	/* L2 was set, and how L1 translates its addresses is known only later: the pointers are read when they are needed. */
+	bool later = v->guest_mode && (READ_ONCE(v->virt.requests) & BIT(REQ_NESTED_PAGES));
+
+	if (cr_pae_paging(v) && !later && mmu_load_pdptrs(v, vcpu_cr3(v)))
 		return -EINVAL;
+	if (later)
+		v->regs_avail &= ~BIT(REG_PDPTR);
 	v->cpu.pdptr_stale = false;
 	return 0;
 }

@@ -149,6 +149,77 @@ static void guest_counts(void)
 		GUEST_ASSERT_EQ(l1_run(), 0);
 }
 
+/*
+ * A 32-bit L2 with PAE: its four pointers are at an address of L2's where L1 has no memory. They are read as the CPU walks, so that a
+ * restore must not look for them where they are not.
+ */
+asm(".pushsection .text\n"
+    "l2_pae: .code32\n"
+    "	mov l2_pae_count, %eax\n"
+    "1:	inc %eax\n"
+    "	out %eax, $0x99\n"
+    "	jmp 1b\n"
+    "	.code64\n"
+    "	.data\n"
+    "	.balign 4\n"
+    "l2_pae_count: .long 0\n"
+    ".popsection");
+extern const char l2_pae[];
+
+static struct npt l2;
+
+static void guest_pae_l2(void)
+{
+	npt_init(&l2, NPT_PAE);
+	npt_guest_init(&npt, NPT_4LEVEL);
+	npt_set(&npt, NPT_PLAY, 1, l2.root | NPT_RWX);
+	svm_vmcb.cr3 = NPT_PLAY;
+	svm_vmcb.efer &= ~(EFER_LME | EFER_LMA);
+	svm_vmcb.cs = (struct svm_seg){ .selector = SEL_CODE32, .attrib = 0xc9b, .limit = ~0u };
+	svm_vmcb.rip = (u64)l2_pae;
+	for (;;)
+		GUEST_ASSERT_EQ(l1_run(), 0);
+}
+
+static void expect_count(struct vcpu *vcpu, u32 count)
+{
+	RUN_UNTIL(vcpu, KVM_EXIT_IO);
+	CHECK_EQ(vcpu->run->io.port, 0x99);
+	CHECK_EQ(*(u32 *)RUN_IO_DATA(vcpu), count);
+}
+
+TEST(save_and_restore_pae)
+{
+	const struct vm_config config = { .nr_vcpus = 1, .payload = true, .triple_fault = true };
+	static struct vm_state s;
+	struct vm *first, *vm, *next;
+	u8 order[NR_PARTS];
+	u64 seed = 9;
+	u32 i;
+
+	need_npt();
+	STRATA_ONLY("in any order");
+	first = vm = vm_create_with(&config, NULL);
+	vcpu_set_long(vm->vcpu, guest_pae_l2, 0);
+	for (i = 1; i <= 10; i++) {
+		expect_count(vm->vcpu, i);
+		/* TCG sets A in a pointer, where the bit is reserved. */
+		*(u64 *)gpa_to_host(vm, guest_var(vm, &l2)->root) &= ~PTE_A;
+		vm->vcpu->run->immediate_exit = 1;
+		CHECK_EQ(vcpu_run_raw(vm->vcpu), -4 /* EINTR */);
+		vm->vcpu->run->immediate_exit = 0;
+		state_save(vm, &config, NULL, &s);
+		state_shuffle(&seed, order);
+		next = vm_create_with(&config, vm);
+		state_restore(next, &config, order, i & 1, &s);
+		if (vm != first)
+			vm_destroy(vm);
+		vm = next;
+	}
+	vm_destroy(vm);
+	vm_destroy(first);
+}
+
 TEST(save_and_restore)
 {
 	const struct vm_config config = { .nr_vcpus = 1, .payload = true, .triple_fault = true };
