@@ -12,7 +12,8 @@
 #include <asm/msr.h>
 
 static bool vpid = true, ept_ad = true, pml = true, ple = true, tsc_scaling = true, preemption_timer = true,
-	    tpr_shadow = true, apicv = true;
+	    tpr_shadow = true;
+static bool apicv;
 module_param(vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "tag translations by virtual CPU (VMX)");
 module_param(ept_ad, bool, 0444);
