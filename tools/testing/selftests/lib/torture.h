@@ -117,6 +117,6 @@ void cover_note(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e);
 bool cover_lacks(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e);
 void cover_print(const struct coverage *c);
 /* Cells of @reached that @c lacks, other than those of exits that come when they like; each is reported. */
-unsigned int cover_missing(const struct coverage *reached, const struct coverage *c);
+unsigned int cover_missing(struct coverage reached[2], struct coverage *c);
 
 #endif
