@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: L1's memory changes on the host while L2 uses it through L1's nested page tables: dropped, mapped anew, copied on write, its
- * slot removed and put back, above 4G, logged; two vCPUs of L2 under all that at once; L2's accesses to what is no memory.
+ * slot removed and put back, above 4G, logged; L2's accesses to what is no memory.
  * Conditions: guests are offered SVM with nested paging.
  * Expected: as for the same accesses by L1; exits name L1's physical addresses.
  */
