@@ -238,6 +238,6 @@ enum emu_status smm_rsm(struct vcpu *v, struct emu *e)
 	to_emulator(e, &s);
 	event_rsm(&v->events);
 	backend_call(update_intercepts)(v);
-	/* Missing: here L2 is to be entered again, once L1's state is in place; a VMCB that cannot be is a triple fault as above. */
+	/* Missing: here L2 is to be entered again, once L1's state is in place; a control block that cannot be is a triple fault as above. */
 	return EMU_OK;
 }
