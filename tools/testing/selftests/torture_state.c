@@ -52,16 +52,14 @@ static bool chosen(const struct program *p)
 {
 	const char *only = getenv("TORTURE_ONLY");
 
-	if (p->not_on_bochs_svm && host_is_bochs_svm())
-		return false;
-	return !only || !strcmp(only, p->name);
+	return (!only || !strcmp(only, p->name)) && program_fits(p);
 }
 
 TEST_TIMEOUT(saved_and_restored_at_every_exit, 14000)
 {
 	u64 points = env_number("TORTURE_POINTS", 20000), fresh = env_number("TORTURE_FRESH", points / 10);
 	struct torture t = { .seed = env_number("TORTURE_SEED", 0x70727475), .cover = &covered };
-	u64 stops[64], of = 0, done = 0;
+	u64 stops[64] = { }, of = 0, done = 0;
 	unsigned int i;
 
 	STRATA_ONLY("stopped at every exit, nothing is lost");
@@ -74,7 +72,7 @@ TEST_TIMEOUT(saved_and_restored_at_every_exit, 14000)
 		of += stops[i];
 	}
 	for (i = 0; i < nr_programs; i++) {
-		if (!chosen(&programs[i]))
+		if (!stops[i])
 			continue;
 		done += stops[i];
 		disturb(&programs[i], &t, points * done / of, fresh * done / of);

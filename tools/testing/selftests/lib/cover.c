@@ -9,7 +9,8 @@
 #include "torture.h"
 
 static const char *const columns[NR_COLS] = {
-	"idle", "irq", "nmi", "exc", "soft", "pending", "stash", "nmi+", "masked", "held", "triple", "shadow",
+	"idle", "irq", "nmi", "exc", "soft", "pending", "stash", "nmi+", "masked", "held", "triple", "shadow", "smi", "smm",
+	"start",
 };
 
 static const enum cover_column of_kind[] = {
@@ -33,8 +34,7 @@ static u64 *row_of(struct coverage *c, u32 kind)
 	return c->count[c->rows++];
 }
 
-/* The columns of one stop */
-static u32 columns_of(const struct kvm_vcpu_events *e)
+u32 cover_columns(const struct kvm_vcpu_events *e)
 {
 	struct strata_events s;
 	u32 set = 0;
@@ -49,23 +49,24 @@ static u32 columns_of(const struct kvm_vcpu_events *e)
 	set |= (u32)!!s.pending_dbg << COL_HELD;
 	set |= (u32)!!e->triple_fault.pending << COL_TRIPLE;
 	set |= (u32)!!e->interrupt.shadow << COL_SHADOW;
+	set |= (u32)!!e->smi.pending << COL_SMI;
+	set |= (u32)!!e->smi.smm << COL_SMM;
+	set |= (u32)(e->smi.latched_init || (e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR)) << COL_START;
 	return set ?: 1u << COL_IDLE;
 }
 
-void cover_note(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e)
+void cover_note(struct coverage *c, u32 kind, u32 set)
 {
 	u64 *row = row_of(c, kind);
-	u32 set = columns_of(e);
 	unsigned int i;
 
 	for (i = 0; i < NR_COLS; i++)
 		row[i] += set >> i & 1;
 }
 
-bool cover_lacks(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e)
+bool cover_lacks(struct coverage *c, u32 kind, u32 set)
 {
 	u64 *row = row_of(c, kind);
-	u32 set = columns_of(e);
 	unsigned int i;
 
 	for (i = 0; i < NR_COLS; i++)
@@ -84,7 +85,7 @@ static bool on_intel(void)
 
 void cover_print(const struct coverage *c)
 {
-	char line[256];
+	char line[512];
 	unsigned int i, j, n;
 
 	n = snprintf(line, sizeof(line), "%-10s", "exit");

@@ -213,10 +213,10 @@ static int set_slots(struct vm *vm, const struct vm_state *s)
 
 	for (i = 0; i < MAX_SLOTS; i++)
 		if (vm->slot[i].memory_size && memcmp(&vm->slot[i], &s->slot[i], sizeof(s->slot[i])))
-			r = r ?: vm_set_slot(vm, i, 0, vm->slot[i].guest_phys_addr, 0, NULL);
+			r = r ?: vm_set_slot(vm, vm->slot[i].slot, 0, vm->slot[i].guest_phys_addr, 0, NULL);
 	for (i = 0; i < MAX_SLOTS; i++)
 		if (s->slot[i].memory_size && !vm->slot[i].memory_size)
-			r = r ?: vm_set_slot(vm, i, s->slot[i].flags, s->slot[i].guest_phys_addr,
+			r = r ?: vm_set_slot(vm, s->slot[i].slot, s->slot[i].flags, s->slot[i].guest_phys_addr,
 					     s->slot[i].memory_size, (void *)s->slot[i].userspace_addr);
 	return r;
 }

@@ -13,6 +13,20 @@
 
 #define STUCK_MAX 8
 
+bool program_fits(const struct program *p)
+{
+	const char *why = p->unfit ? p->unfit() : NULL;
+
+	if (why)
+		tap_note("left out: %s: %s", p->name, why);
+	return !why;
+}
+
+static struct vcpu *running(struct bench *b)
+{
+	return &b->vm->vcpu[b->cpu];
+}
+
 /* ---- the log ---- */
 
 static void log_add(struct bench *b, u32 kind, u64 addr, u64 data)
@@ -69,7 +83,7 @@ static void interrupt(struct bench *b, u8 vector)
 {
 	struct kvm_interrupt irq = { .irq = vector };
 
-	xioctl(b->vm->vcpu->fd, KVM_INTERRUPT, &irq);
+	xioctl(running(b)->fd, KVM_INTERRUPT, &irq);
 }
 
 static void pulse_line(struct bench *b, u8 gsi)
@@ -84,7 +98,7 @@ static void pulse_line(struct bench *b, u8 gsi)
 
 static void act(struct bench *b, u32 what)
 {
-	struct kvm_run *run = b->vm->vcpu->run;
+	struct kvm_run *run = running(b)->run;
 	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = what & 0xff };
 	struct kvm_userspace_memory_region r;
 	u8 arg = what;
@@ -107,7 +121,7 @@ static void act(struct bench *b, u32 what)
 		break;
 	case ACT_NMI:
 		while (arg--)
-			xioctl(b->vm->vcpu->fd, KVM_NMI, NULL);
+			xioctl(running(b)->fd, KVM_NMI, NULL);
 		break;
 	case ACT_WAKE:
 		b->wake = arg;
@@ -117,6 +131,14 @@ static void act(struct bench *b, u32 what)
 		break;
 	case ACT_MSI:
 		REQUIRE(xioctl(b->vm->fd, KVM_SIGNAL_MSI, &msi) >= 0);
+		break;
+	case ACT_SMI:
+		xioctl(running(b)->fd, KVM_SMI, NULL);
+		break;
+	case ACT_NEXT:
+		REQUIRE(arg < b->config.nr_vcpus);
+		b->cpu = arg;
+		b->stuck = 0;
 		break;
 	default:
 		REQUIRE(what == 0);
@@ -135,7 +157,7 @@ static u64 device(u64 addr)
 
 static enum served serve_io(struct bench *b, struct kvm_run *run)
 {
-	u8 *data = RUN_IO_DATA(b->vm->vcpu);
+	u8 *data = RUN_IO_DATA(running(b));
 	u64 value;
 	u32 i;
 
@@ -159,7 +181,7 @@ static enum served serve_port(struct bench *b, struct kvm_run *run)
 
 	switch (run->io.port) {
 	case PORT_ACT:
-		act(b, *(u32 *)RUN_IO_DATA(b->vm->vcpu));
+		act(b, *(u32 *)RUN_IO_DATA(running(b)));
 		return SERVED;
 	case PORT_DONE:
 		return ENDED;
@@ -216,7 +238,7 @@ static void die_of(struct bench *b, struct kvm_run *run)
 {
 	struct kvm_regs regs;
 
-	xioctl(b->vm->vcpu->fd, KVM_GET_REGS, &regs);
+	xioctl(running(b)->fd, KVM_GET_REGS, &regs);
 	tap_die(__FILE__, __LINE__, "%s: exit %u suberror %u data %#llx %#llx, rip %#llx", b->program->name, run->exit_reason,
 		run->internal.suberror, run->internal.data[0], run->internal.data[1], regs.rip);
 }
@@ -227,7 +249,7 @@ static u64 regs_hash(struct bench *b)
 	u64 h = 0;
 	u32 i;
 
-	xioctl(b->vm->vcpu->fd, KVM_GET_REGS, &regs);
+	xioctl(running(b)->fd, KVM_GET_REGS, &regs);
 	for (i = 0; i < sizeof(regs) / 8; i++)
 		h = (h ^ ((u64 *)&regs)[i]) * 0x100000001b3ull + (h >> 31);
 	return h;
@@ -246,7 +268,7 @@ static void note_instruction(struct bench *b)
 
 static enum served serve(struct bench *b)
 {
-	struct kvm_run *run = b->vm->vcpu->run;
+	struct kvm_run *run = running(b)->run;
 
 	note_instruction(b);
 	switch (run->exit_reason) {
@@ -278,7 +300,7 @@ static enum served serve(struct bench *b)
 /* Userspace has served everything: the instruction is completed, and nothing is executed. */
 static enum served complete(struct bench *b)
 {
-	struct vcpu *vcpu = b->vm->vcpu;
+	struct vcpu *vcpu = running(b);
 	enum served s = SERVED;
 	int r;
 
@@ -309,7 +331,7 @@ static void move(struct bench *b, struct vm *to, bool fresh)
 {
 	if (to == b->vm)
 		return;
-	to->vcpu->run->request_interrupt_window = b->vm->vcpu->run->request_interrupt_window;
+	to->vcpu[b->cpu].run->request_interrupt_window = running(b)->run->request_interrupt_window;
 	if (b->fresh)
 		vm_destroy(b->vm);
 	b->vm = to;
@@ -368,17 +390,29 @@ static bool signal_stop(struct bench *b, struct torture *t)
 	return true;
 }
 
+/* Of all vCPUs: those that do not run have events waiting, too. */
+static u32 queue_columns(struct bench *b)
+{
+	struct kvm_vcpu_events e;
+	u32 set = 0;
+	unsigned int i;
+
+	for (i = 0; i < b->config.nr_vcpus; i++) {
+		xioctl(b->vm->vcpu[i].fd, KVM_GET_VCPU_EVENTS, &e);
+		set |= cover_columns(&e);
+	}
+	return set == 1u << COL_IDLE ? set : set & ~(1u << COL_IDLE);
+}
+
 /* False: the run is over. */
 static bool stop(struct bench *b, struct torture *t, enum served s, bool *ok)
 {
-	u32 kind = exit_kind(b->vm->vcpu->run);
-	struct kvm_vcpu_events e;
+	u32 columns = queue_columns(b);
 
 	t->stops++;
-	xioctl(b->vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
-	if (!t->observe && !wants_point(b, t, cover_lacks(t->cover, kind, &e)))
+	if (!t->observe && !wants_point(b, t, cover_lacks(t->cover, b->kind, columns)))
 		return true;
-	cover_note(t->cover, kind, &e);
+	cover_note(t->cover, b->kind, columns);
 	if (t->observe)
 		return true;
 	if (s == IN_PROGRESS && !(next_random(&t->seed) >> 62)) {
@@ -402,7 +436,9 @@ static void start(struct bench *b)
 		order[i] = i;
 	ram_restore(b->origin, &b->ram);
 	state_restore(b->vm, &b->config, order, true, b->birth);
-	b->vm->vcpu->run->request_interrupt_window = 0;
+	for (i = 0; i < b->config.nr_vcpus; i++)
+		b->vm->vcpu[i].run->request_interrupt_window = 0;
+	b->cpu = 0;
 	b->log->n = b->mark = 0;
 	b->mark_regs = b->stuck_regs = 0;
 	b->window = b->wake = 0;
@@ -418,11 +454,12 @@ static bool go(struct bench *b, struct torture *t)
 
 	start(b);
 	for (;;) {
-		r = vcpu_run_raw(b->vm->vcpu);
+		r = vcpu_run_raw(running(b));
 		if (r == -EAGAIN || (r == -EINTR && !b->signals))
 			continue;
 		REQUIRE(!r || r == -EINTR);
-		s = r == -EINTR || b->vm->vcpu->run->exit_reason == STRATA_EXIT_EACH ? SERVED : serve(b);
+		b->kind = exit_kind(running(b)->run);
+		s = r == -EINTR || running(b)->run->exit_reason == STRATA_EXIT_EACH ? SERVED : serve(b);
 		if (s == SERVED)
 			b->mark_regs = 0;
 		if (s == ENDED || b->log->n == LOG_MAX)
@@ -440,11 +477,14 @@ static u64 final_digest(struct bench *b)
 {
 	u8 *mem = b->origin->mem;
 	struct kvm_regs regs;
+	unsigned int i;
+	u64 stack;
 
-	if (host_is_tcg()) {
-		xioctl(b->vm->vcpu->fd, KVM_GET_REGS, &regs);
-		if (regs.rsp > GPA_STACKS && regs.rsp <= GPA_STACKS + STACK_SIZE)
-			memset(mem + GPA_STACKS, 0, regs.rsp - GPA_STACKS);
+	for (i = 0; host_is_tcg() && i < b->config.nr_vcpus; i++) {
+		stack = GPA_STACKS + i * STACK_SIZE;
+		xioctl(b->vm->vcpu[i].fd, KVM_GET_REGS, &regs);
+		if (regs.rsp > stack && regs.rsp <= stack + STACK_SIZE)
+			memset(mem + stack, 0, regs.rsp - stack);
 		memset(mem + FAULT_STACK - 4096, 0, 4096);
 	}
 	return ram_digest(b->origin);
@@ -492,7 +532,7 @@ bool bench_run(struct bench *b, struct torture *t)
 static bool ended_well(struct bench *b)
 {
 	const struct log_entry *last = &b->expected->entry[b->expected->n - 1];
-	const struct guest_cpu *cpu = vcpu_report(b->origin->vcpu);
+	const struct guest_cpu *cpu = vcpu_report(&b->origin->vcpu[b->cpu]);
 
 	if (last->kind == KVM_EXIT_SHUTDOWN || (u16)last->addr == PORT_DONE)
 		return true;

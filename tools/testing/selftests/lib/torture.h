@@ -25,6 +25,8 @@ enum torture_act {
 	ACT_WAKE	= 0x600,	/* KVM_INTERRUPT at the next HLT */
 	ACT_LINE	= 0x700,	/* KVM_IRQ_LINE: GSI, with 0x80 up, then down */
 	ACT_MSI		= 0x800,	/* KVM_SIGNAL_MSI to APIC 0 */
+	ACT_SMI		= 0x900,	/* KVM_SMI */
+	ACT_NEXT	= 0xa00,	/* vCPU runs next, up to its own ACT_NEXT */
 	ACT_MASK	= 0xff00,
 };
 
@@ -32,11 +34,14 @@ struct program {
 	const char *name;
 	struct vm_config config;	/* @each is the runner's to set */
 	void (*setup)(struct vm *vm);
-	bool not_on_bochs_svm;		/* it says wrong things about interrupted deliveries, and falls over steps */
+	const char *(*unfit)(void);	/* why it cannot run on this host, NULL if it can; may be NULL */
 };
 
 extern const struct program programs[];
 extern const unsigned int nr_programs;
+
+/* False, with the reason printed, if it cannot run on this host. */
+bool program_fits(const struct program *program);
 
 struct log_entry {
 	u32 kind;
@@ -55,7 +60,7 @@ struct run_log {
 
 enum cover_column {
 	COL_IDLE, COL_INTERRUPT, COL_NMI, COL_EXCEPTION, COL_SOFT, COL_PENDING, COL_STASH, COL_NMI_PENDING, COL_MASKED, COL_HELD,
-	COL_TRIPLE, COL_SHADOW, NR_COLS
+	COL_TRIPLE, COL_SHADOW, COL_SMI, COL_SMM, COL_START, NR_COLS
 };
 
 struct coverage {
@@ -85,6 +90,8 @@ struct bench {
 	const struct program *program;
 	struct vm_config config;
 	struct vm *origin, *live[2], *vm;
+	unsigned int cpu;		/* the vCPU that runs; the others wait at their ACT_NEXT */
+	u32 kind;			/* of its last exit */
 	bool fresh;
 	struct ram_image ram;
 	struct vm_state *birth, *image, *got;
@@ -112,9 +119,11 @@ void bench_close(struct bench *b);
 /* One run from the start; false if it ended differently from the undisturbed one. */
 bool bench_run(struct bench *b, struct torture *t);
 
-void cover_note(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e);
+/* The columns of a vCPU, a mask */
+u32 cover_columns(const struct kvm_vcpu_events *e);
+void cover_note(struct coverage *c, u32 kind, u32 columns);
 /* This stop would be the first in a cell. */
-bool cover_lacks(struct coverage *c, u32 kind, const struct kvm_vcpu_events *e);
+bool cover_lacks(struct coverage *c, u32 kind, u32 columns);
 void cover_print(const struct coverage *c);
 /* Cells of @reached that @c lacks, other than those of exits that come when they like; each is reported. */
 unsigned int cover_missing(struct coverage reached[2], struct coverage *c);

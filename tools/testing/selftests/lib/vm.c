@@ -78,10 +78,11 @@ int vm_set_slot(struct vm *vm, u32 slot, u32 flags, u64 gpa, u64 size, void *hva
 		.userspace_addr = (u64)hva,
 	};
 
+	u32 index = (u16)slot + (slot >> 16) * MAX_SLOTS / 2;
 	int r = kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
 
-	if (!r && slot < MAX_SLOTS)
-		vm->slot[slot] = region;
+	if (!r && (u16)slot < MAX_SLOTS / 2 && index < MAX_SLOTS)
+		vm->slot[index] = region;
 	return r;
 }
 

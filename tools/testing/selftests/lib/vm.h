@@ -23,7 +23,7 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 
 #define MAX_VCPUS	4
-#define MAX_SLOTS	8
+#define MAX_SLOTS	8	/* the first four of each address space */
 
 /* Guest-physical layout of slot 0. The program is linked at 4 MiB. */
 #define GPA_GDT		0x1000ull
