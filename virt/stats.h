@@ -11,6 +11,7 @@
 
 #define VIRT_VM_STATS(S)			\
 	S(mmu_pages, INSTANT, NONE)		\
+	S(nx_lpage_splits, INSTANT, NONE)	\
 	S(remote_tlb_flush, CUMULATIVE, NONE)
 
 #define VIRT_VCPU_STATS(S)			\

@@ -285,6 +285,11 @@ static long enable_halt_poll(struct vm *vm, const struct kvm_enable_cap *cap)
 	return halt_set_max(vm, cap->args[0]);
 }
 
+static long enable_exempt_nx(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+	return nx_vm_exempt(vm, cap->args[0]);
+}
+
 static const struct cap_row caps[] = {
 	{ KVM_CAP_IRQCHIP, 1 },
 	{ KVM_CAP_HLT, 1 },
@@ -357,6 +362,7 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },
 	{ KVM_CAP_IRQFD, 1 },
 	{ KVM_CAP_IRQFD_RESAMPLE, 1 },
+	{ KVM_CAP_VM_DISABLE_NX_HUGE_PAGES, 1, .enable = enable_exempt_nx },
 	{ KVM_CAP_SYS_ATTRIBUTES, 1 },
 	{ KVM_CAP_VCPU_ATTRIBUTES, 1 },
 	{ STRATA_CAP_EVENTS, 1, .enable = enable_strata_events },

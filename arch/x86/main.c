@@ -92,6 +92,7 @@ void arch_vm_destroy(struct virt_vm *virt)
 void arch_vm_stats(struct virt_vm *virt)
 {
 	virt->stats.mmu_pages = atomic_long_read(&to_vm(virt)->mmu.pages);
+	virt->stats.nx_lpage_splits = READ_ONCE(to_vm(virt)->mmu.nx.nr);
 }
 
 void arch_vm_free(struct virt_vm *virt)

@@ -23,5 +23,7 @@
 
 /* Exported to modules, but declared in none of their headers. */
 extern unsigned int mxcsr_feature_mask;
+/* Declared in <asm/spec-ctrl.h> since 6.12. */
+extern bool itlb_multihit_kvm_mitigation;
 
 #endif

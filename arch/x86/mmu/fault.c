@@ -9,25 +9,13 @@
 #include "shadow.h"
 #include "tdp.h"
 
-#include <linux/moduleparam.h>
 #include <linux/page-flags.h>
 #include <linux/sched/signal.h>
 
-static int nx_huge_pages = -1;
-module_param(nx_huge_pages, int, 0444);
-MODULE_PARM_DESC(nx_huge_pages, "Map huge pages non-executable, splitting on fetch: 0, 1, or -1: on CPUs with the ITLB multihit erratum");
-
-static bool huge_is_noexec __ro_after_init;
-
-int mmu_module_init(void)
+/* Huge leaves are not executable (nx.h). */
+static bool fault_noexec(const struct fault *f)
 {
-	huge_is_noexec = nx_huge_pages < 0 ? boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) : nx_huge_pages;
-	rdmsrl(MSR_IA32_CR_PAT, shadow_host_pat);
-	return 0;
-}
-
-void mmu_module_exit(void)
-{
+	return nx_huge(&vcpu_vm(f->v)->mmu.nx);
 }
 
 static bool fault_logged(const struct fault *f)
@@ -45,13 +33,13 @@ static bool fault_stale(const struct fault *f)
 	return vm->inval_seq != f->seq;
 }
 
-/* Largest leaf that slot, host and settings allow. */
+/* Largest leaf that slot and host allow. */
 static int fault_level(const struct fault *f)
 {
 	const struct virt_slot *slot = f->slot;
 	int level = min_t(int, f->level, backend_caps.tdp_max_level);
 
-	if (fault_logged(f) || (huge_is_noexec && (f->access & ACCESS_FETCH)))
+	if (fault_logged(f))
 		return 1;
 	for (; level > 1; level--) {
 		u64 mask = tdp_span(level) - 1;
@@ -115,7 +103,7 @@ static u64 fault_leaf(const struct fault *f, u64 pfn, int level, bool writable, 
 	/* Nobody wants to know, so that the CPU is not to note it. */
 	if (!fault_logged(f))
 		flags |= TDP_DIRTY;
-	if (level == 1 || !huge_is_noexec)
+	if (level == 1 || !fault_noexec(f))
 		flags |= TDP_EXEC;
 	if (f->uncached)
 		flags |= TDP_UNCACHED;
@@ -148,7 +136,7 @@ static void fault_map_group(const struct fault *f, u64 *entry)
 
 static u32 fault_split(const struct fault *f)
 {
-	u32 split = huge_is_noexec ? TDP_SPLIT_EXEC : 0;
+	u32 split = fault_noexec(f) ? TDP_SPLIT_EXEC : 0;
 
 	if (fault_logged(f) && backend_caps.tdp_logs_writes)
 		split |= TDP_SPLIT_LOG;
@@ -208,9 +196,7 @@ static enum install fault_install(struct fault *f)
 	return ret;
 }
 
-/*
- * A table is where a huge leaf fits: replace it. With NX huge pages it is probably there because of a fetch, and stays.
- */
+/* A table is where a huge leaf fits: replace it. */
 static void fault_collapse(struct fault *f)
 {
 	struct vm *vm = vcpu_vm(f->v);
@@ -223,13 +209,50 @@ static void fault_collapse(struct fault *f)
 	if (ret == INSTALL_COLLAPSE) {
 		entry = tdp_reach(f->v, f->gfn, f->level, fault_split(f));
 		old = xchg(entry, 0);
-		tdp_collect(old, f->level, &tables);
+		tdp_collect(vm, old, f->level, &tables);
 		fault_shadow_zap(f);
 		virt_request_all(&vm->virt, VIRT_REQ_TLB_FLUSH);
 		fault_install(f);
 	}
 	write_unlock(&vm->virt.mmu_lock);
 	tdp_free_tables(vm, &tables);
+}
+
+/* The table where a leaf of f->level would be, after INSTALL_COLLAPSE: is it there because of a fetch? mmu_lock held. */
+static bool fault_stays_split(const struct fault *f)
+{
+	const u64 *entry = tdp_reach(f->v, f->gfn, f->level, 0);
+
+	return nx_is_split(virt_to_page(tdp_child(READ_ONCE(*entry))));
+}
+
+/* The tables that a fetch needs where there could be a leaf of level @largest, the one that goes as a whole first. mmu_lock held. */
+static void fault_note_split(const struct fault *f, int largest)
+{
+	int level;
+
+	for (level = largest; level > 1; level--) {
+		u64 *entry = tdp_reach(f->v, f->gfn, level - 1, 0);
+
+		nx_note(vcpu_vm(f->v), f->v->virt.as_id, f->gfn, level, virt_to_page(entry));
+	}
+}
+
+/* mmu_lock held shared */
+static enum install fault_map_noexec(struct fault *f, int largest)
+{
+	bool fetch = f->access & ACCESS_FETCH;
+	enum install ret;
+
+	f->level = fetch ? 1 : largest;
+	ret = fault_install(f);
+	while (ret == INSTALL_COLLAPSE && fault_stays_split(f)) {
+		f->level--;
+		ret = fault_install(f);
+	}
+	if (fetch && largest > 1 && ret != INSTALL_RETRY)
+		fault_note_split(f, largest);
+	return ret;
 }
 
 static void fault_map(struct fault *f)
@@ -241,11 +264,7 @@ static void fault_map(struct fault *f)
 		f->host = 0;	/* of a huge mapping, without neighbours */
 	f->level = fault_level(f);
 	read_lock(&vm->mmu_lock);
-	ret = fault_install(f);
-	if (ret == INSTALL_COLLAPSE && huge_is_noexec) {
-		f->level = 1;
-		ret = fault_install(f);
-	}
+	ret = fault_noexec(f) ? fault_map_noexec(f, f->level) : fault_install(f);
 	/* Another frame was mapped here: its translations must not outlive the lock. */
 	if (ret == INSTALL_FLUSH)
 		virt_request_all(vm, VIRT_REQ_TLB_FLUSH);

@@ -7,10 +7,23 @@
 
 #include <linux/io.h>
 
+int mmu_module_init(void)
+{
+	rdmsrl(MSR_IA32_CR_PAT, shadow_host_pat);
+	nx_module_init();
+	return 0;
+}
+
+void mmu_module_exit(void)
+{
+	nx_module_exit();
+}
+
 int mmu_vm_init(struct vm *vm)
 {
 	unsigned int i;
 
+	nx_vm_init(vm);
 	vm->mmu.levels = backend_caps.tdp_levels;
 	for (i = 0; i < ARRAY_SIZE(vm->mmu.root); i++) {
 		vm->mmu.root[i] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
@@ -28,6 +41,7 @@ void mmu_vm_destroy(struct vm *vm)
 	LIST_HEAD(tables);
 	unsigned int i, index;
 
+	nx_vm_destroy(vm);
 	shadow_destroy(vm);
 	for (i = 0; i < ARRAY_SIZE(vm->mmu.root); i++) {
 		u64 *root;
@@ -37,7 +51,7 @@ void mmu_vm_destroy(struct vm *vm)
 		root = tdp_root(vm, i);
 		for (index = 0; index < TDP_ENTRIES; index++)
 			if (tdp_table(root[index], vm->mmu.levels))
-				tdp_collect(root[index], vm->mmu.levels, &tables);
+				tdp_collect(vm, root[index], vm->mmu.levels, &tables);
 		list_add(&vm->mmu.root[i]->lru, &tables);
 		vm->mmu.root[i] = NULL;
 	}

@@ -7,6 +7,7 @@
 
 #include "nested.h"
 #include "nested_pure.h"
+#include "nx.h"
 #include "walk_pure.h"
 
 #include <linux/mm_types.h>
@@ -44,6 +45,7 @@ struct tdp_format {
  * @pages: (a) table pages in use
  * @logs_writes: what the CPU notes about written pages is wanted: there was a logged slot. It stays
  * @shadow: shadow of L1's nested tables, NULL before the first of them; set once, with mmu_lock held exclusively
+ * @nx: NX huge pages
  */
 struct vm_mmu {
 	struct page *root[2];
@@ -51,6 +53,7 @@ struct vm_mmu {
 	bool logs_writes;
 	atomic_long_t pages;
 	struct vm_shadow *shadow;
+	struct vm_nx nx;
 };
 
 /* Contexts of L2 that a vCPU remembers: as many guests L1 can run in turn without the shadow being compared each time. */

@@ -259,7 +259,7 @@ void tdp_iter_resched(struct tdp_iter *it, struct vm *vm, bool *flush)
 	it->table = NULL;
 }
 
-void tdp_collect(u64 entry, int level, struct list_head *tables)
+void tdp_collect(struct vm *vm, u64 entry, int level, struct list_head *tables)
 {
 	u64 *table = tdp_child(entry);
 	unsigned int i;
@@ -267,7 +267,9 @@ void tdp_collect(u64 entry, int level, struct list_head *tables)
 	if (level > 2)
 		for (i = 0; i < TDP_ENTRIES; i++)
 			if (tdp_table(table[i], level - 1))
-				tdp_collect(table[i], level - 1, tables);
+				tdp_collect(vm, table[i], level - 1, tables);
+	if (nx_is_split(virt_to_page(table)))
+		nx_forget(vm, virt_to_page(table));
 	list_add(&virt_to_page(table)->lru, tables);
 }
 
@@ -322,7 +324,7 @@ bool tdp_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool resched, 
 		flush = true;
 		zapped_add(&zapped, &it);
 		if (!tdp_leaf(old, it.level))
-			tdp_collect(old, it.level, tables);
+			tdp_collect(vm, old, it.level, tables);
 		if (resched && (need_resched() || rwlock_needbreak(&vm->virt.mmu_lock))) {
 			zapped_done(&zapped, vm, as_id);
 			tdp_iter_resched(&it, vm, &flush);

@@ -190,8 +190,8 @@ void tdp_iter_resched(struct tdp_iter *it, struct vm *vm, bool *flush);
  */
 bool tdp_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool resched, struct list_head *tables);
 
-/* Detach what is below a table entry whose value was @entry: adds all its tables to the list. */
-void tdp_collect(u64 entry, int level, struct list_head *tables);
+/* Detach what is below a table entry whose value was @entry: adds all its tables to the list. mmu_lock held exclusively, or the VM is going. */
+void tdp_collect(struct vm *vm, u64 entry, int level, struct list_head *tables);
 /* No TLB refers to the tables any more. */
 void tdp_free_tables(struct vm *vm, struct list_head *tables);
 

@@ -80,6 +80,7 @@ TEST(names)
 		if (stat_value(fd, vcpu_counters[i].name) == ~0ull)
 			tap_fail(__FILE__, __LINE__, "no counter %s", vcpu_counters[i].name);
 	CHECK(stat_value(vm_fd, "mmu_pages") != ~0ull);
+	CHECK(stat_value(vm_fd, "nx_lpage_splits") != ~0ull);
 	CHECK(stat_value(vm_fd, "remote_tlb_flush") != ~0ull);
 	REQUIRE_EQ(pread(fd, &h, sizeof(h), 0), (ssize_t)sizeof(h));
 	size = sizeof(*desc) + h.name_size;

@@ -2,6 +2,7 @@
 /*
  * Module parameters; see param.h.
  */
+#include <errno.h>
 #include <stdio.h>
 
 #include "param.h"
@@ -35,4 +36,21 @@ void param_write(const char *name, uint64_t value)
 
 	fprintf(f, "%#llx", (unsigned long long)value);
 	REQUIRE(!fclose(f));
+}
+
+char param_letter(const char *name)
+{
+	FILE *f = param_open(name, "r");
+	int c = fgetc(f);
+
+	fclose(f);
+	return c;
+}
+
+int param_write_text(const char *name, const char *text)
+{
+	FILE *f = param_open(name, "w");
+
+	fputs(text, f);
+	return fclose(f) ? -errno : 0;
 }
