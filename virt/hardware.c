@@ -5,6 +5,9 @@
  * On while there is a VM: CPUs that come online meanwhile follow through the hotplug state, suspend and reboot through syscore
  * and reboot notifiers, a crash through the kernel's emergency callback. The module holds the hotplug state from load to unload, so that
  * no other provider can come up beside it.
+ *
+ * A reboot takes virtualization from under VMs that run. Their threads must not use it any more: the instructions would fault. So each CPU
+ * tells the vCPU that is loaded there, and one that is loaded later is told at once. After a crash no thread goes on.
  */
 #include "virt.h"
 #include "arch.h"
@@ -16,7 +19,9 @@
 
 static DEFINE_MUTEX(users_lock);
 static int users;			/* VMs, under users_lock */
+static bool going_down;			/* for good; written before virtualization goes off */
 static DEFINE_PER_CPU(bool, hardware_on);
+static DEFINE_PER_CPU(struct virt_vcpu *, loaded_vcpu);
 static atomic_t enable_error;
 
 static int enable_this_cpu(void)
@@ -25,6 +30,8 @@ static int enable_this_cpu(void)
 
 	if (__this_cpu_read(hardware_on))
 		return 0;
+	if (READ_ONCE(going_down))
+		return -EBUSY;
 	ret = arch_hardware_enable();
 	if (!ret)
 		__this_cpu_write(hardware_on, true);
@@ -33,10 +40,28 @@ static int enable_this_cpu(void)
 
 static void disable_this_cpu(void)
 {
+	struct virt_vcpu *v = __this_cpu_read(loaded_vcpu);
+
 	if (!__this_cpu_read(hardware_on))
 		return;
-	arch_hardware_disable();
+	if (v)
+		virt_request(v, VIRT_REQ_OFF);
 	__this_cpu_write(hardware_on, false);
+	arch_hardware_disable();
+}
+
+void virt_hardware_load(struct virt_vcpu *v)
+{
+	this_cpu_write(loaded_vcpu, v);
+	/* disable_this_cpu() by interrupt comes before this, or finds the vCPU. */
+	barrier();
+	if (unlikely(!this_cpu_read(hardware_on)))
+		virt_request(v, VIRT_REQ_OFF);
+}
+
+void virt_hardware_unload(void)
+{
+	this_cpu_write(loaded_vcpu, NULL);
 }
 
 static void enable_ipi(void *unused)
@@ -89,7 +114,7 @@ static int cpu_online_cb(unsigned int cpu)
 	int ret = 0;
 
 	local_irq_save(flags);
-	if (users)
+	if (users && !going_down)
 		ret = enable_this_cpu();
 	local_irq_restore(flags);
 	return ret;
@@ -114,7 +139,7 @@ static int hardware_suspend(SYSCORE_ARG)
 
 static void hardware_resume(SYSCORE_ARG)
 {
-	if (users && enable_this_cpu())
+	if (users && !going_down && enable_this_cpu())
 		pr_err("strata: virtualization could not be enabled again after suspend\n");
 }
 
@@ -123,7 +148,10 @@ DEFINE_SYSCORE(hardware_syscore, hardware_suspend, hardware_resume);
 /* kexec and reboot: firmware and the next kernel expect virtualization off (INIT is blocked under VMX). */
 static int hardware_reboot(struct notifier_block *nb, unsigned long event, void *unused)
 {
+	cpus_read_lock();
+	WRITE_ONCE(going_down, true);
 	on_each_cpu(disable_ipi, NULL, 1);
+	cpus_read_unlock();
 	return NOTIFY_OK;
 }
 

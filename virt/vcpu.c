@@ -33,6 +33,7 @@ static void preempt_in(struct preempt_notifier *n, int cpu)
 	struct virt_vcpu *v = container_of(n, struct virt_vcpu, preempt);
 
 	v->cpu = cpu;
+	virt_hardware_load(v);
 	arch_vcpu_load(v, cpu);
 	v->last_cpu = cpu;
 }
@@ -43,6 +44,7 @@ static void preempt_out(struct preempt_notifier *n, struct task_struct *next)
 
 	arch_vcpu_sched_out(v);
 	arch_vcpu_put(v);
+	virt_hardware_unload();
 	v->cpu = -1;
 }
 
@@ -59,6 +61,7 @@ void virt_vcpu_load(struct virt_vcpu *v)
 	preempt_notifier_register(&v->preempt);
 	v->cpu = cpu;
 	v->loaded = true;
+	virt_hardware_load(v);
 	arch_vcpu_load(v, cpu);
 	v->last_cpu = cpu;
 	put_cpu();
@@ -68,6 +71,7 @@ void virt_vcpu_put(struct virt_vcpu *v)
 {
 	preempt_disable();
 	arch_vcpu_put(v);
+	virt_hardware_unload();
 	v->loaded = false;
 	v->cpu = -1;
 	preempt_notifier_unregister(&v->preempt);
@@ -211,6 +215,9 @@ static long vcpu_call(struct virt_vcpu *v, const struct ioctl_row *row, void *da
 	ret = row->vcpu(v, data, arg);
 	if (load)
 		virt_vcpu_put(v);
+	/* What was read from the CPU is nothing, what was written is lost. */
+	if (load && unlikely(test_bit(VIRT_REQ_OFF, &v->requests)) && row->vcpu != vcpu_run)
+		ret = -EIO;
 	if (row->flags & IOCTL_SRCU)
 		virt_srcu_pause(v);
 	mutex_unlock(&v->mutex);

@@ -98,6 +98,7 @@ enum virt_mode {
 #define VIRT_REQ_TLB_FLUSH	0
 #define VIRT_REQ_DEAD		1	/* the VM is bugged */
 #define VIRT_REQ_KICK		2	/* look at the inbox, at signals, at nothing in particular */
+#define VIRT_REQ_OFF		3	/* the CPU's virtualization went off: stays set */
 #define VIRT_REQ_ARCH		8
 
 /**
@@ -254,6 +255,16 @@ int virt_hardware_init(void);
 void virt_hardware_exit(void);
 int virt_hardware_get(void);
 void virt_hardware_put(void);
+
+/**
+ * virt_hardware_load() - a vCPU is about to be loaded on this CPU
+ * @v: the vCPU
+ *
+ * It learns by VIRT_REQ_OFF that virtualization is off here, or goes off before virt_hardware_unload(): whoever looks at its requests
+ * with interrupts off, and finds none, has virtualization until interrupts come on. Context: preemption off.
+ */
+void virt_hardware_load(struct virt_vcpu *v);
+void virt_hardware_unload(void);
 
 /* The char device (virt/dev.c), and the rows of the other two descriptors */
 int virt_dev_init(void);

@@ -317,12 +317,26 @@ static enum exit_result exit_ioapic_eoi(struct vcpu *v)
 	return EXIT_TO_USER;
 }
 
+/* The machine is going down, and the CPU does not virtualize any more: the vCPU stands still until userspace wants its thread back. */
+static enum exit_result wait_for_end(struct vcpu *v)
+{
+	struct virt_vcpu *vv = &v->virt;
+
+	virt_srcu_pause(vv);
+	rcuwait_wait_event(&vv->wait, signal_pending(current), TASK_INTERRUPTIBLE);
+	virt_srcu_resume(vv);
+	vv->run->exit_reason = KVM_EXIT_INTR;
+	return exit_error(v, -EINTR);
+}
+
 static enum exit_result work_requests(struct vcpu *v)
 {
 	struct virt_vcpu *vv = &v->virt;
 
 	if (virt_take_request(vv, VIRT_REQ_DEAD))
 		return exit_error(v, -EIO);
+	if (test_bit(VIRT_REQ_OFF, &vv->requests))
+		return wait_for_end(v);
 	virt_take_request(vv, VIRT_REQ_KICK);
 	if (virt_take_request(vv, REQ_EVENT)) {
 		vv->stats.req_event++;
@@ -678,6 +692,9 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	}
 	while (r == EXIT_RESUME)
 		r = likely(v->mp_state == KVM_MP_STATE_RUNNABLE) ? run_once(v) : wait_runnable(v);
+	/* What was read from a control block in the CPU is not to be trusted. */
+	if (unlikely(test_bit(VIRT_REQ_OFF, &vv->requests)) && r == EXIT_TO_USER && vv->wants_run && !backend_caps.regs_in_memory)
+		r = wait_for_end(v);
 	cpu_run_end(v);
 	if (unlikely(v->events.exception.type && v->events.delivering.type))
 		settle_events(v);

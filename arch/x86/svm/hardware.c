@@ -231,7 +231,10 @@ void svm_vcpu_load(struct vcpu *v, int cpu)
 		c->vmcb = svm->vmcb01;
 	}
 	svm->sw.host_pa = __sme_set(page_to_phys(c->host));
-	asm volatile("vmsave %0" : : "a" (svm->sw.host_pa) : "memory");
+	/* Faults if a reboot has switched SVM off: then the vCPU is never entered again (virt_hardware_load()). */
+	asm volatile("1: vmsave %0\n"
+		     "2:\n"
+		     _ASM_EXTABLE(1b, 2b) : : "a" (svm->sw.host_pa) : "memory");
 }
 
 void svm_vcpu_put(struct vcpu *v)
