@@ -145,12 +145,19 @@ def add_modules(archive, modules, params, directory="modules"):
     archive.file(f"{directory}/list", "".join(f"{line}\n" for line in lines))
 
 
+def add_next(archive, kernel, argv, **image):
+    """A kernel for a job that leaves to it, and its root image, where argv runs after strata has been loaded again."""
+    archive.copy(kernel.image, "next/vmlinuz")
+    archive.file("next/initramfs", host_image([("next", argv)], msr=kernel.closure("msr"), **image))
+
+
 def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, spare=(), swap=(),
-               unloaded=()):
+               unloaded=(), msr=(), next_kernel=None):
     """
     jobs: (name, argv) in order, argv[0] a file here or a command of the host. spare: modules that
     are present in /modules-intree without being loaded. swap: modules for zram, which becomes swap space.
-    unloaded: strata, in /modules-unloaded of a host that loads no hypervisor.
+    unloaded: strata, in /modules-unloaded of a host that loads no hypervisor. msr: modules for /dev/cpu/*/msr.
+    next_kernel: for jobs that leave to it, with what runs there behind "then".
     """
     archive = _base()
     archive.copy(os.path.join(HERE, "init"), "init", 0o755)
@@ -162,14 +169,20 @@ def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, 
         add_modules(archive, swap, {}, "modules-swap")
     if unloaded:
         add_modules(archive, unloaded, {}, "modules-unloaded")
+    if msr:
+        add_modules(archive, msr, {}, "modules-msr")
     archive.dir("jobs")
     for index, (name, argv) in enumerate(jobs, 1):
         command = list(argv)
+        if "then" in command:
+            split = command.index("then")
+            add_next(archive, next_kernel, command[split + 1:], modules=modules, params=params, settings=settings)
+            command = command[:split]
         if "/" in command[0] and os.path.isfile(command[0]):
             target = f"/tests/{os.path.basename(command[0])}"
             add_program(archive, command[0], target)
             command[0] = target
-        archive.file(f"jobs/{index:03}", f"# {name}\n{shlex.join(command)}\n")
+        archive.file("jobs/next" if name == "next" else f"jobs/{index:03}", f"# {name}\n{shlex.join(command)}\n")
     if guest_kernel:
         uefi = any("firmware=ovmf" in argv for _, argv in jobs)
         add_guest(archive, guest_kernel, OVMF if uefi else ())

@@ -18,6 +18,8 @@ from .results import Result, failure
 
 # QEMU's accel= for guests, by module
 GUEST_ACCEL = {"strata": "kvm", "intree": "kvm"}
+# Ends the host: run by jobs "leave" only
+LEAVE = "leave_host"
 SELFTESTS = os.path.join(TOP, "tools/testing/selftests")
 
 
@@ -91,7 +93,7 @@ class Plan:
         settings = {**self.settings, "GUEST_APPEND": self.emulator.guest_append,
                     "GUEST_ACCEL": GUEST_ACCEL.get(self.module, GUEST_ACCEL["strata"])}
         return image.host_image(jobs, modules, self._params(modules), settings,
-                                kernel if self.guest else None, spare, swap, unloaded)
+                                kernel if self.guest else None, spare, swap, unloaded, next_kernel=kernel)
 
     def boot(self, jobs, directory, tty=None):
         """The command that boots the host with these jobs."""
@@ -121,12 +123,19 @@ def expand(jobs):
             chosen = {n: c for n, c in chosen.items() if not fnmatch.fnmatch(n.split()[0], pattern[1:])}
         elif pattern in ("guest", "nested"):
             chosen[job] = [pattern, *args]
+        elif pattern == "leave":
+            chosen[job] = _leave(programs, *args)
         else:
-            found = fnmatch.filter(sorted(programs), pattern)
+            found = fnmatch.filter(sorted(programs.keys() - {LEAVE}), pattern)
             if not found and pattern != "*":
                 raise HostError(f"plans.toml: no selftest is called {pattern}")
             chosen.update({" ".join([name, *args]): [programs[name], *args] for name in found})
     return [(name.replace(" ", "_").replace("/", "_"), argv) for name, argv in chosen.items()]
+
+
+def _leave(programs, how, program=None, *args):
+    """A program that ends the host's kernel; "then" what the kernel behind it runs."""
+    return [programs[LEAVE], f"HOW={how}", *(["then", programs[program], *args] if program else [])]
 
 
 def _selftests():

@@ -29,7 +29,12 @@ FATAL = re.compile(r"Kernel panic|Oops|kernel BUG at")
 # taken and says so before it is refused: from this line to the end of its trace nothing counts.
 EXPECTED = re.compile(r"WARNING: CPU: \d+ PID: \d+ at \S+ cpu_emergency_(un)?register_virt_callback\+")
 END_TRACE = re.compile(r"---\[ end trace")
-CONSOLE_MARK = re.compile(r"strata-host: (begin|end|done) ?(\d*)")
+# Jobs that end the host's kernel. After a crash the next kernel's first words, or its init's, end what does not count.
+CRASH = re.compile(r"sysrq: Trigger a crash")
+NEXT_KERNEL = re.compile(r"Linux version|strata-host: next")
+KEXEC = re.compile(r"kexec_core: Starting new kernel")
+RESTART = re.compile(r"reboot: Restarting system")
+CONSOLE_MARK = re.compile(r"strata-host: (begin|end|done|next) ?(\d*)")
 JOBS_MARK = re.compile(r"@strata (begin|end|done) ?(\d*) ?(\S*)")
 # How long a host that complained may go on talking before it is switched off.
 AFTERMATH = 4
@@ -127,7 +132,9 @@ class Session:
         self._blank = 0
         self._heard = time.monotonic()
         self._splat_at = None
-        self._expected = False
+        self._expected = None
+        self._booting = True
+        self._restarts = False
 
     def run(self):
         """Follow the host until it is done or has to be stopped; reason says why it was."""
@@ -135,6 +142,8 @@ class Session:
             while not self.done and not self.reason:
                 alive = self.emulator.alive()
                 self._read(flush=not alive)
+                if not alive and self._restarts and not self.current.splat:
+                    self._restarted()
                 self.reason = "" if self.done else self._trouble(alive)
                 time.sleep(POLL)
         finally:
@@ -168,21 +177,45 @@ class Session:
 
     def _console_line(self, line):
         mark = CONSOLE_MARK.search(line)
+        self._leaving(line)
+        if self._expected:
+            self._expected = None if self._expected.search(line) else self._expected
         if mark and mark.group(1) != "done":
-            step = self._step(mark.group(2))
-            if mark.group(1) == "begin":
-                self.console_step = step
+            self._booting = False
+            if mark.group(1) == "end":
+                self._end(self._step(mark.group(2)), "console")
             else:
-                self._end(step, "console")
-        elif self._expected or EXPECTED.search(line):
-            self._expected = not END_TRACE.search(line)
-        elif (SPLAT if self.console_step.number >= 0 else FATAL).search(line):
+                self.console_step = self._step(mark.group(2))
+        elif self._expected:
+            pass
+        elif EXPECTED.search(line):
+            self._expected = END_TRACE
+        elif (FATAL if self._booting else SPLAT).search(line):
             step = self.console_step
             step.splat = step.splat or line.split("] ", 1)[-1].strip()
             self._splat_at = self._splat_at or time.monotonic()
             self.say(line)
         elif self._splat_at:
             self.say(line)
+
+    def _leaving(self, line):
+        """A job that is there to end the host's kernel does so."""
+        if not self.current.name.startswith("leave_"):
+            return
+        if CRASH.search(line):
+            self._expected = NEXT_KERNEL
+        if CRASH.search(line) or KEXEC.search(line):
+            self._booting = True
+        if RESTART.search(line):
+            self._restarts = True
+
+    def _restarted(self):
+        """The emulator ends when the host resets itself."""
+        self._output("ok - the host restarted")
+        self.current.status = 0
+        for port in ("console", "jobs"):
+            self._end(self.current, port)
+        self.done = True
 
     def _jobs_line(self, line):
         mark = JOBS_MARK.match(line)
