@@ -8,6 +8,7 @@
 #include "virt.h"
 
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 
 #define MAX_ZONES	1000
@@ -125,6 +126,7 @@ static bool ring_add(struct virt_coalesced *c, u64 addr, unsigned int len, const
 
 	if (last >= KVM_COALESCED_MMIO_MAX)
 		return false;
+	last = array_index_nospec(last, KVM_COALESCED_MMIO_MAX);
 	next = (last + 1) % KVM_COALESCED_MMIO_MAX;
 	if (next == READ_ONCE(ring->first))
 		return false;

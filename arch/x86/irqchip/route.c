@@ -137,15 +137,20 @@ void routes_pin_acked(struct vm *vm, u32 chip, u32 pin)
 
 static int add_route(struct vm *vm, struct route *r, const struct kvm_irq_routing_entry *e)
 {
-	*r = (struct route) { .gsi = e->gsi, .type = e->type };
+	u32 pins;
+
+	if (e->gsi >= MAX_ROUTES || e->flags)
+		return -EINVAL;
+	*r = (struct route) { .gsi = array_index_nospec(e->gsi, MAX_ROUTES), .type = e->type };
 	switch (e->type) {
 	case KVM_IRQ_ROUTING_IRQCHIP:
 		if (vm->irqchip == IRQCHIP_SPLIT || e->u.irqchip.irqchip >= KVM_NR_IRQCHIPS)
 			return -EINVAL;
-		r->chip = e->u.irqchip.irqchip;
-		r->pin = e->u.irqchip.pin;
-		if (r->pin >= (r->chip == KVM_IRQCHIP_IOAPIC ? KVM_IOAPIC_NUM_PINS : PIC_PINS / 2))
+		r->chip = array_index_nospec(e->u.irqchip.irqchip, KVM_NR_IRQCHIPS);
+		pins = r->chip == KVM_IRQCHIP_IOAPIC ? KVM_IOAPIC_NUM_PINS : PIC_PINS / 2;
+		if (e->u.irqchip.pin >= pins)
 			return -EINVAL;
+		r->pin = array_index_nospec(e->u.irqchip.pin, pins);
 		r->pin += r->chip == KVM_IRQCHIP_PIC_SLAVE ? 8 : 0;
 		return 0;
 	case KVM_IRQ_ROUTING_MSI:
@@ -230,7 +235,7 @@ static int set_routes(struct vm *vm, const struct kvm_irq_routing_entry *e, u32 
 	if (!in)
 		return -ENOMEM;
 	for (i = 0; !ret && i < nr; i++)
-		ret = e[i].gsi >= MAX_ROUTES || e[i].flags ? -EINVAL : add_route(vm, &in[i], &e[i]);
+		ret = add_route(vm, &in[i], &e[i]);
 	if (!ret) {
 		t = build(vm, in, nr);
 		if (t)
