@@ -172,7 +172,7 @@ long virt_vm_create(unsigned long type);
  * virt_vm_bugged() - give up on a VM
  * @vm: the machine
  *
- * For states that cannot be: one WARN, and every later ioctl on the VM gives -EIO. Any context.
+ * For states that cannot be: one WARN, and every later ioctl on the VM gives -EIO. Any context but NMI.
  */
 void virt_vm_bugged(struct virt_vm *vm);
 

@@ -109,10 +109,17 @@ void virt_vm_put(struct virt_vm *vm)
 
 void virt_vm_bugged(struct virt_vm *vm)
 {
+	struct virt_vcpu *v;
+	unsigned int i;
+
 	if (WARN_ON_ONCE(!READ_ONCE(vm->bugged)))
 		pr_err("strata: a VM of process %d is in a state that cannot be; it is stopped\n", task_pid_nr(current));
 	WRITE_ONCE(vm->bugged, true);
-	virt_request_all(vm, VIRT_REQ_DEAD);
+	/* Nobody waits until they have seen it, so that this works anywhere. */
+	virt_for_each_vcpu(i, v, vm) {
+		virt_request(v, VIRT_REQ_DEAD);
+		virt_kick(v);
+	}
 }
 
 static long vm_create_vcpu(struct virt_vm *vm, void *data, unsigned long raw)
