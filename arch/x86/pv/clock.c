@@ -40,36 +40,60 @@ static u32 true_khz(const struct vm_clock *c, u32 khz, u64 ratio)
 	return ratio ? khz : c->host_khz;
 }
 
-/* The rate follows the first vCPU; the others are in step or not. */
-static void look_at_vcpus(struct vm *vm)
+/* What the TSCs of all vCPUs are like, after so many changes */
+struct look {
+	unsigned int change;
+	u32 khz;
+	u64 ratio;
+	bool in_step;
+};
+
+/*
+ * The rate follows the first vCPU; the others are in step or not. There may be many: this is done before the lock is taken, and a look
+ * that comes too late is not taken over.
+ */
+static struct look look_at_vcpus(struct vm *vm)
 {
-	struct vm_clock *c = &vm->clock;
-	u64 ratio = vm->cpu.tsc_ratio, offset = 0, tsc;
-	u32 khz = vm->cpu.tsc_khz;
+	struct look l = { atomic_read_acquire(&vm->clock.changes), vm->cpu.tsc_khz, vm->cpu.tsc_ratio, true };
 	struct virt_vcpu *vv;
+	u64 offset = 0;
 	unsigned int i;
 
-	lockdep_assert_held(&c->lock);
-	c->in_step = true;
+	if (l.change == READ_ONCE(vm->clock.seen))
+		return l;
 	virt_for_each_vcpu(i, vv, &vm->virt) {
 		const struct vcpu_cpu *cpu = &to_vcpu(vv)->cpu;
 
 		if (!i) {
-			khz = READ_ONCE(cpu->tsc_khz);
-			ratio = READ_ONCE(cpu->tsc_ratio);
+			l.khz = READ_ONCE(cpu->tsc_khz);
+			l.ratio = READ_ONCE(cpu->tsc_ratio);
 			offset = tsc_offset_now(to_vcpu(vv));
 		}
-		c->in_step &= READ_ONCE(cpu->tsc_khz) == khz && READ_ONCE(cpu->tsc_ratio) == ratio &&
-			      tsc_offset_now(to_vcpu(vv)) == offset;
+		l.in_step &= READ_ONCE(cpu->tsc_khz) == l.khz && READ_ONCE(cpu->tsc_ratio) == l.ratio &&
+			     tsc_offset_now(to_vcpu(vv)) == offset;
 	}
-	khz = true_khz(c, khz, ratio);
-	if (khz == c->khz && ratio == c->ratio)
+	return l;
+}
+
+static void take_look(struct vm_clock *c, const struct look *l)
+{
+	u32 khz;
+	u64 tsc;
+
+	lockdep_assert_held(&c->lock);
+	if ((int)(l->change - c->seen) <= 0)
+		return;
+	WRITE_ONCE(c->seen, l->change);
+	c->host_khz = tsc_khz;
+	c->in_step = l->in_step;
+	khz = true_khz(c, l->khz, l->ratio);
+	if (khz == c->khz && l->ratio == c->ratio)
 		return;
 	tsc = rdtsc_ordered();
 	if (c->khz)
 		anchor(c, tsc, ktime_get_boottime_ns(), c->by_tsc ? at_tsc(c, tsc) : ktime_get_boottime_ns() + c->boot);
 	c->khz = khz;
-	c->ratio = ratio;
+	c->ratio = l->ratio;
 	c->scale = pv_scale_of(khz);
 }
 
@@ -85,7 +109,7 @@ static void move_anchor(struct vm_clock *c, bool by_tsc, u64 restarts)
 	c->restarts = restarts;
 }
 
-static void refresh(struct vm *vm)
+static void refresh(struct vm *vm, const struct look *look)
 {
 	struct vm_clock *c = &vm->clock;
 	bool by_tsc = !check_tsc_unstable();
@@ -94,11 +118,7 @@ static void refresh(struct vm *vm)
 	lockdep_assert_held(&c->lock);
 	if (c->by_tsc != by_tsc || c->restarts != restarts)
 		move_anchor(c, by_tsc, restarts);
-	if (c->stale) {
-		c->stale = false;
-		c->host_khz = tsc_khz;
-		look_at_vcpus(vm);
-	}
+	take_look(c, look);
 }
 
 void clock_vm_init(struct vm *vm)
@@ -109,7 +129,7 @@ void clock_vm_init(struct vm *vm)
 	c->by_tsc = !check_tsc_unstable();
 	c->restarts = tsc_host_shift();
 	anchor(c, rdtsc_ordered(), ktime_get_boottime_ns(), 0);
-	c->stale = true;
+	atomic_set(&c->changes, 1);
 	c->host_khz = tsc_khz;
 }
 
@@ -126,7 +146,9 @@ void clock_tsc_changed(struct vm *vm, struct vcpu *v)
 	struct virt_vcpu *vv;
 	unsigned int i;
 
-	WRITE_ONCE(vm->clock.stale, true);
+	/* Pairs with the acquire in look_at_vcpus(). */
+	smp_mb__before_atomic();
+	atomic_inc(&vm->clock.changes);
 	if (!atomic_read(&vm->clock.pages))
 		return;
 	if (v && check_tsc_unstable()) {
@@ -151,6 +173,7 @@ void clock_page_set(struct vcpu *v)
 
 static struct pvclock_vcpu_time_info page_of(struct vcpu *v)
 {
+	struct look look = look_at_vcpus(vcpu_vm(v));
 	struct vm_clock *c = &vcpu_vm(v)->clock;
 	struct pvclock_vcpu_time_info t = { };
 	struct pv_scale scale;
@@ -159,7 +182,7 @@ static struct pvclock_vcpu_time_info page_of(struct vcpu *v)
 	u64 tsc;
 
 	raw_spin_lock_irqsave(&c->lock, flags);
-	refresh(vcpu_vm(v));
+	refresh(vcpu_vm(v), &look);
 	if (c->by_tsc) {
 		tsc = c->tsc;
 		t.system_time = c->ns;
@@ -207,13 +230,14 @@ void clock_update(struct vcpu *v)
 /* Clock, wall clock and host TSC of one moment: the best of a few tries, by the distance of the TSC reads around them. */
 static void read_clocks(struct vm *vm, struct kvm_clock_data *data)
 {
+	struct look look = look_at_vcpus(vm);
 	struct vm_clock *c = &vm->clock;
 	u64 best = ~0ull, before, after, boot, real;
 	unsigned long flags;
 	unsigned int i;
 
 	raw_spin_lock_irqsave(&c->lock, flags);
-	refresh(vm);
+	refresh(vm, &look);
 	for (i = 0; i < 3; i++) {
 		before = rdtsc_ordered();
 		boot = ktime_get_boottime_ns();
@@ -269,6 +293,7 @@ static long ioctl_set_clock(struct virt_vm *virt, void *in, unsigned long raw)
 {
 	const struct kvm_clock_data *data = in;
 	struct vm *vm = to_vm(virt);
+	struct look look = look_at_vcpus(vm);
 	struct vm_clock *c = &vm->clock;
 	u64 clock = data->clock, tsc, boot, real;
 	unsigned long flags;
@@ -277,7 +302,7 @@ static long ioctl_set_clock(struct virt_vm *virt, void *in, unsigned long raw)
 	if (data->flags & ~(u32)(KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC | KVM_CLOCK_TSC_STABLE))
 		return -EINVAL;
 	raw_spin_lock_irqsave(&c->lock, flags);
-	refresh(vm);
+	refresh(vm, &look);
 	tsc = rdtsc_ordered();
 	boot = ktime_get_boottime_ns();
 	real = ktime_get_real_ns();

@@ -21,7 +21,8 @@ struct cpuid_table;
  * struct vm_clock - the clock of a VM: KVM_GET/SET_CLOCK and what kvmclock pages say
  * @lock: the fields below
  * @by_tsc: it runs with the host's TSC from one anchor on, the same for all vCPUs; else it follows the boot-time clock
- * @stale: a vCPU's TSC changed: @in_step and the rate are to be looked at anew
+ * @changes: (a) counts changes of vCPUs' TSCs
+ * @seen: the last of them that @in_step and the rate take into account
  * @in_step: the TSCs of all vCPUs read alike, so that a page of one serves all of them
  * @tsc: the anchor: host TSC
  * @ns: the anchor: the clock
@@ -37,8 +38,9 @@ struct cpuid_table;
 struct vm_clock {
 	raw_spinlock_t lock;
 	bool by_tsc;
-	bool stale;
 	bool in_step;
+	atomic_t changes;
+	unsigned int seen;
 	u64 tsc;
 	u64 ns;
 	u64 ratio;
