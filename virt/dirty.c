@@ -8,6 +8,7 @@
 #include "virt.h"
 #include "arch.h"
 
+#include <linux/compat.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -81,6 +82,12 @@ static bool dirty_collect(struct virt_vm *vm, struct virt_slot *slot)
 	return any;
 }
 
+/* A 32-bit program leaves the upper half of the union undefined. */
+static void __user *user_bitmap(void __user *p)
+{
+	return in_compat_syscall() ? compat_ptr((unsigned long)p) : p;
+}
+
 int virt_get_dirty_log(struct virt_vm *vm, struct kvm_dirty_log *log)
 {
 	struct virt_slot *slot = logged_slot(vm, log->slot);
@@ -97,7 +104,7 @@ int virt_get_dirty_log(struct virt_vm *vm, struct kvm_dirty_log *log)
 		if (dirty_collect(vm, slot))
 			virt_request_all(vm, VIRT_REQ_TLB_FLUSH);
 	}
-	return copy_to_user(log->dirty_bitmap, from, dirty_bytes(slot)) ? -EFAULT : 0;
+	return copy_to_user(user_bitmap(log->dirty_bitmap), from, dirty_bytes(slot)) ? -EFAULT : 0;
 }
 
 int virt_clear_dirty_log(struct virt_vm *vm, struct kvm_clear_dirty_log *log)
@@ -117,7 +124,7 @@ int virt_clear_dirty_log(struct virt_vm *vm, struct kvm_clear_dirty_log *log)
 	arch_dirty_sync(vm);
 	first = log->first_page / BITS_PER_LONG;
 	n = DIV_ROUND_UP(log->num_pages, BITS_PER_LONG);
-	if (copy_from_user(slot->dirty_copy, log->dirty_bitmap, n * sizeof(long)))
+	if (copy_from_user(slot->dirty_copy, user_bitmap(log->dirty_bitmap), n * sizeof(long)))
 		return -EFAULT;
 	write_lock(&vm->mmu_lock);
 	for (i = 0; i < n; i++) {

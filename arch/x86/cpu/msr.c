@@ -5,6 +5,7 @@
  * The table (msr_table.c) is asked first, the backend for what it does not have. In a batch the first failure ends
  * the batch; its number is the ioctl's result.
  */
+#include <linux/compat.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <asm/msr-index.h>
@@ -287,40 +288,73 @@ static int filter_add(struct msr_filter *f, const struct kvm_msr_filter_range *u
 	return 0;
 }
 
-static long set_msr_filter(struct virt_vm *vm, void *data, unsigned long raw)
+/* NULL if there is nothing to filter. */
+static struct msr_filter *filter_build(const struct kvm_msr_filter *user)
 {
-	const struct kvm_msr_filter *user = data;
-	struct msr_filter *f, *old;
-	unsigned int i, used = 0;
-	long ret = 0;
+	struct msr_filter *f;
+	unsigned int i;
+	int ret = 0;
 
 	if (user->flags & ~KVM_MSR_FILTER_VALID_MASK)
-		return -EINVAL;
+		return ERR_PTR(-EINVAL);
 	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
 	if (!f)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	f->default_deny = user->flags & KVM_MSR_FILTER_DEFAULT_DENY;
-	for (i = 0; !ret && i < ARRAY_SIZE(user->ranges); i++) {
-		used |= user->ranges[i].nmsrs;
+	for (i = 0; !ret && i < ARRAY_SIZE(user->ranges); i++)
 		ret = filter_add(f, &user->ranges[i]);
-	}
 	/* Denying everything is not what anybody means. */
-	if (!ret && f->default_deny && !used)
+	if (!ret && f->default_deny && !f->nr)
 		ret = -EINVAL;
-	if (ret) {
-		filter_free(f);
-		return ret;
-	}
-	if (!used) {
-		filter_free(f);
-		f = NULL;
-	}
+	if (!ret && f->nr)
+		return f;
+	filter_free(f);
+	return ERR_PTR(ret);
+}
 
+static long set_msr_filter(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	struct msr_filter *f = filter_build(data), *old;
+
+	if (IS_ERR(f))
+		return PTR_ERR(f);
 	old = unrcu_pointer(xchg(&to_vm(vm)->cpu.msr_filter, (struct msr_filter __force __rcu *)f));
 	virt_request_all(vm, REQ_MSR_FILTER);
 	synchronize_srcu(&vm->srcu);
 	filter_free(old);
 	return 0;
+}
+
+/* What a 32-bit program passes: its pointers make another size, and so another command. */
+struct filter32_range {
+	u32 flags, nmsrs, base;
+	compat_uptr_t bitmap;
+};
+
+struct filter32 {
+	u32 flags;
+	struct filter32_range ranges[KVM_MSR_FILTER_MAX_RANGES];
+};
+
+static long set_msr_filter32(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	const struct filter32 *user = data;
+	struct kvm_msr_filter f = { .flags = user->flags };
+	unsigned int i;
+
+	if (!in_compat_syscall())
+		return -ENOTTY;
+	for (i = 0; i < ARRAY_SIZE(f.ranges); i++) {
+		const struct filter32_range *r = &user->ranges[i];
+
+		f.ranges[i] = (struct kvm_msr_filter_range) {
+			.flags	= r->flags,
+			.nmsrs	= r->nmsrs,
+			.base	= r->base,
+			.bitmap	= (__force __u8 *)compat_ptr(r->bitmap),
+		};
+	}
+	return set_msr_filter(vm, &f, raw);
 }
 
 void msr_vm_destroy(struct vm *vm)
@@ -330,5 +364,6 @@ void msr_vm_destroy(struct vm *vm)
 
 const struct ioctl_row msr_vm_ioctls[] = {
 	{ KVM_X86_SET_MSR_FILTER, 0, .vm = set_msr_filter },
+	{ _IOW(KVMIO, 0xc6, struct filter32), 0, .vm = set_msr_filter32 },
 };
 const unsigned int msr_nr_vm_ioctls = ARRAY_SIZE(msr_vm_ioctls);
