@@ -180,6 +180,12 @@ static long cap_value_xsave2(void)
 	return fpu_xsave2_size();
 }
 
+/* Without XSAVE there is no register. */
+static long cap_xcrs(void)
+{
+	return boot_cpu_has(X86_FEATURE_XSAVE);
+}
+
 static long cap_tsc_control(void)
 {
 	return backend_caps.has_tsc_scaling;
@@ -323,7 +329,7 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_ENABLE_CAP_VM, 1 },
 	{ KVM_CAP_XSAVE, 1 },
 	{ KVM_CAP_XSAVE2, .fn = cap_value_xsave2 },
-	{ KVM_CAP_XCRS, 1 },
+	{ KVM_CAP_XCRS, .fn = cap_xcrs },
 	{ KVM_CAP_GET_TSC_KHZ, 1 },
 	{ KVM_CAP_TSC_CONTROL, .fn = cap_tsc_control },
 	{ KVM_CAP_VM_TSC_CONTROL, 1 },
