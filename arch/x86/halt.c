@@ -26,7 +26,7 @@ static u32 longest(const struct vcpu *v)
 
 static bool has_work(struct vcpu *v)
 {
-	return READ_ONCE(v->virt.requests) || host_work();
+	return READ_ONCE(v->virt.requests) || host_wakes();
 }
 
 static bool look(struct vcpu *v, u64 start)

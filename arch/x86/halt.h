@@ -36,13 +36,18 @@ static inline u32 halt_next_window(u32 window, u64 waited, u32 max)
 }
 
 #ifdef __KERNEL__
-/*
- * What keeps a thread from entering a guest. The kernel's helper for this wants the other implementation's vCPU. Work that is only due before
- * a return to user mode (TIF_NOTIFY_RESUME: task work, restartable sequences) waits for that return.
- */
+#define HOST_WAKES (_TIF_NEED_RESCHED | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL)
+
+/* What ends the wait of a halted vCPU's thread */
+static inline unsigned long host_wakes(void)
+{
+	return read_thread_flags() & HOST_WAKES;
+}
+
+/* What keeps a thread from entering a guest. The kernel's helper for this wants the other implementation's vCPU. */
 static inline unsigned long host_work(void)
 {
-	return read_thread_flags() & (_TIF_NEED_RESCHED | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL);
+	return read_thread_flags() & (HOST_WAKES | _TIF_NOTIFY_RESUME);
 }
 #endif
 

@@ -17,6 +17,7 @@
 #include "../../virt/arch.h"
 
 #include "../../include/compat/kvm_run.h"
+#include "../../include/compat/resume.h"
 
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -445,6 +446,25 @@ static enum exit_result try_enter(struct vcpu *v, bool *entered)
 	return plan.step == STEP_ENTER ? EXIT_RESUME : perform_step(v, &plan);
 }
 
+/*
+ * TIF_NOTIFY_RESUME. The kernel does that work on the way to user mode, and only there can it be asked to. So KVM_RUN returns, and the
+ * system call begins again behind userspace's back. What matters to user mode alone can wait until the thread gets there.
+ */
+static enum exit_result resume_work(struct vcpu *v)
+{
+	if (!test_and_clear_thread_flag(TIF_NOTIFY_RESUME))
+		return EXIT_RESUME;
+	/* Cleared before the look, which pairs with task_work_add(). */
+	smp_mb__after_atomic();
+	v->resume_later = true;
+	if (!resume_work_due())
+		return EXIT_RESUME;
+	/* Without a signal, this makes the way out look at the result. With one that has a handler, userspace gets -EINTR. */
+	set_thread_flag(TIF_NOTIFY_SIGNAL);
+	v->virt.run->exit_reason = KVM_EXIT_INTR;
+	return exit_error(v, -ERESTARTNOHAND);
+}
+
 static noinline enum exit_result do_host_work(struct vcpu *v)
 {
 	struct virt_vcpu *vv = &v->virt;
@@ -455,7 +475,7 @@ static noinline enum exit_result do_host_work(struct vcpu *v)
 		virt_srcu_resume(vv);
 	}
 	if (!signal_pending(current))
-		return EXIT_RESUME;
+		return resume_work(v);
 	vv->run->exit_reason = KVM_EXIT_INTR;
 	vv->stats.signal_exits++;
 	return exit_error(v, -EINTR);
@@ -699,6 +719,10 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	if (unlikely(v->events.exception.type && v->events.delivering.type))
 		settle_events(v);
 	report(v);
+	if (unlikely(v->resume_later)) {
+		v->resume_later = false;
+		set_thread_flag(TIF_NOTIFY_RESUME);
+	}
 	if (trace_kvm_userspace_exit_enabled())
 		trace_kvm_userspace_exit(vv->run->exit_reason, r == EXIT_TO_USER ? 0 : v->error);
 	return r == EXIT_TO_USER ? 0 : v->error;

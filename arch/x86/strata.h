@@ -125,6 +125,7 @@ struct vm {
  * @error: (v) errno of an EXIT_ERROR
  * @want_window: (v) userspace asked for an interrupt window, as read when KVM_RUN began
  * @halt_window: (v) how long the next HLT looks for work before it sleeps, ns
+ * @resume_later: (v) TIF_NOTIFY_RESUME was taken away until KVM_RUN returns
  * @exit_slow: (v) every exit goes through the run loop: no handling with interrupts off
  * @windows: (v) the control block is set to exit at a window
  * @guest_mode: (v) runs L2
@@ -142,6 +143,7 @@ struct vcpu {
 	bool guest_mode;
 	bool want_window;
 	bool windows;
+	bool resume_later;
 	bool exit_slow;
 	u8 mp_state;
 	u8 sipi_vector;
