@@ -405,5 +405,5 @@ void irq_vm_destroy(struct vm *vm)
 		pit_dev_destroy(vm->irq.pit);
 	chips_destroy(vm);
 	routes_destroy(vm);
-	kvfree(rcu_dereference_protected(vm->irq.map, true));
+	apic_map_destroy(vm);
 }

@@ -8,10 +8,15 @@
 
 #include <linux/mm.h>
 #include <linux/nospec.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 /* Candidates of one arbitration; those beyond do not take part. No logical destination but a broadcast has more. */
 #define MAX_RIVALS	32
+
+/* Bytes of replaced maps that may wait for their readers, and what an allocation takes beside its contents */
+#define MAX_OLD_MAPS	SZ_1M
+#define MAP_OVERHEAD	64
 
 /* A vector for another thread's APIC. Its level bit goes first: whoever sees the vector sees how it was triggered. */
 static int post_vector(struct vcpu *v, const struct irq_msg *m)
@@ -152,6 +157,30 @@ struct vcpu *apic_find(struct vm *vm, u32 id)
 	return v;
 }
 
+static void free_old_maps(struct vm *vm)
+{
+	struct apic_map *map, *next;
+
+	for (map = vm->irq.old_maps; map; map = next) {
+		next = map->next;
+		kvfree(map);
+	}
+	vm->irq.old_maps = NULL;
+	vm->irq.old_size = 0;
+}
+
+/* A guest can replace the map as often as it likes: it waits for the readers of what it would otherwise hold too much of. */
+static void retire_map(struct vm *vm, struct apic_map *map)
+{
+	map->next = vm->irq.old_maps;
+	vm->irq.old_maps = map;
+	vm->irq.old_size += struct_size(map, entry, map->nr) + MAP_OVERHEAD;
+	if (vm->irq.old_size < MAX_OLD_MAPS)
+		return;
+	synchronize_rcu();
+	free_old_maps(vm);
+}
+
 void apic_map_update(struct vcpu *v)
 {
 	struct vm *vm = vcpu_vm(v);
@@ -161,8 +190,10 @@ void apic_map_update(struct vcpu *v)
 	unsigned int nr;
 
 	mutex_lock(&vm->irq.map_lock);
-	v->apic->addr = addr;
 	old = rcu_dereference_protected(vm->irq.map, lockdep_is_held(&vm->irq.map_lock));
+	if (old && v->virt.index < old->nr && lapic_addr_same(&v->apic->addr, &addr))
+		goto out;
+	v->apic->addr = addr;
 	nr = READ_ONCE(vm->virt.nr_vcpus);
 	/* A guest's write cannot fail for lack of memory. */
 	map = kvzalloc(struct_size(map, entry, nr), GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
@@ -172,9 +203,16 @@ void apic_map_update(struct vcpu *v)
 		map->nr++;
 	}
 	rcu_assign_pointer(vm->irq.map, map);
-	mutex_unlock(&vm->irq.map_lock);
 	if (old)
-		kvfree_rcu(old, rcu);
+		retire_map(vm, old);
+out:
+	mutex_unlock(&vm->irq.map_lock);
+}
+
+void apic_map_destroy(struct vm *vm)
+{
+	free_old_maps(vm);
+	kvfree(rcu_dereference_protected(vm->irq.map, true));
 }
 
 void apic_kick_extint(struct vm *vm)

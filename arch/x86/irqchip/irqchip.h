@@ -37,12 +37,12 @@ struct apic_map_entry {
 
 /**
  * struct apic_map - all local APICs of a VM, by vCPU index; replaced as a whole
- * @rcu: to free it
+ * @next: another that was replaced
  * @nr: entries
  * @entry: the local APICs
  */
 struct apic_map {
-	struct rcu_head rcu;
+	struct apic_map *next;
 	unsigned int nr;
 	struct apic_map_entry entry[];
 };
@@ -104,6 +104,8 @@ struct pit_dev;
  * struct vm_irq - interrupt controllers of a VM
  * @map_lock: replacing @map
  * @map: RCU: destinations
+ * @old_maps: (map_lock) replaced, and perhaps still read
+ * @old_size: (map_lock) their bytes
  * @routes_lock: replacing @routes
  * @routes: RCU: what KVM_SET_GSI_ROUTING said
  * @chips: (c) once set: PIC and IOAPIC, full irqchip only
@@ -115,6 +117,8 @@ struct pit_dev;
 struct vm_irq {
 	struct mutex map_lock;
 	struct apic_map __rcu *map;
+	struct apic_map *old_maps;
+	size_t old_size;
 	struct mutex routes_lock;
 	struct irq_routes __rcu *routes;
 	struct irq_chips *chips;
@@ -187,6 +191,7 @@ void apic_eoi(struct vcpu *v);
 int apic_send(struct vm *vm, const struct irq_msg *m, struct vcpu *src);
 /* Put @v's names, as they are now, into the map. May sleep. */
 void apic_map_update(struct vcpu *v);
+void apic_map_destroy(struct vm *vm);
 /* The vCPU whose local APIC has this ID, or NULL */
 struct vcpu *apic_find(struct vm *vm, u32 id);
 /* The PIC's output rose. */
