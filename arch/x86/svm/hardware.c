@@ -17,7 +17,8 @@
 #include <asm/spec-ctrl.h>
 #include <asm/reboot.h>
 
-static bool nrips = true, decode_assists = true, clean_bits = true, flush_by_asid = true, pause_filter = true;
+static bool nrips = true, decode_assists = true, clean_bits = true, flush_by_asid = true, pause_filter = true,
+	    virt_spec_ctrl = true;
 module_param(nrips, bool, 0444);
 MODULE_PARM_DESC(nrips, "use next-RIP save (SVM)");
 module_param(decode_assists, bool, 0444);
@@ -28,6 +29,8 @@ module_param(flush_by_asid, bool, 0444);
 MODULE_PARM_DESC(flush_by_asid, "use flush by ASID (SVM)");
 module_param(pause_filter, bool, 0444);
 MODULE_PARM_DESC(pause_filter, "use the PAUSE filter (SVM)");
+module_param(virt_spec_ctrl, bool, 0444);
+MODULE_PARM_DESC(virt_spec_ctrl, "let the CPU switch SPEC_CTRL (SVM)");
 
 struct svm_caps svm_caps;
 
@@ -75,7 +78,7 @@ int svm_check(struct backend_caps *caps)
 		.flush_by_asid	 = flush_by_asid && boot_cpu_has(X86_FEATURE_FLUSHBYASID),
 		.pause_filter	 = pause_filter && boot_cpu_has(X86_FEATURE_PAUSEFILTER),
 		.pause_threshold = pause_filter && boot_cpu_has(X86_FEATURE_PFTHRESHOLD),
-		.virt_spec_ctrl	 = boot_cpu_has(X86_FEATURE_V_SPEC_CTRL),
+		.virt_spec_ctrl	 = virt_spec_ctrl && boot_cpu_has(X86_FEATURE_V_SPEC_CTRL),
 		.nr_asids	 = cpuid_ebx(SVM_CPUID_FUNC),
 	};
 	*caps = (struct backend_caps) {

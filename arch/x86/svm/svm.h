@@ -22,7 +22,7 @@ enum vmcb_clean {
  * struct svm_caps - optional hardware, after the module parameters had their say; constant after load
  */
 struct svm_caps {
-	bool nrips, decode_assists, clean_bits, flush_by_asid, vgif, lbrv, pause_filter, pause_threshold, virt_spec_ctrl;
+	bool nrips, decode_assists, clean_bits, flush_by_asid, pause_filter, pause_threshold, virt_spec_ctrl;
 	u32 nr_asids;
 };
 
