@@ -146,7 +146,7 @@ static void compare_one(csh cs, cs_insn *insn, unsigned int mode, const u8 *b,
 
 START_TEST(against_capstone)
 {
-	unsigned long n = rounds(600000), decoded = 0, i;
+	unsigned long n = rounds(700000), decoded = 0, i;
 	cs_insn *insn;
 	csh cs;
 	u8 b[16];
