@@ -151,14 +151,14 @@ static void on_db(struct guest_frame *frame)
 
 static void guest_own_breakpoint(void)
 {
-	u64 here;
+	void (*here)(void) = guest_breakpoint();
 
 	guest_handlers[DB_VECTOR] = on_db;
-	asm volatile("lea 1f(%%rip), %0; mov %0, %%dr2; mov $0x420, %%eax; mov %%rax, %%dr7\n"
-		     "1:\tnop\n\txor %%eax, %%eax; mov %%rax, %%dr7"
-		     : "=&r"(here) : : "rax");
+	asm volatile("mov %0, %%dr2; mov %1, %%dr7" : : "r"(here), "r"(0x420ul));
+	here();
+	asm volatile("mov %0, %%dr7" : : "r"(0ul));
 	GUEST_ASSERT_EQ(db_count, 1);
-	GUEST_ASSERT_EQ(db_rip, here);
+	GUEST_ASSERT_EQ(db_rip, (u64)here);
 	guest_done();
 }
 

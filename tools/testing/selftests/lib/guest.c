@@ -9,6 +9,19 @@ guest_handler guest_handlers[256];
 
 bool guest_under_tcg;
 
+static void __attribute__((noinline)) nothing(void)
+{
+	asm volatile("nop");
+}
+
+void (*guest_breakpoint(void))(void)
+{
+	if (!guest_under_tcg)
+		return nothing;
+	*(volatile uint16_t *)GPA_BREAKPOINT = 0xc390;	/* nop; ret */
+	return (void (*)(void))GPA_BREAKPOINT;
+}
+
 /*
  * QEMU's TCG sometimes delivers an interrupt that VMRUN injected a second time before the next exit,
  * as an exception: in its handler, where IF is 0. There only an INT n has this vector otherwise.

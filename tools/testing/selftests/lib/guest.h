@@ -18,6 +18,15 @@
 #define PORT_ASSERT	0x5a2
 #define PORT_EXCEPTION	0x5a3
 
+/*
+ * Where guests arm breakpoints on execution. QEMU's TCG keeps those armed that a guest has set by MOV to DR7, and whoever runs at that linear
+ * address later, a guest or the host, gets a #DB: so they are where no program has code of its own.
+ */
+#define GPA_BREAKPOINT	0x18000ull
+
+/* Guest: a function to break at, which does nothing; there under TCG, elsewhere in pages that run code anyway. */
+void (*guest_breakpoint(void))(void);
+
 /* One for each vCPU, at GPA_CPU and reached through GS. Offsets are known to GUEST_TRY(). */
 struct guest_cpu {
 	uint64_t self;

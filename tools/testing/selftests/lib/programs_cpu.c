@@ -22,11 +22,6 @@ static void on_db(struct guest_frame *f)
 		f->rflags |= RFLAGS_RF;
 }
 
-static void __attribute__((noinline)) hit(void)
-{
-	asm volatile("nop");
-}
-
 /* Steps over what the CPU does, and over what is done for it. */
 static void single_steps(void)
 {
@@ -51,16 +46,16 @@ static void guest_debug(void)
 {
 	u32 i;
 
-	asm volatile("mov %0, %%dr0; mov %1, %%dr1; mov %2, %%dr7" : : "r"(hit), "r"(&watched), "r"(0x401ul));
+	asm volatile("mov %0, %%dr0; mov %1, %%dr1; mov %2, %%dr7" : : "r"(guest_breakpoint()), "r"(&watched), "r"(0x401ul));
 	for (i = 0; i < 4; i++) {
 		if (i & 1)
 			act(ACT_DROP | DROP_ALL);
 		if (i & 2)
 			act(ACT_SLOTS);
-		hit();
+		guest_breakpoint()();
 		watched = i;
 		single_steps();
-		hit();
+		guest_breakpoint()();
 	}
 	guest_done();
 }

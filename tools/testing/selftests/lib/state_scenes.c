@@ -51,12 +51,6 @@ static void on_apic_event(struct guest_frame *f)
 	wrmsr(X2(EOI), 0);
 }
 
-/* A breakpoint waits here. */
-static void __attribute__((noinline)) hit(void)
-{
-	asm volatile("nop");
-}
-
 static bool has_avx(void)
 {
 	u32 r[4];
@@ -100,7 +94,7 @@ static void load_registers(void)
 	wrmsr(MSR_FS_BASE, 0x7654000);
 	wrmsr(MSR_SYSENTER_ESP, 0x7654);
 	wrmsr(MSR_PAT, 0x0007040600070401ull);
-	asm volatile("mov %0, %%dr0; mov %1, %%dr3; mov %2, %%dr7" : : "r"(hit), "r"(0x5678ul), "r"(0x401ul));
+	asm volatile("mov %0, %%dr0; mov %1, %%dr3; mov %2, %%dr7" : : "r"(guest_breakpoint()), "r"(0x5678ul), "r"(0x401ul));
 	load_vectors();
 }
 
@@ -128,7 +122,7 @@ static void guest_plain(void)
 	/* What is injected with a length lands on the next NOP but one. */
 	asm volatile("outl %0, %1; nop; nop; nop" : : "a"(1), "Nd"((u16)PORT_STOP));
 	show_registers();
-	hit();
+	guest_breakpoint()();
 	asm volatile("sti; nop; nop; cli");
 	guest_done();
 }
@@ -237,7 +231,7 @@ static void guest_apic(void)
 	seen.reg[23] = rdmsr(X2(LVTT));
 	wrmsr(X2(TPR), 0);
 	asm volatile("sti; nop; nop; cli");
-	hit();
+	guest_breakpoint()();
 	guest_done();
 }
 
