@@ -6,7 +6,6 @@
 
 #include <linux/errno.h>
 #include <linux/kernel.h>
-#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -28,15 +27,6 @@ int ioctl_table_add(struct ioctl_table *table, const struct ioctl_row *rows, uns
 		*slot = &rows[i];
 	}
 	return 0;
-}
-
-const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned int cmd)
-{
-	const struct ioctl_row *const *row = table->row[array_index_nospec(_IOC_NR(cmd), ARRAY_SIZE(table->row))];
-
-	if (likely(row[0] && row[0]->cmd == cmd))
-		return row[0];
-	return row[1] && row[1]->cmd == cmd ? row[1] : NULL;
 }
 
 int ioctl_fill(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack)

@@ -11,6 +11,7 @@
 #include <linux/bits.h>
 #include <linux/ioctl.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/types.h>
 #include <linux/uaccess.h>
 
@@ -81,7 +82,14 @@ int ioctl_table_add(struct ioctl_table *table, const struct ioctl_row *rows, uns
  *
  * Return: the row whose whole command matches, or NULL.
  */
-const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned int cmd);
+static inline const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned int cmd)
+{
+	const struct ioctl_row *const *row = table->row[array_index_nospec(_IOC_NR(cmd), ARRAY_SIZE(table->row))];
+
+	if (likely(row[0] && row[0]->cmd == cmd))
+		return row[0];
+	return row[1] && row[1]->cmd == cmd ? row[1] : NULL;
+}
 
 /* The argument's copy: small ones live on the dispatcher's stack. */
 #define IOCTL_STACK	512
@@ -99,6 +107,29 @@ struct ioctl_buffer {
 	void *heap;
 };
 
+/* Up to this size an argument is copied by words, in line: the general function costs more than a small ioctl does. */
+#define IOCTL_SMALL	64
+
+static inline bool ioctl_is_small(unsigned int cmd)
+{
+	return (_IOC_DIR(cmd) & _IOC_WRITE) && _IOC_SIZE(cmd) <= IOCTL_SMALL && !(_IOC_SIZE(cmd) % sizeof(u64));
+}
+
+static inline int ioctl_copy_small(u64 *to, const u64 __user *from, unsigned int size)
+{
+	const u64 __user *end = from + size / sizeof(u64);
+
+	if (!user_read_access_begin(from, size))
+		return -EFAULT;
+	for (; from < end; from++, to++)
+		unsafe_get_user(*to, from, fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
 int ioctl_fill(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack);
 
 /* Copy in (or zero), copy out, free. */
@@ -108,6 +139,10 @@ static inline int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *
 	b->heap = NULL;
 	if ((row->flags & IOCTL_RAW) || !_IOC_SIZE(row->cmd))
 		return 0;
+	if (ioctl_is_small(row->cmd)) {
+		b->data = stack;
+		return ioctl_copy_small(stack, (const u64 __user *)arg, _IOC_SIZE(row->cmd));
+	}
 	return ioctl_fill(b, row, arg, stack);
 }
 
