@@ -82,12 +82,13 @@ void virt_kick(struct virt_vcpu *v)
 {
 	int cpu;
 
-	rcuwait_wake_up(&v->wait);
 	/*
-	 * The thread sets IN_GUEST before it looks at its requests, the kicker sets the request before it
-	 * looks at the mode: one of them sees the other.
+	 * The thread goes to sleep, or sets IN_GUEST, before it looks at its requests; the kicker sets the request before it
+	 * looks for a sleeper and at the mode: one of them sees the other.
 	 */
 	smp_mb();
+	if (rcuwait_active(&v->wait))
+		rcuwait_wake_up(&v->wait);
 	if (READ_ONCE(v->mode) != VIRT_IN_GUEST)
 		return;
 	cpu = READ_ONCE(v->cpu);
@@ -146,24 +147,35 @@ static void remember_thread(struct virt_vcpu *v)
 	}
 }
 
-static long vcpu_run(struct virt_vcpu *v, void *data, unsigned long raw)
+static int run(struct virt_vcpu *v)
 {
-	sigset_t saved;
 	int ret;
 
-	if (raw)
-		return -EINVAL;
-	remember_thread(v);
-	if (v->sigset_active)
-		sigprocmask(SIG_SETMASK, &v->sigset, &saved);
 	v->wants_run = !run_immediate_exit(v->run);
 	virt_srcu_resume(v);
 	ret = arch_vcpu_run(v);
 	virt_srcu_pause(v);
 	v->wants_run = false;
-	if (v->sigset_active)
-		sigprocmask(SIG_SETMASK, &saved, NULL);
 	return ret;
+}
+
+static noinline int run_masked(struct virt_vcpu *v)
+{
+	sigset_t saved;
+	int ret;
+
+	sigprocmask(SIG_SETMASK, &v->sigset, &saved);
+	ret = run(v);
+	sigprocmask(SIG_SETMASK, &saved, NULL);
+	return ret;
+}
+
+static long vcpu_run(struct virt_vcpu *v, void *data, unsigned long raw)
+{
+	if (raw)
+		return -EINVAL;
+	remember_thread(v);
+	return unlikely(v->sigset_active) ? run_masked(v) : run(v);
 }
 
 static long vcpu_set_signal_mask(struct virt_vcpu *v, void *data, unsigned long raw)
