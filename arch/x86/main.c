@@ -188,7 +188,9 @@ void arch_vcpu_load(struct virt_vcpu *vv, int cpu)
 	struct vcpu *v = to_vcpu(vv);
 
 	backend_call(vcpu_load)(v, cpu);
-	cpu_load(v, cpu);
+	tsc_load(v);
+	if (unlikely(v->cpu.in_run))
+		cpu_tsc_aux_changed(v);
 	if (unlikely(v->pv.clock_page | v->pv.steal_page))
 		pv_load(v, cpu);
 }
@@ -202,7 +204,7 @@ void arch_vcpu_put(struct virt_vcpu *vv)
 {
 	struct vcpu *v = to_vcpu(vv);
 
-	cpu_put(v);
+	tsc_put(v);
 	backend_call(vcpu_put)(v);
 }
 

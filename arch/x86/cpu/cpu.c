@@ -58,7 +58,7 @@ void cpu_vcpu_destroy(struct vcpu *v)
 static void load_tsc_aux(struct vcpu *v)
 {
 	if (tsc_aux_slot >= 0 && guest_has(v, GUEST_TSC_AUX))
-		user_return_set(tsc_aux_slot, v->cpu.tsc_aux);
+		user_return_set(tsc_aux_slot, &v->cpu.tsc_aux);
 }
 
 void cpu_tsc_aux_changed(struct vcpu *v)
@@ -72,7 +72,7 @@ void cpu_tsc_aux_changed(struct vcpu *v)
 
 void cpu_run_begin(struct vcpu *v)
 {
-	fpu_load_guest(v);
+	WARN_ON_ONCE(fpu_swap_kvm_fpstate(&v->cpu.fpu, true));
 	preempt_disable();
 	v->cpu.in_run = true;
 	load_tsc_aux(v);
@@ -82,19 +82,7 @@ void cpu_run_begin(struct vcpu *v)
 void cpu_run_end(struct vcpu *v)
 {
 	v->cpu.in_run = false;
-	fpu_put_guest(v);
-}
-
-void cpu_load(struct vcpu *v, int cpu)
-{
-	tsc_load(v, cpu);
-	if (v->cpu.in_run)
-		load_tsc_aux(v);
-}
-
-void cpu_put(struct vcpu *v)
-{
-	tsc_put(v);
+	WARN_ON_ONCE(fpu_swap_kvm_fpstate(&v->cpu.fpu, false));
 }
 
 void cpu_reset(struct vcpu *v, bool init)

@@ -160,15 +160,10 @@ int cpu_vm_init(struct vm *vm);
 void cpu_vm_destroy(struct vm *vm);
 int cpu_module_init(void);
 
-/*
- * Around KVM_RUN: guest FPU into the registers, MSRs that stay until the thread returns to user mode. May sleep.
- * cpu_load(), cpu_put(): the vCPU is loaded and put, preemption off; within KVM_RUN after every preemption.
- */
+/* Around KVM_RUN: guest FPU into the registers, MSRs that stay until the thread returns to user mode. May sleep. */
 void cpu_run_begin(struct vcpu *v);
 void cpu_run_end(struct vcpu *v);
-void cpu_load(struct vcpu *v, int cpu);
-void cpu_put(struct vcpu *v);
-/* IA32_TSC_AUX changed */
+/* IA32_TSC_AUX changed, or within KVM_RUN the CPU did */
 void cpu_tsc_aux_changed(struct vcpu *v);
 
 /* RESET (or INIT) values of everything here */

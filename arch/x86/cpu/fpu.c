@@ -56,16 +56,6 @@ void fpu_reset(struct vcpu *v, bool init)
 	xcr_changed(v);
 }
 
-void fpu_load_guest(struct vcpu *v)
-{
-	WARN_ON_ONCE(fpu_swap_kvm_fpstate(&v->cpu.fpu, true));
-}
-
-void fpu_put_guest(struct vcpu *v)
-{
-	WARN_ON_ONCE(fpu_swap_kvm_fpstate(&v->cpu.fpu, false));
-}
-
 void xcr_changed(struct vcpu *v)
 {
 	unsigned long cr4 = vcpu_cr4(v);

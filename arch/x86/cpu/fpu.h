@@ -16,10 +16,6 @@ void fpu_vcpu_destroy(struct vcpu *v);
 void fpu_reset(struct vcpu *v, bool init);
 void fpu_host_init(void);
 
-/* Guest FPU in and out of the registers around KVM_RUN; may sleep. */
-void fpu_load_guest(struct vcpu *v);
-void fpu_put_guest(struct vcpu *v);
-
 /*
  * Directly before an entry, interrupts off: registers may have been lost to a preemption or to kernel FPU use.
  * switch_fpu_return() where TIF_NEED_FPU_LOAD says so.

@@ -191,7 +191,7 @@ static noinline void follow_host(struct vcpu *v, u64 shift)
 	}
 }
 
-void tsc_load(struct vcpu *v, int cpu)
+void tsc_load(struct vcpu *v)
 {
 	u64 shift = READ_ONCE(host_tsc.shift);
 

@@ -50,7 +50,7 @@ int tsc_set_khz(struct vcpu *v, u32 khz);
  * The vCPU is loaded, and put: where host TSCs differ or restarted during suspend, the guest's does not go back.
  * Preemption off. tsc_load() may call backend set_tsc.
  */
-void tsc_load(struct vcpu *v, int cpu);
+void tsc_load(struct vcpu *v);
 void tsc_put(struct vcpu *v);
 
 /*

@@ -57,12 +57,12 @@ int user_return_add(u32 msr);
 void user_return_load(unsigned int first, unsigned int nr, const u64 *val);
 
 /* One value; the same. */
-static inline void user_return_set(unsigned int slot, u64 val)
+static inline void user_return_set(unsigned int slot, const u64 *val)
 {
 	const struct user_return_cpu *c = this_cpu_ptr(&user_return_cpu);
 
-	if (unlikely(slot >= c->known || c->slot[slot].now != val))
-		user_return_load(slot, 1, &val);
+	if (unlikely(slot >= c->known || c->slot[slot].now != *val))
+		user_return_load(slot, 1, val);
 }
 
 /* The host's values on this CPU, now. Interrupts off: CPU going offline, virtualization going off. */
