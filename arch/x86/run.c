@@ -101,8 +101,8 @@ void vcpu_view(struct vcpu *v, struct event_view *view)
 		.nmi_sti_blocked = backend_caps.nmi_sti_blocked,
 	};
 	if (v->apic) {
-		view->chip_vector = apic_offers(v);
-		view->chip_accepts_extint = lapic_takes_extint(&v->apic->lapic);
+		view->chip_vector = apic_offers(v->apic);
+		view->chip_accepts_extint = v->apic->extint;
 	}
 	backend_call(view)(v, view);
 	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_BLOCKIRQ))
@@ -172,20 +172,6 @@ static void plan_again(struct vcpu *v, struct event_view *view, struct event_pla
 	event_next(&v->events, view, plan);
 }
 
-/* Most often there is just one interrupt, and it can go in. True: it does. */
-static bool decide_chip(struct vcpu *v, struct event_view *view, struct event_plan *plan)
-{
-	bool acked = acknowledge(v);
-
-	if (unlikely(!acked || apic_offers(v))) {
-		plan_again(v, view, plan, acked);
-		return false;
-	}
-	backend_call(inject)(v);
-	v->virt.stats.irq_injections++;
-	return true;
-}
-
 /* What the decision does to events, for those who watch. @again: one was in delivery already. */
 static noinline void trace_decision(struct vcpu *v, const struct event_plan *p, bool again)
 {
@@ -239,22 +225,38 @@ void vcpu_event_exit(struct vcpu *v, const struct event *vectoring)
 	event_exit(&v->events, vectoring);
 }
 
+/*
+ * Most often the local APIC has just one interrupt, and it can go in: what decide_events() would do then. False: that has to look,
+ * also at what was acknowledged, as the PIC may have come up with another one meanwhile.
+ */
+static __always_inline bool take_chip_interrupt(struct vcpu *v)
+{
+	const struct vcpu_apic *a = v->apic;
+	struct event_view view = { .chip_vector = true };
+
+	if (!a || a->hw || !lapic_pending_vector(&a->lapic) || apic_pic_offers(a))
+		return false;
+	if ((v->guest_mode | v->want_window | v->windows | v->cpu.debug.guest_debug) || trace_decision_enabled())
+		return false;
+	backend_call(view)(v, &view);
+	if (unlikely(!event_only_chip(&v->events, &view) || !acknowledge(v) || apic_offers(a)))
+		return false;
+	backend_call(inject)(v);
+	v->virt.stats.irq_injections++;
+	return true;
+}
+
 /* Interrupts off, entry certain unless something else than an entry is due. */
-static void decide_events(struct vcpu *v, struct event_plan *plan)
+static noinline void decide_events(struct vcpu *v, struct event_plan *plan)
 {
 	/* What L1 asked for at its VM entry is there already, and goes in for the first time. */
 	bool again = v->events.delivering.type && !v->events.run_pending;
 	struct event_view view;
 
 	vcpu_view(v, &view);
-	if (likely(event_only_chip(&v->events, &view) && !v->windows && !trace_decision_enabled())) {
-		if (likely(decide_chip(v, &view, plan)))
-			return;
-	} else {
-		event_next(&v->events, &view, plan);
-		if (plan->step == STEP_ACK_ENTER)
-			plan_again(v, &view, plan, acknowledge(v));
-	}
+	event_next(&v->events, &view, plan);
+	if (plan->step == STEP_ACK_ENTER)
+		plan_again(v, &view, plan, acknowledge(v));
 	if (trace_decision_enabled())
 		trace_decision(v, plan, again);
 	if (plan->step != STEP_ENTER)
@@ -341,9 +343,12 @@ static enum exit_result work_requests(struct vcpu *v)
 	virt_take_request(vv, VIRT_REQ_KICK);
 	if (virt_take_request(vv, REQ_EVENT)) {
 		vv->stats.req_event++;
-		event_drain(&v->events, xchg(&v->inbox, 0), READ_ONCE(v->sipi_vector));
+		if (unlikely(READ_ONCE(v->inbox)))
+			event_drain(&v->events, xchg(&v->inbox, 0), READ_ONCE(v->sipi_vector));
 		if (v->apic)
 			apic_drain(v);
+		if (likely(!READ_ONCE(vv->requests)))
+			return EXIT_RESUME;
 	}
 	if (virt_take_request(vv, REQ_APIC_TIMER))
 		apic_timer_due(v);
@@ -383,7 +388,7 @@ static bool must_not_enter(struct vcpu *v)
 
 static bool events_waiting(const struct vcpu *v)
 {
-	return (v->want_window | v->windows) || !event_idle(&v->events) || (v->apic && apic_offers(v));
+	return (v->want_window | v->windows) || !event_idle(&v->events) || (v->apic && apic_offers(v->apic));
 }
 
 /*
@@ -416,9 +421,10 @@ static void enter_guest(struct vcpu *v)
 }
 
 /* One entry. EXIT_RESUME with *@entered false: something else comes first. */
-static enum exit_result try_enter(struct vcpu *v, bool *entered)
+static __always_inline enum exit_result try_enter(struct vcpu *v, bool *entered)
 {
-	struct event_plan plan;
+	/* Few entries need more than the step: the compiler's clearing of the whole would be most of the work. */
+	struct event_plan plan __attribute__((__uninitialized__));
 
 	plan.step = STEP_ENTER;
 	*entered = false;
@@ -428,7 +434,7 @@ static enum exit_result try_enter(struct vcpu *v, bool *entered)
 	/* Pairs with virt_kick() and virt_request_all(). */
 	smp_store_mb(v->virt.mode, VIRT_IN_GUEST);
 	if (likely(!must_not_enter(v))) {
-		if (unlikely(events_waiting(v)))
+		if (unlikely(events_waiting(v)) && !take_chip_interrupt(v))
 			decide_events(v, &plan);
 		if (likely(plan.step == STEP_ENTER)) {
 			vtime_account_guest_enter();
@@ -505,7 +511,7 @@ static enum exit_result exit_each(struct vcpu *v)
 	return EXIT_TO_USER;
 }
 
-static enum exit_result run_once(struct vcpu *v)
+static __always_inline enum exit_result run_once(struct vcpu *v)
 {
 	enum exit_result r = EXIT_RESUME;
 	bool entered;
@@ -533,11 +539,18 @@ static enum exit_result run_once(struct vcpu *v)
 
 /* ---- KVM_RUN ---- */
 
+static noinline void settle_interrupt(struct vcpu *v)
+{
+	struct event_view view;
+
+	vcpu_view(v, &view);
+	event_settle_user(&v->events, &view);
+}
+
 /* What userspace wrote into kvm_run or through ioctls since the last time becomes true. */
 static enum exit_result settle(struct vcpu *v)
 {
 	struct kvm_run *run = v->virt.run;
-	struct event_view view = { };
 	int ret;
 
 	if (unlikely(READ_ONCE(run->kvm_valid_regs) | READ_ONCE(run->kvm_dirty_regs))) {
@@ -552,9 +565,8 @@ static enum exit_result settle(struct vcpu *v)
 			return exit_error(v, -EINVAL);
 	}
 	v->want_window = READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
-	if (unlikely(v->events.irq_unsettled))
-		vcpu_view(v, &view);
-	event_settle_user(&v->events, &view);
+	if (unlikely(event_run_begins(&v->events)))
+		settle_interrupt(v);
 	if (unlikely(v->cpu.pdptr_stale) && cr_settle(v))
 		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, vcpu_cr3(v), vcpu_cr4(v));
 	return v->io.kind == IO_NONE ? EXIT_RESUME : io_complete(v);
@@ -641,7 +653,7 @@ static enum exit_result settle_halt(struct vcpu *v, bool *waits)
 	struct event_view view;
 
 	vcpu_view(v, &view);
-	view.chip_vector = v->apic && apic_holds(v);
+	view.chip_vector = v->apic && apic_holds(v->apic);
 	*waits = !event_wakes(&v->events, &view) && !READ_ONCE(v->pv.kicked);
 	if (*waits)
 		return EXIT_RESUME;

@@ -166,11 +166,6 @@ bool event_settle(struct event_queue *q, const struct event_view *v, struct even
 	return false;
 }
 
-void event_acked(struct event_queue *q, u8 vector)
-{
-	q->delivering = (struct event) { .type = EVENT_INTERRUPT, .vector = vector };
-}
-
 void event_drain(struct event_queue *q, unsigned long inbox, u8 sipi_vector)
 {
 	unsigned int nmis = !!(inbox & BIT(INBOX_NMI)) + !!(inbox & BIT(INBOX_NMI2));

@@ -345,7 +345,10 @@ void event_next(struct event_queue *q, const struct event_view *v, struct event_
  * @q: the queue
  * @vector: what the controllers gave
  */
-void event_acked(struct event_queue *q, u8 vector);
+static inline void event_acked(struct event_queue *q, u8 vector)
+{
+	q->delivering = (struct event) { .type = EVENT_INTERRUPT, .vector = vector };
+}
 
 /**
  * event_drain() - move inbox bits into the queue
@@ -431,6 +434,18 @@ bool event_sipi_pending(const struct event_queue *q, const struct event_view *v)
  * it is not there, KVM_RUN is KVM_EXIT_INTERNAL_ERROR and the queue stays.
  */
 void event_settle_user(struct event_queue *q, const struct event_view *v);
+
+/**
+ * event_run_begins() - all of event_settle_user() that needs no view
+ * @q: the queue
+ *
+ * Return: true if event_settle_user() is to be called for the rest.
+ */
+static inline bool event_run_begins(struct event_queue *q)
+{
+	q->exception_user = false;
+	return q->irq_unsettled;
+}
 
 /**
  * event_drop_exception() - KVM_SET_REGS: an exception that the guest had pending is gone

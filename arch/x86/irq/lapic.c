@@ -44,6 +44,13 @@ static void update_priority(struct lapic *l)
 	l->pending = lapic_enabled(l) && (l->irr_max & 0xf0) > (ppr & 0xf0) ? l->irr_max : 0;
 }
 
+/* A vector above all that were requested. */
+static void new_highest(struct lapic *l, u8 vector)
+{
+	l->irr_max = vector;
+	l->pending = lapic_enabled(l) && (vector & 0xf0) > (lapic_reg(l, LAPIC_PPR) & 0xf0) ? vector : 0;
+}
+
 void lapic_refresh(struct lapic *l)
 {
 	/* Never set by an interrupt, but an image may say anything. */
@@ -124,10 +131,8 @@ static enum lapic_action accept_vector(struct lapic *l, u8 vector, bool level)
 	if (*irr & bit)
 		return LAPIC_COALESCED;
 	*irr |= bit;
-	if (vector > l->irr_max) {
-		l->irr_max = vector;
-		update_priority(l);
-	}
+	if (vector > l->irr_max)
+		new_highest(l, vector);
 	return LAPIC_ACCEPTED;
 }
 
@@ -217,22 +222,19 @@ static void merge_word(struct lapic *l, unsigned int word, u32 irr, u32 level)
 	*tmr = (*tmr & ~irr) | (irr & level);
 }
 
-void lapic_drain(struct lapic *l, const struct lapic_posted *p)
+void lapic_drain(struct lapic *l, unsigned int word, u64 irr, u64 level)
 {
-	unsigned int i, top;
+	unsigned int top;
 
-	for (i = 0; i < 4; i++) {
-		u64 irr = p->irr[i] & (i ? ~0ull : ~0xffffull);
-
-		if (!irr)
-			continue;
-		merge_word(l, 2 * i, irr, p->level[i]);
-		merge_word(l, 2 * i + 1, irr >> 32, p->level[i] >> 32);
-		top = i * 64 + 63 - __builtin_clzll(irr);
-		if (top > l->irr_max)
-			l->irr_max = top;
-	}
-	update_priority(l);
+	if (!word)
+		irr &= ~0xffffull;
+	if (!irr)
+		return;
+	merge_word(l, 2 * word, irr, level);
+	merge_word(l, 2 * word + 1, irr >> 32, level >> 32);
+	top = word * 64 + 63 - __builtin_clzll(irr);
+	if (top > l->irr_max)
+		new_highest(l, top);
 }
 
 u8 lapic_ack(struct lapic *l)
@@ -245,8 +247,10 @@ u8 lapic_ack(struct lapic *l)
 	*vector_word(l, LAPIC_IRR, vector) &= ~bit;
 	*vector_word(l, LAPIC_ISR, vector) |= bit;
 	l->irr_max = highest_vector(l, LAPIC_IRR, vector);
-	l->isr_max = vector;	/* its class is above the PPR, so above all in service */
-	update_priority(l);
+	/* Its class is above the PPR, so above all in service and the TPR; nothing that is requested is above it. */
+	l->isr_max = vector;
+	lapic_set_reg(l, LAPIC_PPR, vector & 0xf0);
+	l->pending = 0;
 	return vector;
 }
 

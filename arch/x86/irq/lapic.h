@@ -2,9 +2,9 @@
 /*
  * One local APIC as a value: registers in, interrupts out, time as an argument.
  *
- * Only the vCPU's own thread changes a struct lapic. Other threads collect vectors in a struct
- * lapic_posted of their own (its atomic form belongs to the layer around this one), which the
- * vCPU's thread merges with lapic_drain(); destinations are matched against a struct lapic_addr, a
+ * Only the vCPU's own thread changes a struct lapic. Other threads collect vectors in bitmaps that
+ * belong to the layer around this one, which the vCPU's thread merges with lapic_drain(), and of
+ * which images get a copy (struct lapic_posted); destinations are matched against a struct lapic_addr, a
  * copy of the few fields that matter, so nobody reads the registers of a running APIC.
  *
  * Invariants: @irr_max and @isr_max are the highest bits of IRR and ISR (0: none, as vectors below
@@ -230,11 +230,14 @@ enum lapic_action lapic_accept(struct lapic *l, const struct irq_msg *m);
  */
 enum lapic_action lapic_local(struct lapic *l, enum lapic_reg lvt);
 
-/*
- * lapic_drain(): merge vectors collected by other threads. A vector posted both ways counts as
- * level-triggered.
+/**
+ * lapic_drain() - merge vectors collected by other threads
+ * @l: the local APIC
+ * @word: 0..3: vectors from 64 * @word on
+ * @irr: the vectors, a bit each
+ * @level: those of @irr that are level-triggered; a vector posted both ways counts as one
  */
-void lapic_drain(struct lapic *l, const struct lapic_posted *p);
+void lapic_drain(struct lapic *l, unsigned int word, u64 irr, u64 level);
 
 /* lapic_ack(): the processor takes lapic_pending_vector(): IRR to ISR. Returns it, 0 for none. */
 u8 lapic_ack(struct lapic *l);

@@ -70,11 +70,12 @@ void lapic_get_state(const struct lapic *l, const struct lapic_posted *posted, u
 		     struct kvm_lapic_state *s)
 {
 	struct lapic copy = *l;
+	unsigned int i;
 
 	memcpy(s->regs, l->regs, LAPIC_REGS_SIZE);
 	copy.regs = (u32 *)s->regs;
-	if (posted)
-		lapic_drain(&copy, posted);
+	for (i = 0; posted && i < 4; i++)
+		lapic_drain(&copy, i, posted->irr[i], posted->level[i]);
 	lapic_timer_fire_ns(&copy, ns);
 	lapic_timer_save(&copy, ns);
 	lapic_set_reg(&copy, LAPIC_IMAGE_ESR, copy.errors);

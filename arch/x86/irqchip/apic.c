@@ -235,50 +235,42 @@ void apic_tpr_written(struct vcpu *v)
 
 /* ---- interrupts ---- */
 
-static void collect(struct vcpu_apic *a, struct lapic_posted *p, bool take)
+static noinline void drain_word(struct vcpu_apic *a, unsigned int i)
+{
+	u64 irr = xchg(&a->irr[i], 0);
+
+	lapic_drain(&a->lapic, i, irr, READ_ONCE(a->level[i]));
+}
+
+/* Level bits are not cleared: they say how the vector was posted last, and the next one to post it may be about to. */
+void apic_drain(struct vcpu *v)
+{
+	struct vcpu_apic *a = v->apic;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(a->irr); i++)
+		if (READ_ONCE(a->irr[i]))
+			drain_word(a, i);
+}
+
+static void forget_posted(struct vcpu_apic *a)
 {
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(a->irr); i++) {
-		p->irr[i] = READ_ONCE(a->irr[i]);
-		if (p->irr[i] && take)
-			p->irr[i] = xchg(&a->irr[i], 0);
-		/* Not cleared here: it says how the vector was posted last, and the next one to post it may be about to. */
-		p->level[i] = READ_ONCE(a->level[i]) & p->irr[i];
-	}
+	for (i = 0; i < ARRAY_SIZE(a->irr); i++)
+		xchg(&a->irr[i], 0);
 }
 
-void apic_drain(struct vcpu *v)
+bool apic_holds(const struct vcpu_apic *a)
 {
-	struct lapic_posted p;
-
-	collect(v->apic, &p, true);
-	if (p.irr[0] | p.irr[1] | p.irr[2] | p.irr[3])
-		lapic_drain(&v->apic->lapic, &p);
-}
-
-static bool pic_offers(const struct vcpu *v)
-{
-	const struct irq_chips *c = to_vm(v->virt.vm)->irq.chips;
-
-	return c && READ_ONCE(c->pic.output) && v->apic->extint;
-}
-
-bool apic_holds(const struct vcpu *v)
-{
-	return lapic_pending_vector(&v->apic->lapic) || pic_offers(v);
-}
-
-bool apic_offers(const struct vcpu *v)
-{
-	return (!v->apic->hw && lapic_pending_vector(&v->apic->lapic)) || pic_offers(v);
+	return lapic_pending_vector(&a->lapic) || apic_pic_offers(a);
 }
 
 int apic_ack(struct vcpu *v)
 {
 	int vector = -1;
 
-	if (unlikely(pic_offers(v)))
+	if (unlikely(apic_pic_offers(v->apic)))
 		vector = chips_pic_ack(vcpu_vm(v));
 	if (likely(vector < 0) && !v->apic->hw) {
 		vector = lapic_ack(&v->apic->lapic) ?: -1;
@@ -337,6 +329,7 @@ int apic_create(struct vcpu *v)
 		return -ENOMEM;
 	}
 	a->vcpu = v;
+	a->pic = vcpu_vm(v)->irq.chips ? &vcpu_vm(v)->irq.chips->pic : NULL;
 	hrtimer_init(&a->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
 	a->timer.function = timer_fn;
 	lapic_init(&a->lapic, a->regs, &cfg);
@@ -357,9 +350,7 @@ void apic_destroy(struct vcpu *v)
 
 void apic_reset(struct vcpu *v, bool init)
 {
-	struct lapic_posted p;
-
-	collect(v->apic, &p, true);
+	forget_posted(v->apic);
 	lapic_reset(&v->apic->lapic, init);
 	hrtimer_try_to_cancel(&v->apic->timer);
 	follow(v);
@@ -374,10 +365,14 @@ static long get_lapic(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
 	struct vcpu *v = to_vcpu(vv);
 	struct lapic_posted p;
+	unsigned int i;
 
 	if (!v->apic)
 		return -EINVAL;
-	collect(v->apic, &p, false);
+	for (i = 0; i < ARRAY_SIZE(p.irr); i++) {
+		p.irr[i] = READ_ONCE(v->apic->irr[i]);
+		p.level[i] = READ_ONCE(v->apic->level[i]);
+	}
 	lapic_get_state(&v->apic->lapic, &p, ktime_get_ns(), data);
 	return 0;
 }
@@ -399,13 +394,12 @@ static void want_all_eois(struct vcpu_apic *a)
 static long set_lapic(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
 	struct vcpu *v = to_vcpu(vv);
-	struct lapic_posted p;
 
 	if (!v->apic)
 		return -EINVAL;
 	if (lapic_set_state(&v->apic->lapic, data, ktime_get_ns()))
 		return -EINVAL;
-	collect(v->apic, &p, true);
+	forget_posted(v->apic);
 	want_all_eois(v->apic);
 	follow(v);
 	apic_map_update(v);

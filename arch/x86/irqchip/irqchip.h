@@ -51,6 +51,7 @@ struct apic_map {
  * struct vcpu_apic - the local APIC of a vCPU in the kernel
  * @lapic: (v) the model
  * @vcpu: (c) whose
+ * @pic: (c) the PIC in the kernel, or NULL; only its output is looked at here
  * @addr: (vm_irq.map_lock) the copy that is in the map
  * @irr: (a) vectors posted by others
  * @level: (a) how each vector was last posted; written before the bit in @irr
@@ -66,6 +67,7 @@ struct apic_map {
 struct vcpu_apic {
 	struct lapic lapic;
 	struct vcpu *vcpu;
+	const struct pic *pic;
 	struct lapic_addr addr;
 	unsigned long irr[4];
 	unsigned long level[4];
@@ -169,10 +171,19 @@ static inline void apic_want_eoi(struct vcpu_apic *a, u8 vector)
 
 /* The CPU ended the service of a vector of eoi_wanted. */
 void apic_eoi_done(struct vcpu *v, u8 vector);
+static inline bool apic_pic_offers(const struct vcpu_apic *a)
+{
+	return a->extint && a->pic && READ_ONCE(a->pic->output);
+}
+
 /* The controllers offer an interrupt for injection. */
-bool apic_offers(const struct vcpu *v);
+static inline bool apic_offers(const struct vcpu_apic *a)
+{
+	return (!a->hw && lapic_pending_vector(&a->lapic)) || apic_pic_offers(a);
+}
+
 /* There is an interrupt that the processor could take, whoever delivers it. */
-bool apic_holds(const struct vcpu *v);
+bool apic_holds(const struct vcpu_apic *a);
 /* A vCPU whose controllers offer an interrupt acknowledges it, entry being certain: the vector, or -1 if another vCPU was faster. */
 int apic_ack(struct vcpu *v);
 /* The guest ended the interrupt in service without writing to a register. */

@@ -103,7 +103,7 @@ static __always_inline bool plain(struct vcpu *v)
 /* Something may be to do before the next entry: then the fast path is left, with the exit handled. */
 static __always_inline void done(struct vcpu *v)
 {
-	if (READ_ONCE(v->virt.requests) || (v->apic && apic_offers(v)))
+	if (READ_ONCE(v->virt.requests) || (v->apic && apic_offers(v->apic)))
 		to_svm(v)->vmcb->control.exit_code = EXIT_DONE;
 }
 

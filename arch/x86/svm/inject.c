@@ -53,9 +53,14 @@ void svm_inject(struct vcpu *v)
 	struct svm_vcpu *svm = to_svm(v);
 	struct vmcb_control_area *c = &svm->vmcb->control;
 	const struct event *e = &v->events.delivering;
-	/* Real mode pushes no error codes. */
-	bool has_error = e->has_error && (vcpu_cr0(v) & X86_CR0_PE);
+	bool has_error;
 
+	if (likely(e->type == EVENT_INTERRUPT)) {
+		c->event_inj = e->vector | SVM_EVTINJ_TYPE_INTR | SVM_EVTINJ_VALID;
+		return;
+	}
+	/* Real mode pushes no error codes. */
+	has_error = e->has_error && (vcpu_cr0(v) & X86_CR0_PE);
 	c->event_inj = e->vector | own_type(v, e) | SVM_EVTINJ_VALID | (has_error ? SVM_EVTINJ_VALID_ERR : 0);
 	c->event_inj_err = e->error;
 	if (!event_is_soft(e))
@@ -233,7 +238,8 @@ void svm_view(struct vcpu *v, struct event_view *view)
 	struct svm_vcpu *svm = to_svm(v);
 
 	view->gif = svm->nested.gif;
-	view->shadow = svm_shadow(v);
+	/* As svm_shadow() says. */
+	view->shadow = svm->vmcb->control.int_state & SVM_INTERRUPT_SHADOW_MASK ? SHADOW_STI | SHADOW_MOV_SS : 0;
 	view->intr_open = vcpu_rflags(v) & X86_EFLAGS_IF;
 	if (likely(!v->guest_mode))
 		return;

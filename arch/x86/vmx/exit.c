@@ -68,7 +68,7 @@ static bool fast_wrmsr(struct vmx_vcpu *vmx)
 	if (trace_kvm_msr_enabled())
 		trace_kvm_msr(true, msr, vcpu_edx_eax(v), false);
 	/* Something to do before the next entry: leave. */
-	if (READ_ONCE(v->virt.requests) || (v->apic && apic_offers(v))) {
+	if (READ_ONCE(v->virt.requests) || (v->apic && apic_offers(v->apic))) {
 		vmx->reason = VMX_EXIT_DONE;
 		return false;
 	}

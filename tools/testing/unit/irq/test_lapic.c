@@ -120,7 +120,8 @@ static void walk_drain(struct lapic *l, struct model *m, u64 *seed)
 	}
 	/* Bits of vectors that do not exist, and level bits without a request, mean nothing. */
 	p.irr[0] |= rnd(seed) & 0xffff;
-	lapic_drain(l, &p);
+	for (i = 0; i < 4; i++)
+		lapic_drain(l, i, p.irr[i], p.level[i]);
 }
 
 static void walk_ack(struct lapic *l, struct model *m)
