@@ -79,6 +79,8 @@ enum virt_irq_source {
  * still on its way to all, -1 if nobody took it.
  */
 int arch_irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi, bool level);
+/* Raise it and lower it again, for sources that make edges. Returns the same. */
+int arch_irq_pulse(struct virt_vm *vm, enum virt_irq_source source, u32 gsi);
 /* There are controllers in the kernel that KVM_IRQFD can raise interrupts at; @resample: that tell when an interrupt is over. */
 bool arch_irqfd_allowed(struct virt_vm *vm, bool resample);
 

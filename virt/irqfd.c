@@ -59,12 +59,10 @@ void virt_irqfd_module_exit(void)
 
 static void fire(struct irqfd *f)
 {
-	if (f->resample) {
+	if (f->resample)
 		arch_irq_set(f->vm, VIRT_IRQ_RESAMPLE, f->gsi, true);
-		return;
-	}
-	arch_irq_set(f->vm, VIRT_IRQ_EVENTFD, f->gsi, true);
-	arch_irq_set(f->vm, VIRT_IRQ_EVENTFD, f->gsi, false);
+	else
+		arch_irq_pulse(f->vm, VIRT_IRQ_EVENTFD, f->gsi);
 }
 
 /* Out of the list and of the wait queue: from here on it is only freed. */

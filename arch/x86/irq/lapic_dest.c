@@ -67,15 +67,6 @@ bool lapic_match(const struct lapic_addr *a, const struct irq_msg *m, bool self)
 	return m->logical ? match_logical(a, m->dest) : match_physical(a, m->dest);
 }
 
-bool lapic_takes(const struct lapic_addr *a, const struct irq_msg *m)
-{
-	if (m->mode == IRQ_MODE_RESERVED)
-		return false;
-	if (m->mode == IRQ_MODE_FIXED || m->mode == IRQ_MODE_LOWEST)
-		return a->sw_enabled;
-	return a->enabled;
-}
-
 unsigned int lapic_arbitrate(const struct lapic_rival *r, unsigned int n, u8 vector)
 {
 	unsigned int equal = 0, i;

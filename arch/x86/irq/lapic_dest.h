@@ -60,7 +60,12 @@ bool lapic_match(const struct lapic_addr *a, const struct irq_msg *m, bool self)
  *
  * Without the software enable only NMI, SMI, INIT, SIPI and ExtINT are.
  */
-bool lapic_takes(const struct lapic_addr *a, const struct irq_msg *m);
+static inline bool lapic_takes(const struct lapic_addr *a, const struct irq_msg *m)
+{
+	if (m->mode == IRQ_MODE_FIXED || m->mode == IRQ_MODE_LOWEST)
+		return a->sw_enabled;
+	return a->enabled && m->mode != IRQ_MODE_RESERVED;
+}
 
 /**
  * struct lapic_rival - a candidate of lowest-priority arbitration

@@ -13,11 +13,6 @@
 #define DATA_MODE_SHIFT	8
 #define DATA_LEVEL	BIT(15)
 
-void irq_msg_broadcast(struct irq_msg *m, const struct msi_api *api)
-{
-	m->broadcast = (m->dest == 0xff && !api->no_quirk) || (m->dest == ~0u && api->ids32);
-}
-
 int msi_decode(u32 lo, u32 hi, u32 data, const struct msi_api *api, struct irq_msg *m)
 {
 	if (api->ids32 && hi & 0xff)

@@ -19,11 +19,19 @@ struct msi_api {
 	bool no_quirk;
 };
 
+static inline bool msi_api_equal(const struct msi_api *a, const struct msi_api *b)
+{
+	return a->ids32 == b->ids32 && a->no_quirk == b->no_quirk;
+}
+
 /*
  * irq_msg_broadcast(): settle whether a device's @m->dest means everybody. Also for the IOAPIC's
  * messages.
  */
-void irq_msg_broadcast(struct irq_msg *m, const struct msi_api *api);
+static inline void irq_msg_broadcast(struct irq_msg *m, const struct msi_api *api)
+{
+	m->broadcast = (m->dest == 0xff && !api->no_quirk) || (m->dest == ~0u && api->ids32);
+}
 
 /**
  * msi_decode() - the interrupt message of an MSI

@@ -115,26 +115,26 @@ static void nothing(struct virt_iodev *d)
 
 /* ---- IOAPIC ---- */
 
-/* Send what these pins have to say; io_lock held. One message a pin: what nobody takes waits for the next change. */
-static int service(struct irq_chips *c, u32 pins)
+/* Send what this pin has to say; io_lock held. One message: what nobody takes waits for the next change. */
+static int service_pin(struct irq_chips *c, unsigned int pin)
 {
-	int ret = -1;
+	struct irq_msg m;
+	int ret;
 
 	lockdep_assert_held(&c->io_lock);
-	for (; pins; pins &= pins - 1) {
-		unsigned int pin = __ffs(pins);
-		struct irq_msg m;
-		int n;
-
-		if (!ioapic_service(&c->ioapic, pin, &m))
-			continue;
-		irq_msg_broadcast(&m, &c->vm->irq.api);
-		n = apic_send(c->vm, &m, NULL);
-		if (n < 0)
-			ioapic_refused(&c->ioapic, pin);
-		ret = max(ret, n);
-	}
+	if (!ioapic_service(&c->ioapic, pin, &m))
+		return -1;
+	irq_msg_broadcast(&m, &c->vm->irq.api);
+	ret = apic_send(c->vm, &m, NULL);
+	if (ret < 0)
+		ioapic_refused(&c->ioapic, pin);
 	return ret;
+}
+
+static void service(struct irq_chips *c, u32 pins)
+{
+	for (; pins; pins &= pins - 1)
+		service_pin(c, __ffs(pins));
 }
 
 int chips_ioapic_line(struct vm *vm, unsigned int pin, unsigned int source, bool level)
@@ -147,7 +147,7 @@ int chips_ioapic_line(struct vm *vm, unsigned int pin, unsigned int source, bool
 	raw_spin_lock_irqsave(&c->io_lock, flags);
 	r = ioapic_set_line(&c->ioapic, pin, source, level);
 	if (r == IOAPIC_SEND)
-		ret = service(c, BIT(pin));
+		ret = service_pin(c, pin);
 	raw_spin_unlock_irqrestore(&c->io_lock, flags);
 	return r == IOAPIC_MASKED ? -1 : ret;
 }

@@ -52,12 +52,9 @@ static void post_sipi(struct vcpu *v, u8 vector)
 	vcpu_post(v, INBOX_SIPI);
 }
 
-static int put(struct vcpu *v, const struct irq_msg *m)
+static noinline int put_other(struct vcpu *v, const struct irq_msg *m)
 {
 	switch (m->mode) {
-	case IRQ_MODE_FIXED:
-	case IRQ_MODE_LOWEST:
-		return m->vector < 16 ? 0 : post_vector(v, m);
 	case IRQ_MODE_NMI:
 		vcpu_post_nmi(v);
 		return 1;
@@ -73,6 +70,13 @@ static int put(struct vcpu *v, const struct irq_msg *m)
 	default:
 		return 0;	/* ExtINT comes by LINT0 only */
 	}
+}
+
+static __always_inline int put(struct vcpu *v, const struct irq_msg *m)
+{
+	if (unlikely(m->mode != IRQ_MODE_FIXED && m->mode != IRQ_MODE_LOWEST))
+		return put_other(v, m);
+	return m->vector < 16 ? 0 : post_vector(v, m);
 }
 
 static bool meant(const struct apic_map_entry *e, const struct irq_msg *m, const struct vcpu *src)
@@ -112,32 +116,35 @@ static int send_all(const struct apic_map *map, const struct irq_msg *m, const s
 }
 
 /* Most messages go to one APIC whose ID is its index. */
-static const struct apic_map_entry *by_index(const struct apic_map *map, const struct irq_msg *m, const struct vcpu *src)
+static const struct apic_map_entry *by_index(const struct apic_map *map, const struct irq_msg *m)
 {
 	const struct apic_map_entry *e;
 
 	if (m->logical | m->broadcast | m->shorthand || m->dest >= min(map->nr, 255u))
 		return NULL;
 	e = &map->entry[array_index_nospec(m->dest, map->nr)];
-	return (e->addr.x2apic ? e->addr.id : e->addr.xid) == m->dest && meant(e, m, src) ? e : NULL;
+	return (e->addr.x2apic ? e->addr.id : e->addr.xid) == m->dest && lapic_takes(&e->addr, m) ? e : NULL;
+}
+
+static noinline int send_by_match(const struct apic_map *map, const struct irq_msg *m, const struct vcpu *src)
+{
+	if (!map)
+		return -1;
+	return irq_msg_lowest(m) ? send_lowest(map, m, src) : send_all(map, m, src);
 }
 
 int apic_send(struct vm *vm, const struct irq_msg *m, struct vcpu *src)
 {
 	const struct apic_map_entry *e;
 	const struct apic_map *map;
-	int ret = -1;
+	int ret;
 
-	rcu_read_lock();
-	map = rcu_dereference(vm->irq.map);
-	if (likely(map)) {
-		e = by_index(map, m, src);
-		if (likely(e))
-			ret = put(e->vcpu, m);
-		else
-			ret = irq_msg_lowest(m) ? send_lowest(map, m, src) : send_all(map, m, src);
-	}
-	rcu_read_unlock();
+	/* Where interrupts are raised with preemption off anyway, this costs nothing. */
+	rcu_read_lock_sched();
+	map = rcu_dereference_sched(vm->irq.map);
+	e = likely(map) ? by_index(map, m) : NULL;
+	ret = likely(e) ? put(e->vcpu, m) : send_by_match(map, m, src);
+	rcu_read_unlock_sched();
 	return ret;
 }
 

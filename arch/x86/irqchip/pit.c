@@ -50,10 +50,9 @@ static void arm(struct pit_dev *p, u64 now)
 
 static void pulse(struct pit_dev *p)
 {
-	int ret = arch_irq_set(&p->vm->virt, VIRT_IRQ_PIT, 0, true);
+	int ret = arch_irq_pulse(&p->vm->virt, VIRT_IRQ_PIT, 0);
 	unsigned long flags;
 
-	arch_irq_set(&p->vm->virt, VIRT_IRQ_PIT, 0, false);
 	if (ret > 0)
 		return;
 	/* Masked, or still pending from before: there is no acknowledgement to wait for, and no use in piling up ticks. */

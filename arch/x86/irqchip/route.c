@@ -28,6 +28,7 @@
  * @lo: message address, low word
  * @hi: message address, high word
  * @data: message data
+ * @msg: the message, decoded for irq_routes.api
  */
 struct route {
 	u32 gsi;
@@ -35,6 +36,7 @@ struct route {
 	u32 chip;
 	u32 pin;
 	u32 lo, hi, data;
+	struct irq_msg msg;
 };
 
 /**
@@ -44,6 +46,7 @@ struct route {
  * @first: by interrupt number, index of its first route; [@nr_gsis] is @nr
  * @gsi_of: interrupt number of a chip's pin, or NO_GSI
  * @eoi: vectors of level-triggered messages of userspace's IOAPIC (split irqchip)
+ * @api: the format of destinations when the table was made
  * @route: sorted by interrupt number
  */
 struct irq_routes {
@@ -52,48 +55,73 @@ struct irq_routes {
 	u32 *first;
 	u32 gsi_of[KVM_NR_IRQCHIPS][KVM_IOAPIC_NUM_PINS];
 	u64 eoi[4];
+	struct msi_api api;
 	struct route route[];
 };
 
 /* ---- raising ---- */
 
-static int send_msi(struct vm *vm, u32 lo, u32 hi, u32 data)
+/* KVM_CAP_X2APIC_API came after the routes. */
+static noinline int send_anew(struct vm *vm, const struct route *r)
 {
 	struct irq_msg m;
 
-	if (msi_decode(lo, hi, data, &vm->irq.api, &m))
+	if (msi_decode(r->lo, r->hi, r->data, &vm->irq.api, &m))
 		return -1;
 	return apic_send(vm, &m, NULL);
 }
 
-static int raise_route(struct vm *vm, const struct route *r, unsigned int source, bool level)
+static int raise_route(struct vm *vm, const struct irq_routes *t, const struct route *r, unsigned int source, bool level)
 {
-	if (r->type == KVM_IRQ_ROUTING_MSI)
-		return level ? send_msi(vm, r->lo, r->hi, r->data) : -1;
+	if (r->type == KVM_IRQ_ROUTING_MSI) {
+		if (!level)
+			return -1;
+		return likely(msi_api_equal(&t->api, &vm->irq.api)) ? apic_send(vm, &r->msg, NULL) : send_anew(vm, r);
+	}
 	if (r->chip == KVM_IRQCHIP_IOAPIC)
 		return chips_ioapic_line(vm, r->pin, source, level);
 	return chips_pic_line(vm, r->pin, source, level);
 }
 
-int arch_irq_set(struct virt_vm *virt, enum virt_irq_source source, u32 gsi, bool level)
+/* @pulse: pins are lowered again at once; a message has no level. */
+static __always_inline int raise_gsi(struct virt_vm *virt, enum virt_irq_source source, u32 gsi, bool level, bool pulse)
 {
+	const struct route *r, *end;
 	struct vm *vm = to_vm(virt);
 	const struct irq_routes *t;
 	int ret = -1;
-	u32 i;
 
-	trace_kvm_set_irq(gsi, level, source);
-	rcu_read_lock();
-	t = rcu_dereference(vm->irq.routes);
+	/* Delivery is short, and all of it happens with preemption off. */
+	rcu_read_lock_sched();
+	t = rcu_dereference_sched(vm->irq.routes);
 	if (t && gsi < t->nr_gsis) {
 		gsi = array_index_nospec(gsi, t->nr_gsis);
-		for (i = t->first[gsi]; i < t->first[gsi + 1]; i++) {
-			int n = raise_route(vm, &t->route[i], source, level);
+		end = &t->route[t->first[gsi + 1]];
+		for (r = &t->route[t->first[gsi]]; r < end; r++) {
+			int n = raise_route(vm, t, r, source, level);
 
+			if (pulse && r->type == KVM_IRQ_ROUTING_IRQCHIP)
+				raise_route(vm, t, r, source, false);
 			ret = n < 0 ? ret : max(ret, 0) + n;
 		}
 	}
-	rcu_read_unlock();
+	rcu_read_unlock_sched();
+	return ret;
+}
+
+int arch_irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi, bool level)
+{
+	trace_kvm_set_irq(gsi, level, source);
+	return raise_gsi(vm, source, gsi, level, false);
+}
+
+int arch_irq_pulse(struct virt_vm *vm, enum virt_irq_source source, u32 gsi)
+{
+	int ret;
+
+	trace_kvm_set_irq(gsi, true, source);
+	ret = raise_gsi(vm, source, gsi, true, true);
+	trace_kvm_set_irq(gsi, false, source);
 	return ret;
 }
 
@@ -192,6 +220,16 @@ static void note_route(struct vm *vm, struct irq_routes *t, const struct route *
 		t->eoi[vector / 64] |= BIT_ULL(vector % 64);
 }
 
+static void decode_messages(struct irq_routes *t, const struct msi_api *api)
+{
+	struct route *r;
+
+	t->api = *api;
+	for (r = t->route; r < t->route + t->nr; r++)
+		if (r->type == KVM_IRQ_ROUTING_MSI && msi_decode(r->lo, r->hi, r->data, api, &r->msg))
+			r->msg.mode = IRQ_MODE_RESERVED;
+}
+
 static struct irq_routes *build(struct vm *vm, const struct route *in, u32 nr)
 {
 	struct irq_routes *t;
@@ -207,6 +245,7 @@ static struct irq_routes *build(struct vm *vm, const struct route *in, u32 nr)
 	t->first = (u32 *)&t->route[nr];
 	memset(t->gsi_of, 0xff, sizeof(t->gsi_of));
 	index_routes(t, in, nr);
+	decode_messages(t, &vm->irq.api);
 	for (i = 0; i < nr; i++)
 		note_route(vm, t, &t->route[i]);
 	return t;
