@@ -34,23 +34,7 @@ MODULE_PARM_DESC(virt_spec_ctrl, "let the CPU switch SPEC_CTRL (SVM)");
 
 struct svm_caps svm_caps;
 
-/**
- * struct svm_cpu - one host CPU; interrupts off
- * @hsave: page for VM_HSAVE_PA
- * @host: page that VMSAVE and VMLOAD use for the host's state
- * @asid_gen: current generation
- * @next_asid: next free ASID, 1..nr_asids-1
- * @vmcb: control block that ran here last, for the branch predictor barrier
- */
-struct svm_cpu {
-	struct page *hsave;
-	struct page *host;
-	u64 asid_gen;
-	u32 next_asid;
-	struct vmcb *vmcb;
-};
-
-static DEFINE_PER_CPU(struct svm_cpu, svm_cpu);
+DEFINE_PER_CPU(struct svm_cpu, svm_cpu);
 
 /* What guests that are hypervisors find: CPUID has what is honoured. */
 static void offer_nested(struct backend_caps *caps)
@@ -185,12 +169,10 @@ void svm_disable(void)
 /* APM vol. 2, "TLB Control": do nothing, flush all, flush this guest's. */
 enum { TLB_NOTHING = 0, TLB_ALL = 1, TLB_THIS = 3 };
 
-void svm_asid(struct svm_vcpu *svm)
+void svm_new_asid(struct svm_vcpu *svm)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 
-	if (likely(svm->asid_gen == c->asid_gen))
-		return;
 	if (c->next_asid >= svm_caps.nr_asids) {
 		c->asid_gen++;
 		c->next_asid = 1;

@@ -176,8 +176,26 @@ int svm_enable(void);
 void svm_disable(void);
 void svm_vcpu_load(struct vcpu *v, int cpu);
 void svm_vcpu_put(struct vcpu *v);
-/* Give the VMCB an ASID of this CPU if it has none of the current generation; interrupts off. */
-void svm_asid(struct svm_vcpu *svm);
+/**
+ * struct svm_cpu - one host CPU; interrupts off
+ * @hsave: page for VM_HSAVE_PA
+ * @host: page that VMSAVE and VMLOAD use for the host's state
+ * @asid_gen: current generation
+ * @next_asid: next free ASID, 1..nr_asids-1
+ * @vmcb: control block that ran here last, for the branch predictor barrier
+ */
+struct svm_cpu {
+	struct page *hsave;
+	struct page *host;
+	u64 asid_gen;
+	u32 next_asid;
+	struct vmcb *vmcb;
+};
+
+DECLARE_PER_CPU(struct svm_cpu, svm_cpu);
+
+/* An ASID of this CPU's current generation for the VMCB; interrupts off. */
+void svm_new_asid(struct svm_vcpu *svm);
 void svm_flush_tlb(struct vcpu *v);
 /* Translations of the level that runs */
 void svm_flush_current(struct svm_vcpu *svm);
