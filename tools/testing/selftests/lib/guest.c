@@ -35,6 +35,11 @@ static bool repeated_by_tcg(const struct guest_frame *frame)
 	return insn[0] != 0xcd || insn[1] != frame->vector;
 }
 
+bool guest_shadow_lost(const struct guest_frame *frame)
+{
+	return guest_under_tcg && frame->vector >= 32 && *(const uint8_t *)(frame->rip - 1) == 0xfb;
+}
+
 void guest_exception(struct guest_frame *frame)
 {
 	struct guest_cpu *cpu = this_cpu();
@@ -43,6 +48,9 @@ void guest_exception(struct guest_frame *frame)
 		return;
 	cpu->count++;
 	if (guest_handlers[frame->vector]) {
+		/* HLT would wait for what has come. */
+		if (guest_shadow_lost(frame) && *(const uint8_t *)frame->rip == 0xf4)
+			frame->rip++;
 		guest_handlers[frame->vector](frame);
 		return;
 	}

@@ -65,6 +65,12 @@ extern char guest_vectors[];
 extern bool guest_under_tcg;
 void guest_exception(struct guest_frame *frame);
 
+/*
+ * The interrupt came directly behind an STI, where none may: TCG's VMRUN does not load the interrupt shadow, so that one which waits is delivered there
+ * if the host was interrupted between STI and the next instruction.
+ */
+bool guest_shadow_lost(const struct guest_frame *frame);
+
 #define GUEST_INLINE static inline __attribute__((always_inline))
 
 GUEST_INLINE struct guest_cpu *this_cpu(void)

@@ -36,7 +36,8 @@ static void on_event(struct guest_frame *f)
 	asm volatile("mov %%dr6, %0" : "=r"(dr6));
 	seen.event[n].vector = f->vector;
 	seen.event[n].error = f->error;
-	seen.event[n].rip = f->rip;
+	/* Behind the NOP that follows STI */
+	seen.event[n].rip = f->rip + guest_shadow_lost(f);
 	seen.event[n].rflags = f->rflags;
 	seen.event[n].cr2 = f->vector == PF_VECTOR ? read_cr2() : 0;	/* Bochs's SVM keeps it no longer */
 	seen.event[n].dr6 = dr6;
