@@ -103,6 +103,7 @@ static void guest_waits_for_steal(void)
 {
 	volatile struct kvm_steal_time *st = steal(0);
 
+	guest_sti();
 	wrmsr(MSR_KVM_STEAL_TIME, STEAL(0) | 1);
 	GUEST_ASSERT_EQ(st->version & 1, 0);
 	GUEST_ASSERT_EQ(st->preempted, 0);
@@ -155,6 +156,7 @@ static void guest_flushed(u64 me)
 
 	x2apic_on();
 	if (!me) {
+		guest_sti();
 		for (i = 1; i <= 20; i++) {
 			u8 mark = KVM_VCPU_PREEMPTED;
 
