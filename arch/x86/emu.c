@@ -487,6 +487,17 @@ static enum emu_status op_fnstsw(struct emu *e, u16 *val)
 	return EMU_UNHANDLEABLE;
 }
 
+/*
+ * L1 may have an exit for what L2 is to do: the CPU does it, and exits with what such an exit shows. An IRET of L2's is emulated for its end of an
+ * NMI handler only, which can be seen otherwise.
+ */
+static enum emu_status op_task(struct emu *e, enum emu_task_reason reason)
+{
+	if (likely(!emu_vcpu(e)->guest_mode))
+		return EMU_OK;
+	return reason == EMU_TASK_IRET ? EMU_UNHANDLEABLE : EMU_RETRY;
+}
+
 static enum emu_status op_prepare(struct emu *e);
 
 static const struct emu_ops ops = {
@@ -499,6 +510,7 @@ static const struct emu_ops ops = {
 	.in		= op_in,
 	.out		= op_out,
 	.set_cr		= op_set_cr,
+	.task		= op_task,
 	.get_dr		= op_get_dr,
 	.set_dr		= op_set_dr,
 	.rdmsr		= op_rdmsr,
@@ -536,6 +548,11 @@ static enum emu_status retry_out(struct emu *e, u16 port, unsigned int size, u32
 }
 
 static enum emu_status retry_set(struct emu *e, unsigned int nr, u64 val)
+{
+	return EMU_RETRY;
+}
+
+static enum emu_status retry_task(struct emu *e, enum emu_task_reason reason)
 {
 	return EMU_RETRY;
 }
@@ -585,6 +602,7 @@ static const struct emu_ops memory_ops = {
 	.in		= retry_in,
 	.out		= retry_out,
 	.set_cr		= retry_set,
+	.task		= retry_task,
 	.get_dr		= retry_get_dr,
 	.set_dr		= retry_set,
 	.rdmsr		= retry_read,

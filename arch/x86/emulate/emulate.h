@@ -154,6 +154,9 @@ struct emu_exception {
 /* struct emu.shadow: interrupts that the instruction holds off for one more instruction */
 enum emu_shadow { EMU_SHADOW_NONE, EMU_SHADOW_STI, EMU_SHADOW_MOV_SS };
 
+/* What a task switch was asked for by */
+enum emu_task_reason { EMU_TASK_CALL, EMU_TASK_IRET, EMU_TASK_JMP, EMU_TASK_GATE };
+
 struct emu;
 
 /**
@@ -172,6 +175,7 @@ struct emu;
  * @out: write a port
  * @set_cr: MOV to CR0, CR3, CR4 or CR8, CLTS, LMSW, task switch: check, make it so, and put
  *	what the register then holds into @regs.crN (and EFER.LMA into @regs.efer)
+ * @task: an instruction is to switch tasks; nothing has been done yet. Anything but EMU_OK ends the emulation
  * @get_dr: read DR0..DR3, DR6 or DR7; general-detect and privilege have been checked, DR4
  *	and DR5 resolved
  * @set_dr: write a debug register
@@ -211,6 +215,7 @@ struct emu_ops {
 	enum emu_status (*in)(struct emu *e, u16 port, unsigned int size, u32 *val);
 	enum emu_status (*out)(struct emu *e, u16 port, unsigned int size, u32 val);
 	enum emu_status (*set_cr)(struct emu *e, unsigned int nr, u64 val);
+	enum emu_status (*task)(struct emu *e, enum emu_task_reason reason);
 	enum emu_status (*get_dr)(struct emu *e, unsigned int nr, u64 *val);
 	enum emu_status (*set_dr)(struct emu *e, unsigned int nr, u64 val);
 	enum emu_status (*rdmsr)(struct emu *e, u32 index, u64 *val);
@@ -301,9 +306,6 @@ struct emu {
  * unless @e->committed).
  */
 enum emu_status emulate(struct emu *e);
-
-/* What a task switch was asked for by */
-enum emu_task_reason { EMU_TASK_CALL, EMU_TASK_IRET, EMU_TASK_JMP, EMU_TASK_GATE };
 
 /**
  * emulate_task_switch - switch to another task, after the CPU's (or our own) privilege checks on

@@ -334,6 +334,9 @@ static enum emu_status switch_from_insn(struct emu *e, u16 sel, enum emu_task_re
 	u64 rip = e->regs.rip;
 	enum emu_status st;
 
+	st = e->ops->task(e, reason);
+	if (st)
+		return st;
 	e->regs.rip = e->next_rip;
 	st = task_switch(e, sel, reason, false, 0);
 	if (st && !e->committed)

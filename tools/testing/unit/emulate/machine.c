@@ -443,6 +443,14 @@ static enum emu_status op_fnstsw(struct emu *e, u16 *val)
 	return word(e, "fnstsw", val, 0);
 }
 
+static enum emu_status op_task(struct emu *e, enum emu_task_reason reason)
+{
+	struct machine *m = e->ctx;
+
+	m->task_reason = reason;
+	return m->task_status;
+}
+
 /* What decoding must not look at, swapped between the emulation and @m->rest. */
 static void swap_rest(struct machine *m, struct emu_regs *r)
 {
@@ -476,6 +484,7 @@ const struct emu_ops machine_ops = {
 	.in		= op_in,
 	.out		= op_out,
 	.set_cr		= op_set_cr,
+	.task		= op_task,
 	.get_dr		= op_get_dr,
 	.set_dr		= op_set_dr,
 	.rdmsr		= op_rdmsr,

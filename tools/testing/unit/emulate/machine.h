@@ -44,6 +44,8 @@ struct machine {
 	u64 port_in;		/* what IN gives */
 	unsigned int stop_at;	/* step to answer with EMU_IO, counted from 1; 0: none */
 	unsigned int fault_at;	/* step to answer with a page fault */
+	enum emu_status task_status;	/* answer to a task switch by an instruction */
+	enum emu_task_reason task_reason;	/* of the last one */
 	bool unlogged;		/* plain run, nothing recorded */
 	bool hidden;		/* @rest is to come back when the emulator asks for it */
 	struct emu_regs rest;	/* what the emulator is not to see before */

@@ -183,6 +183,33 @@ START_TEST(by_instruction)
 }
 END_TEST
 
+/* The machine does not want the emulator to do it: nothing has happened. */
+START_TEST(not_by_instruction)
+{
+	static const struct {
+		u8 code[7];
+		enum emu_task_reason reason;
+	} row[] = {
+		{ { 0xea, 0, 0, 0, 0, SEL_TSS_B, 0 }, EMU_TASK_JMP },
+		{ { 0x9a, 0, 0, 0, 0, SEL_TASK_GATE, 0 }, EMU_TASK_CALL },
+		{ { 0xcf }, EMU_TASK_IRET },
+	};
+
+	fresh();
+	start.regs.rip = CODE;
+	if (row[_i].reason == EMU_TASK_IRET)
+		start.regs.rflags |= NT;
+	memcpy(machine_at(&world, CODE, 7), row[_i].code, 7);
+	world.task_status = EMU_RETRY;
+	ck_assert_int_eq(machine_run(&world, &e, &start, emulate), EMU_RETRY);
+	ck_assert_int_eq(world.task_reason, row[_i].reason);
+	ck_assert_uint_eq(e.regs.rip, CODE);
+	ck_assert(!e.committed);
+	ck_assert_uint_eq(tss_type(SEL_TSS_B) & BUSY, 0);
+	ck_assert_uint_eq(world_get(TSS_A + 32, 4), 0);
+}
+END_TEST
+
 /* Outgoing from a 16-bit TSS */
 START_TEST(from_16)
 {
@@ -338,6 +365,7 @@ int main(void)
 	tcase_add_test(t, call_16);
 	tcase_add_test(t, there_and_back);
 	tcase_add_loop_test(t, by_instruction, 0, 2);
+	tcase_add_loop_test(t, not_by_instruction, 0, 3);
 	tcase_add_test(t, from_16);
 	tcase_add_test(t, to_v86);
 	tcase_add_test(t, breakpoints);
