@@ -174,9 +174,7 @@ static int l1_cmpxchg(void *ctx, u64 gpa, u64 old, u64 new, unsigned int size)
 {
 	struct nested_reader *r = ctx;
 
-	walk_hva(r->v, gpa, &r->slot);
-	/* A ROM ignores it. */
-	if (r->slot && (r->slot->flags & KVM_MEM_READONLY))
+	if (walk_in_rom(r->v, gpa, &r->slot))
 		return 0;
 	return virt_guest_cmpxchg(&r->v->virt, gpa, &old, &new, size);
 }
@@ -261,7 +259,9 @@ static int l2_cmpxchg(void *ctx, u64 gpa, u64 old, u64 new, unsigned int size)
 	u64 l1_gpa;
 	int ret = l2_table(r, gpa, &l1_gpa);
 
-	return ret ?: virt_guest_cmpxchg(&r->v->virt, l1_gpa, &old, &new, size);
+	if (ret || walk_in_rom(r->v, l1_gpa, &r->slot))
+		return ret;
+	return virt_guest_cmpxchg(&r->v->virt, l1_gpa, &old, &new, size);
 }
 
 static const struct walk_ops l2_ops = { .read = l2_read, .cmpxchg = l2_cmpxchg };

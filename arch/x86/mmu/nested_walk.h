@@ -51,6 +51,12 @@ static __always_inline void __user *walk_hva(struct vcpu *v, u64 gpa, const stru
 	return (void __user *)((*slot)->hva + (gfn << PAGE_SHIFT) + offset_in_page(gpa));
 }
 
+/* A ROM ignores the write that sets A and D. */
+static inline bool walk_in_rom(struct vcpu *v, u64 gpa, const struct virt_slot **slot)
+{
+	return walk_hva(v, gpa, slot) && ((*slot)->flags & KVM_MEM_READONLY);
+}
+
 static __always_inline int walk_get(const void __user *hva, u64 *entry, unsigned int size)
 {
 	u32 half;

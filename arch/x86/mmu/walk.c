@@ -63,6 +63,8 @@ static int walk_cmpxchg(void *ctx, u64 gpa, u64 old, u64 new, unsigned int size)
 {
 	struct walk_ctx *c = ctx;
 
+	if (walk_in_rom(c->v, gpa, &c->slot))
+		return 0;
 	/* Little endian: the low half of both comes first. */
 	return virt_guest_cmpxchg(&c->v->virt, gpa, &old, &new, size);
 }
