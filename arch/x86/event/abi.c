@@ -248,8 +248,15 @@ static void restore_stash(struct event_queue *q, u8 vector, bool unsettled, bool
 	q->irq_soft = soft;
 }
 
+/* L1's event is not for userspace to replace. */
+static struct event *user_delivering(struct event_queue *q)
+{
+	return EVENT_RULE(RESTORE_YIELDS, q->run_pending) ? &q->set_aside : &q->delivering;
+}
+
 static void restore_interrupt(struct event_queue *q, const struct kvm_vcpu_events *in, const struct strata_events *s)
 {
+	struct event *d = user_delivering(q);
 	bool soft = s->delivering_kind == STRATA_EVENT_SOFT_INT;
 	bool exact = soft || s->delivering_kind == STRATA_EVENT_INTERRUPT;
 
@@ -261,8 +268,8 @@ static void restore_interrupt(struct event_queue *q, const struct kvm_vcpu_event
 		restore_stash(q, s->stash_nr, false, false);
 	if (!in->interrupt.injected)
 		return;
-	if (exact && !q->run_pending && !q->delivering.type)
-		q->delivering = (struct event) {
+	if (exact && !d->type)
+		*d = (struct event) {
 			.type = s->delivering_kind,
 			.vector = in->interrupt.nr,
 			.len = soft ? s->delivering_len : 0,
@@ -275,18 +282,17 @@ static void restore_interrupt(struct event_queue *q, const struct kvm_vcpu_event
 static void restore_injected(struct event_queue *q, const struct kvm_vcpu_events *in, const struct strata_events *s, bool pending)
 {
 	bool exception = EVENT_RULE(RESTORE_PENDING_WINS, !pending) ? in->exception.injected : false;
+	struct event *d = user_delivering(q);
 
-	if (EVENT_RULE(RESTORE_YIELDS, q->run_pending))
-		return;
-	event_clear(&q->delivering);
+	event_clear(d);
 	if (exception)
-		q->delivering = user_exception(in, s->delivering_kind, s->delivering_len);
+		*d = user_exception(in, s->delivering_kind, s->delivering_len);
 	if (!in->nmi.injected)
 		return;
-	if (q->delivering.type)
+	if (d->type)
 		q->nmi_pending = min(q->nmi_pending + 1, 2);
 	else
-		q->delivering = (struct event) { .type = EVENT_NMI, .vector = EVENT_NMI_VECTOR };
+		*d = (struct event) { .type = EVENT_NMI, .vector = EVENT_NMI_VECTOR };
 }
 
 void event_restore(struct event_queue *q, const struct kvm_vcpu_events *in, const struct event_abi *abi)
@@ -360,6 +366,7 @@ void event_save_bitmap(const struct event_queue *q, __u64 bitmap[4])
 
 void event_restore_bitmap(struct event_queue *q, const __u64 bitmap[4])
 {
+	struct event *d = user_delivering(q);
 	unsigned int word = 0, vector;
 
 	while (word < 4 && !bitmap[word])
@@ -368,12 +375,12 @@ void event_restore_bitmap(struct event_queue *q, const __u64 bitmap[4])
 		return;
 	vector = word * 64 + __builtin_ctzll(bitmap[word]);
 	/* What KVM_SET_VCPU_EVENTS said of the same interrupt, before or after, is more exact. */
-	if (EVENT_RULE(BITMAP_KNOWN, (!q->run_pending && q->delivering.type == EVENT_INTERRUPT && q->delivering.vector == vector) ||
+	if (EVENT_RULE(BITMAP_KNOWN, (d->type == EVENT_INTERRUPT && d->vector == vector) ||
 		       (q->irq_stashed && q->irq_vector == vector)))
 		return;
 	/* Userspace knows of one interrupt, and this is it. */
-	if (!q->run_pending && (q->delivering.type == EVENT_INTERRUPT || q->delivering.type == EVENT_SOFT_INT))
-		event_clear(&q->delivering);
+	if (d->type == EVENT_INTERRUPT || d->type == EVENT_SOFT_INT)
+		event_clear(d);
 	restore_stash(q, vector, true, false);
 }
 

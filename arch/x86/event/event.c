@@ -18,7 +18,7 @@
 #include "rule.h"
 
 static_assert(sizeof(struct event) == 24);
-static_assert(sizeof(struct event_queue) == 2 * sizeof(struct event) + 40);
+static_assert(sizeof(struct event_queue) == 3 * sizeof(struct event) + 40);
 
 /* Vectors by class: SDM table "Interrupt and Exception Classes", APM "Simultaneous Exceptions"; 21 is #CP, 29 is #VC. */
 #define CONTRIBUTORY	(BIT(0) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(21) | BIT(29))
@@ -207,6 +207,7 @@ void event_settle_user(struct event_queue *q, const struct event_view *v)
 	bool soft = q->irq_soft;
 
 	q->exception_user = false;
+	event_clear(&q->set_aside);
 	if (!q->irq_unsettled)
 		return;
 	q->irq_unsettled = false;
@@ -276,6 +277,15 @@ void event_nested_begin(struct event_queue *q, const struct event *injected)
 	q->delivering = *injected;
 	q->delivering.replay = false;
 	q->run_pending = true;
+}
+
+void event_nested_cancel(struct event_queue *q)
+{
+	if (!q->run_pending)
+		return;
+	q->run_pending = false;
+	q->delivering = q->set_aside;
+	event_clear(&q->set_aside);
 }
 
 void event_nested_leave(struct event_queue *q, struct event_plan *p)

@@ -75,6 +75,8 @@ struct event {
  * @delivering: an event that the CPU had begun to deliver, or that L1 asked to be injected into L2; enters next,
  *	unconditionally
  * @exception: recognised, delivery not begun
+ * @set_aside: what userspace says is being delivered, set while @run_pending: yields to L1's event at the next run, and takes its place if
+ *	KVM_SET_NESTED_STATE ends that entry first
  * @pending_dbg: trap causes held back by a MOV SS shadow (DR6 layout as in struct event's payload)
  * @smm_dbg: trap causes that an SMI overtook; a #DB again after RSM
  * @active: the eight fields below as one word, for event_idle()
@@ -100,6 +102,7 @@ struct event {
 struct event_queue {
 	struct event delivering;
 	struct event exception;
+	struct event set_aside;
 	u64 pending_dbg;
 	u64 smm_dbg;
 	union {
@@ -486,6 +489,14 @@ void event_rsm(struct event_queue *q);
  * What userspace had set as injected yields to it.
  */
 void event_nested_begin(struct event_queue *q, const struct event *injected);
+
+/**
+ * event_nested_cancel() - KVM_SET_NESTED_STATE: the entry that was under way is none
+ * @q: the queue
+ *
+ * What userspace had set as injected meanwhile is being delivered then.
+ */
+void event_nested_cancel(struct event_queue *q);
 
 /**
  * event_nested_leave() - a VM exit to L1

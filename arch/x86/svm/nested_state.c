@@ -95,20 +95,11 @@ static void move_registers(struct vmcb *to, const struct vmcb *from)
 	to->control.clean = 0;
 }
 
-/* An event of L1's that is not to be injected any more */
-static void end_run_pending(struct event_queue *q)
-{
-	if (!q->run_pending)
-		return;
-	q->run_pending = false;
-	q->delivering = (struct event) { .type = EVENT_NONE };
-}
-
 static void set_no_guest(struct svm_vcpu *svm, bool gif)
 {
 	struct vcpu *v = &svm->vcpu;
 
-	end_run_pending(&v->events);
+	event_nested_cancel(&v->events);
 	if (v->guest_mode) {
 		move_registers(svm->vmcb01, svm->nested.vmcb02);
 		nested_use_01(svm);
@@ -173,7 +164,7 @@ static void set_guest(struct svm_vcpu *svm, const struct kvm_nested_state *head,
 
 	vcpu_need_reg(v, REG_CR0);
 	vcpu_need_reg(v, REG_CR3);
-	end_run_pending(&v->events);
+	event_nested_cancel(&v->events);
 	swap(n->vmcb12, *page);
 	n->vmcb12_gpa = head->hdr.svm.vmcb_pa;
 	if (!v->guest_mode) {

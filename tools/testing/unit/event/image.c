@@ -45,6 +45,8 @@ static void set_image(struct event_queue *q, const struct event_abi *abi, const 
 	case SET_NESTED:
 		if (m->run_pending)
 			event_nested_begin(q, &m->injected);
+		else
+			event_nested_cancel(q);
 		break;
 	case SET_MP_STATE:
 		q->sipi = m->mp_sipi;

@@ -177,6 +177,39 @@ START_TEST(l1_injects_nmi)
 }
 END_TEST
 
+/*
+ * Restored over a vCPU that was entering L2: the event that the image has in delivery comes before or behind the nested state that ends that entry.
+ * Without it the event yields.
+ */
+START_TEST(restored_over_an_entry)
+{
+	struct event nmi = { .type = EVENT_NMI, .vector = 2 };
+	const struct event rows[] = {
+		exception(6), nmi, { .type = EVENT_INTERRUPT, .vector = 0x31 }, { .type = EVENT_SOFT_INT, .vector = 0x80, .len = 2 },
+	};
+	struct event_queue saved = { .delivering = rows[_i] }, q[3] = {};
+	struct kvm_vcpu_events e;
+	__u64 bitmap[4];
+	unsigned int i;
+
+	event_save(&saved, 0, 0, &strata_abi, &open_view, &e);
+	event_save_bitmap(&saved, bitmap);
+	for (i = 0; i < 3; i++)
+		event_nested_begin(&q[i], &nmi);
+	event_restore(&q[0], &e, &strata_abi);
+	event_restore_bitmap(&q[0], bitmap);
+	event_nested_cancel(&q[0]);
+	event_nested_cancel(&q[1]);
+	event_restore_bitmap(&q[1], bitmap);
+	event_restore(&q[1], &e, &strata_abi);
+	ck_assert_mem_eq(&q[0], &saved, sizeof(saved));
+	ck_assert_mem_eq(&q[1], &saved, sizeof(saved));
+	event_restore(&q[2], &e, &strata_abi);
+	event_settle_user(&q[2], &open_view);
+	ck_assert(q[2].run_pending && q[2].delivering.type == EVENT_NMI && !q[2].set_aside.type);
+}
+END_TEST
+
 /* What the older ABI sees of a #PF not yet delivered */
 START_TEST(older_abi)
 {
@@ -223,6 +256,7 @@ int main(void)
 	tcase_add_test(stories, mov_ss_and_int1);
 	tcase_add_test(stories, smi_and_trap);
 	tcase_add_test(stories, l1_injects_nmi);
+	tcase_add_loop_test(stories, restored_over_an_entry, 0, 4);
 	tcase_add_test(stories, older_abi);
 	tcase_add_test(stories, layout);
 	suite_add_tcase(s, tables);
