@@ -107,6 +107,9 @@ u8 svm_event_type(u32 info)
 	case SVM_EXITINTINFO_TYPE_NMI:	return EVENT_NMI;
 	case SVM_EXITINTINFO_TYPE_SOFT:	return EVENT_SOFT_INT;
 	default:
+		/* QEMU's TCG calls a virtual interrupt that it delivers an exception, but none has such a vector. */
+		if (vector > 31)
+			return EVENT_INTERRUPT;
 		return vector == BP_VECTOR || vector == OF_VECTOR ? EVENT_SOFT_EXCEPTION : EVENT_EXCEPTION;
 	}
 }
