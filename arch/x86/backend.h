@@ -15,6 +15,8 @@
 #include "strata.h"
 #include "emulate/emulate.h"
 
+struct smram_state;
+
 /* Whose exit reasons: tools that read traces know them by these numbers. */
 #define STRATA_ISA_VMX	1
 #define STRATA_ISA_SVM	2
@@ -102,6 +104,11 @@ extern struct backend_caps backend_caps;
  * nested_fault: an emulated access of L2's met a fault of L1's nested paging (mmu_nested_take_fault()). May sleep.
  * nested_get: KVM_GET_NESTED_STATE; returns the size it needs, and fills in all of it if @user is not NULL; -EFAULT. May sleep.
  * nested_set: KVM_SET_NESTED_STATE; @head is the copy of the fixed part. 0 or an errno; touches no guest memory. May sleep.
+ * nested_smm_save: SMM is about to be entered from L2; what RSM needs beside L2's registers goes into @s and guest memory. 0 or -EFAULT, and
+ *	nothing of the vCPU changes. May sleep.
+ * nested_smm_leave: then: L1's level is the current one, with L1's registers.
+ * nested_rsm: RSM's save area has been checked; if it is of L2, L2's level becomes the current one, its registers still to be loaded. 0, or
+ *	-EINVAL if there is no way back, and nothing has changed. May sleep.
  * fail_entry_dump: print the control block, rate limited.
  */
 #define BACKEND_OPS(OP)						\
@@ -152,6 +159,9 @@ extern struct backend_caps backend_caps;
 	OP(enum exit_result, nested_fault, (struct vcpu *v))	\
 	OP(int, nested_get, (struct vcpu *v, struct kvm_nested_state __user *user)) \
 	OP(int, nested_set, (struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user)) \
+	OP(int, nested_smm_save, (struct vcpu *v, struct smram_state *s)) \
+	OP(void, nested_smm_leave, (struct vcpu *v))		\
+	OP(int, nested_rsm, (struct vcpu *v, const struct smram_state *s)) \
 	OP(void, fail_entry_dump, (struct vcpu *v))
 
 struct backend_ops {

@@ -47,6 +47,7 @@
 #define EFER_BIT_SCE	(1ull << 0)
 #define EFER_BIT_LME	(1ull << 8)
 #define EFER_BIT_LMA	(1ull << 10)
+#define EFER_BIT_SVME	(1ull << 12)
 
 #define XCR0_FP		(1ull << 0)
 #define XCR0_SSE	(1ull << 1)

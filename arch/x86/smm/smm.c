@@ -146,22 +146,20 @@ static enum exit_result not_entered(struct vcpu *v)
 
 enum exit_result smm_enter(struct vcpu *v)
 {
-	bool map64 = wide(v);
+	bool map64 = wide(v) || v->guest_mode;
 	struct smram_state s;
 	u8 image[SMRAM_SIZE];
 
-	/*
-	 * Missing: an SMI that L1 does not take is to leave L2 here, before anything is saved, and what RSM needs to go back to go with the state
-	 * (svm_guest and svm_vmcb; VMX keeps it in the vCPU).
-	 */
-	if (v->guest_mode)
-		return not_entered(v);
 	v->events.smm_dbg |= backend_call(take_pending_dbg)(v);
 	save(v, &s);
+	if (v->guest_mode && backend_call(nested_smm_save)(v, &s))
+		return not_entered(v);
 	smram_pack(&s, map64 ? SMRAM_MAP_64 : SMRAM_MAP_32, image);
 	smm_follow(v);
 	if (virt_guest_write(&v->virt, (u64)v->cpu.smbase + SMRAM_SAVE, image, sizeof(image)))
 		return not_entered(v);
+	if (v->guest_mode)
+		backend_call(nested_smm_leave)(v);
 	handler_state(v, map64);
 	return EXIT_RESUME;
 }
@@ -195,6 +193,11 @@ static void to_emulator(struct emu *e, const struct smram_state *s)
 	e->halt = s->auto_halt;
 }
 
+static bool pae_paging(const struct smram_state *s)
+{
+	return (s->cr0 & X86_CR0_PG) && (s->cr4 & X86_CR4_PAE) && !(s->efer & EFER_BIT_LMA);
+}
+
 /*
  * The save area, checked. Page-directory pointers are read last, from the address space that the vCPU goes back to. False: shutdown, and nothing
  * has changed.
@@ -204,7 +207,7 @@ static bool load(struct vcpu *v, struct smram_state *s)
 	struct cr_limits limits = cr_limits_of(v);
 	u8 image[SMRAM_SIZE];
 
-	if (v->guest_mode || virt_guest_read(&v->virt, (u64)v->cpu.smbase + SMRAM_SAVE, image, sizeof(image)))
+	if (virt_guest_read(&v->virt, (u64)v->cpu.smbase + SMRAM_SAVE, image, sizeof(image)))
 		return false;
 	if (smram_map_of(guest_has(v, GUEST_LONG_MODE), image) == SMRAM_MAP_64) {
 		smram_unpack(s, SMRAM_MAP_64, image);
@@ -215,10 +218,12 @@ static bool load(struct vcpu *v, struct smram_state *s)
 	if (smram_check(s, &limits) != SMRAM_OK)
 		return false;
 	mmu_use_address_space(v, AS_NORMAL);
-	if ((s->cr0 & X86_CR0_PG) && (s->cr4 & X86_CR4_PAE) && !(s->efer & EFER_BIT_LMA) && mmu_load_pdptrs(v, s->cr3)) {
+	if ((!s->svm_guest && pae_paging(s) && mmu_load_pdptrs(v, s->cr3)) || backend_call(nested_rsm)(v, s)) {
 		mmu_use_address_space(v, AS_SMM);
 		return false;
 	}
+	/* How L1 translates L2's addresses is known only at the entry. */
+	v->cpu.pdptr_stale = s->svm_guest && pae_paging(s);
 	return true;
 }
 
@@ -238,6 +243,5 @@ enum emu_status smm_rsm(struct vcpu *v, struct emu *e)
 	to_emulator(e, &s);
 	event_rsm(&v->events);
 	backend_call(update_intercepts)(v);
-	/* Missing: here L2 is to be entered again, once L1's state is in place; a control block that cannot be is a triple fault as above. */
 	return EMU_OK;
 }

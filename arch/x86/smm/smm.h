@@ -16,8 +16,8 @@
  *
  * APM "SMM Operating-Environment", SDM "SMI Handler Execution Environment". May sleep.
  *
- * Return: EXIT_RESUME, or EXIT_TO_USER with KVM_EXIT_INTERNAL_ERROR if there is no memory to store it in, or L2 runs: then the vCPU is as it was before, with the
- * SMI pending.
+ * Return: EXIT_RESUME, or EXIT_TO_USER with KVM_EXIT_INTERNAL_ERROR if there is no memory to store it in: then the vCPU is as it was before, with the SMI pending.
+ * From L2 the vCPU goes to L1's level, and L1's state into guest memory, too.
  */
 enum exit_result smm_enter(struct vcpu *v);
 

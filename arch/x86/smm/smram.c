@@ -243,6 +243,12 @@ static bool segments_legal(const struct smram_state *s)
 	       data_legal(&s->seg[SMRAM_FS]) && data_legal(&s->seg[SMRAM_GS]);
 }
 
+/* A guest's guest has SVM, and its control block is a page. */
+static bool nested_legal(const struct smram_state *s)
+{
+	return !s->svm_guest || (s->svm_guest == 1 && (s->efer & EFER_BIT_SVME) && !(s->svm_vmcb & 0xfff));
+}
+
 enum smram_fault smram_check(const struct smram_state *s, const struct cr_limits *l)
 {
 	if (!cr0_legal(s->cr0))
@@ -265,5 +271,5 @@ enum smram_fault smram_check(const struct smram_state *s, const struct cr_limits
 		return SMRAM_BASE;
 	if (!segments_legal(s))
 		return SMRAM_SEGMENT;
-	return s->svm_guest ? SMRAM_NESTED : SMRAM_OK;
+	return nested_legal(s) ? SMRAM_OK : SMRAM_NESTED;
 }

@@ -146,7 +146,7 @@ enum smram_map smram_map_of(bool long_mode, const u8 *image);
  * @SMRAM_RIP: not canonical, or beyond 32 bits where CS is not a 64-bit segment
  * @SMRAM_BASE: a base is not canonical
  * @SMRAM_SEGMENT: a segment register holds what none of its kind can
- * @SMRAM_NESTED: back to a nested guest that there is not
+ * @SMRAM_NESTED: back to a guest's guest without SVM, or whose control block is no page
  */
 enum smram_fault {
 	SMRAM_OK,

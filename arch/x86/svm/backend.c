@@ -61,6 +61,9 @@ static const struct backend_ops ops = {
 	.nested_fault		= nested_emulated_fault,
 	.nested_get		= nested_state_get,
 	.nested_set		= nested_state_set,
+	.nested_smm_save	= nested_smm_save,
+	.nested_smm_leave	= nested_smm_leave,
+	.nested_rsm		= nested_rsm,
 	.fail_entry_dump	= svm_dump,
 };
 

@@ -337,7 +337,7 @@ static void save_controls(struct svm_vcpu *svm, s64 code, u64 info1, u64 info2)
 	}
 }
 
-static void load_l1(struct svm_vcpu *svm)
+void nested_load_l1(struct svm_vcpu *svm)
 {
 	const struct vmcb_save_area *s = &svm->vmcb01->save;
 	struct vcpu *v = &svm->vcpu;
@@ -387,7 +387,7 @@ enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 in
 	put_vectoring(&svm->nested.vmcb12->control, &p->vectoring);
 	save_l2(svm);
 	nested_use_01(svm);
-	load_l1(svm);
+	nested_load_l1(svm);
 	svm->nested.gif = false;
 	/* Without a place to tell L1 about it there is no way on. */
 	if (nested_copy_out(svm, svm->nested.vmcb12_gpa))

@@ -65,6 +65,8 @@ void nested_free(struct svm_vcpu *svm);
 /* To 02 or to 01, nothing else: no register is changed */
 void nested_use_02(struct svm_vcpu *svm);
 void nested_use_01(struct svm_vcpu *svm);
+/* L1's registers, from 01 */
+void nested_load_l1(struct svm_vcpu *svm);
 /* Limits for svm_check_entry() */
 struct svm_limits;
 void nested_limits(struct vcpu *v, struct svm_limits *l);
@@ -110,7 +112,19 @@ bool nested_insn_faults(struct vcpu *v);
 u64 nested_insn_address(struct vcpu *v);
 bool nested_page_address(struct vcpu *v, u64 gpa);
 
+/* nested_smm.c: the backend's operations */
+struct smram_state;
+int nested_smm_save(struct vcpu *v, struct smram_state *s);
+void nested_smm_leave(struct vcpu *v);
+int nested_rsm(struct vcpu *v, const struct smram_state *s);
+
 /* nested_state.c */
+/* 12 as it is now, while L2 runs */
+void nested_sync_control(struct svm_vcpu *svm);
+/* What can be said about a saved state by itself; the rest is checked before the next entry. */
+bool nested_state_valid(struct vcpu *v, const struct vmcb *vmcb, bool run_pending);
+/* L2 runs from now on. *@page becomes the copy; what was the copy is returned there. */
+void nested_state_load(struct svm_vcpu *svm, const struct kvm_nested_state *head, struct vmcb **page);
 int nested_state_get(struct vcpu *v, struct kvm_nested_state __user *user);
 int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user);
 enum exit_result nested_pages(struct vcpu *v);

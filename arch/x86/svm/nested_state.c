@@ -15,8 +15,7 @@
 static_assert(sizeof(((struct kvm_svm_nested_state_data *)NULL)->vmcb12) == PAGE_SIZE);
 static_assert(offsetof(struct kvm_nested_state, data) == sizeof(struct kvm_nested_state));
 
-/* 12 as it is now, while L2 runs */
-static void sync_control(struct svm_vcpu *svm)
+void nested_sync_control(struct svm_vcpu *svm)
 {
 	struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
 
@@ -65,7 +64,7 @@ int nested_state_get(struct vcpu *v, struct kvm_nested_state __user *user)
 		return head.size;
 	if (svm->nested.pristine)
 		return copy_to_user(vmcb, svm->nested.vmcb12, PAGE_SIZE) ? -EFAULT : (int)head.size;
-	sync_control(svm);
+	nested_sync_control(svm);
 	if (copy_to_user(&vmcb->control, &svm->nested.vmcb12->control, sizeof(vmcb->control)) || put_l1(svm, vmcb))
 		return -EFAULT;
 	return head.size;
@@ -108,8 +107,7 @@ static void set_no_guest(struct svm_vcpu *svm, bool gif)
 	svm->nested.gif = gif;
 }
 
-/* What can be said about a saved state by itself; the rest is checked before the next entry. */
-static bool state_valid(struct vcpu *v, const struct vmcb *vmcb, bool run_pending)
+bool nested_state_valid(struct vcpu *v, const struct vmcb *vmcb, bool run_pending)
 {
 	const struct vmcb_save_area *s = &vmcb->save;
 	struct svm_limits limits;
@@ -155,8 +153,7 @@ static void take_l1(struct svm_vcpu *svm, const struct vmcb_save_area *from)
 	svm->nested.l1_pat = from->g_pat;
 }
 
-/* *@page becomes the copy; what was the copy is returned there. */
-static void set_guest(struct svm_vcpu *svm, const struct kvm_nested_state *head, struct vmcb **page)
+void nested_state_load(struct svm_vcpu *svm, const struct kvm_nested_state *head, struct vmcb **page)
 {
 	const struct vmcb *vmcb = *page;
 	struct svm_nested *n = &svm->nested;
@@ -207,12 +204,12 @@ int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head, const 
 	/* Behind the save area nothing is defined. */
 	if (copy_from_user(vmcb, (const void __user *)user + sizeof(*user), sizeof(*vmcb)))
 		ret = -EFAULT;
-	else if (!state_valid(v, vmcb, head->flags & KVM_STATE_NESTED_RUN_PENDING))
+	else if (!nested_state_valid(v, vmcb, head->flags & KVM_STATE_NESTED_RUN_PENDING))
 		ret = -EINVAL;
 	else
 		ret = nested_alloc(svm);
 	if (!ret)
-		set_guest(svm, head, &vmcb);
+		nested_state_load(svm, head, &vmcb);
 	free_page((unsigned long)vmcb);
 	return ret;
 }

@@ -3,6 +3,7 @@
  * VMX's answers to the backend's questions, in one place.
  */
 #include "vmx.h"
+#include "../smm/smram.h"
 
 static void vmx_vm_destroy(struct vm *vm)
 {
@@ -37,6 +38,20 @@ static int vmx_nested_get(struct vcpu *v, struct kvm_nested_state __user *user)
 static int vmx_nested_set(struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user)
 {
 	return -ENOTTY;
+}
+
+static int vmx_nested_smm_save(struct vcpu *v, struct smram_state *s)
+{
+	return -EFAULT;
+}
+
+static void vmx_nested_smm_leave(struct vcpu *v)
+{
+}
+
+static int vmx_nested_rsm(struct vcpu *v, const struct smram_state *s)
+{
+	return s->svm_guest ? -EINVAL : 0;
 }
 
 static const struct backend_ops ops = {
@@ -87,6 +102,9 @@ static const struct backend_ops ops = {
 	.nested_fault		= vmx_nested_fault,
 	.nested_get		= vmx_nested_get,
 	.nested_set		= vmx_nested_set,
+	.nested_smm_save	= vmx_nested_smm_save,
+	.nested_smm_leave	= vmx_nested_smm_leave,
+	.nested_rsm		= vmx_nested_rsm,
 	.fail_entry_dump	= vmx_dump,
 };
 

@@ -291,7 +291,7 @@ static const struct check_row check_rows[] = {
 	C("V86 base", V86, SEGMENT, seg[SMRAM_DS].base, 0x10, 0),
 	C("V86 limit", V86, SEGMENT, seg[SMRAM_DS].limit, 0x10000, 0),
 	C("V86 rights", V86, SEGMENT, seg[SMRAM_DS].attrib, 0, RING3),
-	C("nested guest", LONG, NESTED, svm_guest, 1, 0),
+	C("nested guest without SVM", LONG, NESTED, svm_guest, 1, 0),
 };
 
 START_TEST(checks)
@@ -306,6 +306,26 @@ START_TEST(checks)
 	memcpy((u8 *)&s + r->field, &val, r->len);
 	got = smram_check(&s, &limits);
 	ck_assert_msg(got == (int)r->fault, "%s: got %d, expected %d", r->name, got, (int)r->fault);
+}
+END_TEST
+
+/* What was interrupted is a guest's guest. */
+START_TEST(nested)
+{
+	struct cr_limits l = limits;
+	struct smram_state s = base_state(LONG);
+
+	l.efer_allowed |= EFER_BIT_SVME;
+	s.efer |= EFER_BIT_SVME;
+	s.svm_guest = 1;
+	s.svm_vmcb = 0x5000;
+	ck_assert_int_eq(smram_check(&s, &l), SMRAM_OK);
+	ck_assert_int_eq(smram_check(&s, &limits), SMRAM_EFER);
+	s.svm_vmcb = 0x5008;
+	ck_assert_int_eq(smram_check(&s, &l), SMRAM_NESTED);
+	s.svm_vmcb = 0x5000;
+	s.svm_guest = 3;
+	ck_assert_int_eq(smram_check(&s, &l), SMRAM_NESTED);
 }
 END_TEST
 
@@ -336,6 +356,7 @@ int main(void)
 	suite_add_tcase(suite, map);
 	tcase_add_loop_test(check, checks, 0, NR(check_rows));
 	tcase_add_test(check, la57);
+	tcase_add_test(check, nested);
 	suite_add_tcase(suite, check);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
