@@ -11,6 +11,8 @@
 #include "notifier.h"
 #include "virt.h"
 
+#include "../include/compat/memory.h"
+
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -141,6 +143,21 @@ static long vm_set_region(struct virt_vm *vm, void *data, unsigned long raw)
 	return virt_set_slot(vm, mem);
 }
 
+/* Without guest_memfd, whose flag is refused as others are, it says no more than the other one. */
+static long vm_set_region2(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	const struct kvm_userspace_memory_region2 *from = data;
+	struct kvm_userspace_memory_region mem = {
+		.slot = from->slot,
+		.flags = from->flags,
+		.guest_phys_addr = from->guest_phys_addr,
+		.memory_size = from->memory_size,
+		.userspace_addr = from->userspace_addr,
+	};
+
+	return vm_set_region(vm, &mem, raw);
+}
+
 static long vm_get_dirty_log(struct virt_vm *vm, void *data, unsigned long raw)
 {
 	return virt_get_dirty_log(vm, data);
@@ -161,6 +178,7 @@ static const struct ioctl_row rows[] = {
 	{ KVM_CREATE_VCPU,		IOCTL_RAW, .vm = vm_create_vcpu },
 	{ KVM_CHECK_EXTENSION,		IOCTL_RAW, .vm = vm_check_extension },
 	{ KVM_SET_USER_MEMORY_REGION,	IOCTL_SLOTS, .vm = vm_set_region },
+	{ KVM_SET_USER_MEMORY_REGION2,	IOCTL_SLOTS, .vm = vm_set_region2 },
 	{ KVM_GET_DIRTY_LOG,		IOCTL_SLOTS, .vm = vm_get_dirty_log },
 	{ KVM_CLEAR_DIRTY_LOG,		IOCTL_SLOTS, .vm = vm_clear_dirty_log },
 	{ KVM_GET_STATS_FD,		IOCTL_RAW, .vm = vm_stats_fd },

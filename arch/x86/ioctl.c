@@ -13,6 +13,7 @@
 
 #include "../../virt/arch.h"
 #include "../../virt/ioctl.h"
+#include "../../include/compat/memory.h"
 
 #include <linux/uaccess.h>
 #include <linux/strata.h>
@@ -300,6 +301,7 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_IRQCHIP, 1 },
 	{ KVM_CAP_HLT, 1 },
 	{ KVM_CAP_USER_MEMORY, 1 },
+	{ KVM_CAP_USER_MEMORY2, 1 },
 	{ KVM_CAP_SET_TSS_ADDR, 1 },
 	{ KVM_CAP_EXT_CPUID, 1 },
 	{ KVM_CAP_NR_VCPUS, .fn = cap_recommended_vcpus },

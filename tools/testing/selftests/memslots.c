@@ -16,6 +16,31 @@
 #define GPA	0x10000000ull
 #define LARGE	(2ull << 20)
 
+/* The same slots by the newer ioctl; guest_memfd there is none. */
+TEST(region2)
+{
+	struct vm *vm = vm_create(1);
+	void *mem = host_alloc(LARGE, LARGE);
+	struct kvm_userspace_memory_region2 r = { .slot = 1, .guest_phys_addr = GPA, .memory_size = LARGE, .userspace_addr = (u64)mem };
+
+	NEED_CAP(KVM_CAP_USER_MEMORY2);
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION2, &r), 0);
+	CHECK_EQ(vm_set_slot(vm, 2, 0, GPA + 4096, 4096, mem), -EEXIST);
+	r.slot = 1000000;
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION2, &r), -EINVAL);
+	r.slot = 2;
+	r.guest_phys_addr += LARGE;
+	r.flags = 1 << 2;	/* KVM_MEM_GUEST_MEMFD */
+	CHECK(kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION2, &r) < 0);
+	r.flags = 1 << 30;
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION2, &r), -EINVAL);
+	CHECK(kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION2, NULL) < 0);
+	r = (struct kvm_userspace_memory_region2){ .slot = 1 };
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION2, &r), 0);
+	CHECK_EQ(vm_set_slot(vm, 2, 0, GPA + 4096, 4096, mem), 0);
+	vm_destroy(vm);
+}
+
 TEST(rejections)
 {
 	struct vm *vm = vm_create(1);
