@@ -911,6 +911,13 @@ bool emu_at_rsm(struct vcpu *v)
 	return n && !emu_decode(&insn, v->emu->bytes, n, vcpu_insn_mode(v)) && insn.map == EMU_MAP_0F && insn.opcode == 0xaa;
 }
 
+bool emu_at_vmcall(struct vcpu *v)
+{
+	unsigned int n = fetch_bytes(v, v->emu);
+
+	return n && emu_skip_length(v->emu->bytes, n, vcpu_insn_mode(v), EMU_SKIP_VMCALL) == 3;
+}
+
 unsigned int emu_soft_length(struct vcpu *v, const struct event *ev)
 {
 	struct emu_insn insn;

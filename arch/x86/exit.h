@@ -66,6 +66,8 @@ unsigned int emu_insn_length(struct vcpu *v);
 unsigned int emu_soft_length(struct vcpu *v, const struct event *e);
 /* The instruction at RIP is RSM. */
 bool emu_at_rsm(struct vcpu *v);
+/* VMCALL, without prefixes. May sleep. */
+bool emu_at_vmcall(struct vcpu *v);
 /* Commit an emulation that waited only for userspace to see its write. */
 enum exit_result emu_finish(struct vcpu *v);
 int emu_vcpu_init(struct vcpu *v);

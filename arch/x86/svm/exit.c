@@ -79,6 +79,9 @@ bool svm_skip(struct vcpu *v)
 			(c->exit_info_1 ? EMU_SKIP_WRMSR : EMU_SKIP_RDMSR) : skip_opcode(c->exit_code);
 		unsigned int len = opcode ? fetched_length(svm, opcode) : 0;
 
+		/* on_undefined() */
+		if (!len && opcode == EMU_SKIP_VMMCALL)
+			len = fetched_length(svm, EMU_SKIP_VMCALL);
 		if (len)
 			next = vcpu_rip_add(v, len);
 	}
@@ -388,6 +391,21 @@ static enum exit_result on_exception(struct vcpu *v)
 	return EXIT_RESUME;
 }
 
+/* The other vendor's hypercall instruction, which hypercalls.rst has KVM make work, is an exit of this one's. */
+static enum exit_result on_undefined(struct vcpu *v)
+{
+	struct svm_vcpu *svm = to_svm(v);
+	enum exit_result r;
+
+	if (!emu_at_vmcall(v))
+		return on_exception(v);
+	svm->vmcb->control.exit_code = SVM_EXIT_VMMCALL;
+	svm->vmcb->control.next_rip = vcpu_rip_add(v, 3);
+	if (v->guest_mode && nested_handle_exit(svm, &r))
+		return r;
+	return on_vmmcall(v);
+}
+
 typedef enum exit_result (*exit_fn)(struct vcpu *v);
 
 static const exit_fn exit_table[] = {
@@ -416,7 +434,7 @@ static const exit_fn exit_table[] = {
 	[SVM_EXIT_EXCP_BASE + BP_VECTOR] = on_bp,
 	[SVM_EXIT_EXCP_BASE + OF_VECTOR] = on_of,
 	[SVM_EXIT_EXCP_BASE + BR_VECTOR] = on_exception,
-	[SVM_EXIT_EXCP_BASE + UD_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + UD_VECTOR] = on_undefined,
 	[SVM_EXIT_EXCP_BASE + NM_VECTOR] = on_exception,
 	[SVM_EXIT_EXCP_BASE + DF_VECTOR] = on_exception,
 	[SVM_EXIT_EXCP_BASE + TS_VECTOR] = on_exception,

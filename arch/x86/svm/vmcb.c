@@ -10,7 +10,8 @@
 u64 svm_iopm_pa;
 
 /* #MC belongs to the host; #AC and #DB can recur without end inside one instruction, so that only an intercept gets the CPU back. */
-#define HOST_EXCEPTIONS (BIT(MC_VECTOR) | BIT(AC_VECTOR) | BIT(DB_VECTOR))
+/* #UD for VMCALL, which is to work here as well */
+#define HOST_EXCEPTIONS (BIT(MC_VECTOR) | BIT(AC_VECTOR) | BIT(DB_VECTOR) | BIT(UD_VECTOR))
 
 static const u8 always_intercepted[] = {
 	INTERCEPT_INTR, INTERCEPT_NMI, INTERCEPT_SMI, INTERCEPT_INIT, INTERCEPT_SELECTIVE_CR0, INTERCEPT_CR4_WRITE,
