@@ -297,6 +297,17 @@ static long enable_exempt_nx(struct vm *vm, const struct kvm_enable_cap *cap)
 	return nx_vm_exempt(vm, cap->args[0]);
 }
 
+/* Once for each VM */
+static long enable_max_vcpu_id(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+	u64 max = cap->args[0];
+
+	if (!max || max > VIRT_MAX_VCPU_IDS || (vm->max_vcpu_ids && vm->max_vcpu_ids != max) || vm->irq.bsp_id > max)
+		return -EINVAL;
+	vm->max_vcpu_ids = max;
+	return 0;
+}
+
 static const struct cap_row caps[] = {
 	{ KVM_CAP_IRQCHIP, 1 },
 	{ KVM_CAP_HLT, 1 },
@@ -334,9 +345,9 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_XCRS, .fn = cap_xcrs },
 	{ KVM_CAP_GET_TSC_KHZ, 1 },
 	{ KVM_CAP_TSC_CONTROL, .fn = cap_tsc_control },
-	{ KVM_CAP_VM_TSC_CONTROL, 1 },
+	{ KVM_CAP_VM_TSC_CONTROL, .fn = cap_tsc_control },
 	{ KVM_CAP_MAX_VCPUS, VIRT_MAX_VCPUS },
-	{ KVM_CAP_MAX_VCPU_ID, VIRT_MAX_VCPU_IDS },
+	{ KVM_CAP_MAX_VCPU_ID, VIRT_MAX_VCPU_IDS, .enable = enable_max_vcpu_id },
 	{ KVM_CAP_READONLY_MEM, 1 },
 	{ KVM_CAP_CHECK_EXTENSION_VM, 1 },
 	{ KVM_CAP_IMMEDIATE_EXIT, 1 },

@@ -102,7 +102,7 @@ void arch_vm_free(struct virt_vm *virt)
 
 unsigned int arch_max_vcpu_ids(struct virt_vm *vm)
 {
-	return VIRT_MAX_VCPU_IDS;
+	return to_vm(vm)->max_vcpu_ids ?: VIRT_MAX_VCPU_IDS;
 }
 
 struct virt_vcpu *arch_vcpu_alloc(struct virt_vm *vm, unsigned int id)

@@ -714,14 +714,14 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	if (unlikely(!v->cpu.has_run))
 		first_run(v);
 	v->exit_slow = vcpu_vm(v)->exit_each;
-	vv->run->exit_reason = KVM_EXIT_UNKNOWN;
+	/* A run that is to execute nothing leaves there what the last one said. */
+	if (vv->wants_run)
+		vv->run->exit_reason = KVM_EXIT_UNKNOWN;
 	r = settle(v);
 	if (trace_strata_event_queued_enabled())
 		trace_raised(v);
-	if (r == EXIT_RESUME && !vv->wants_run) {
-		vv->run->exit_reason = KVM_EXIT_INTR;
+	if (r == EXIT_RESUME && !vv->wants_run)
 		r = exit_error(v, -EINTR);
-	}
 	while (r == EXIT_RESUME)
 		r = likely(v->mp_state == KVM_MP_STATE_RUNNABLE) ? run_once(v) : wait_runnable(v);
 	/* What was read from a control block in the CPU is not to be trusted. */

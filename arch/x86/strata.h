@@ -73,6 +73,7 @@ enum exit_result {
  * @identity_map_addr: (m) KVM_SET_IDENTITY_MAP_ADDR
  * @halt_poll_own: (m) KVM_CAP_HALT_POLL was set
  * @halt_poll_ns: (m) to what
+ * @max_vcpu_ids: (m) KVM_CAP_MAX_VCPU_ID was set to this; 0: not
  * @forced_intercepts: (c) exception vectors always intercepted (force_intercept_exceptions)
  * @backend: (c) the backend's half
  */
@@ -84,6 +85,7 @@ struct vm {
 	bool triple_fault_event;
 	bool strata_events;
 	bool exit_each;
+	u32 max_vcpu_ids;
 	u32 disabled_exits;
 	u64 disabled_quirks;
 	u8 irqchip;

@@ -237,6 +237,18 @@ u64 cpuid_host_efer(void)
 	return host_efer;
 }
 
+unsigned long cpuid_host_cr4_reserved(void)
+{
+	unsigned long reserved = ~CR4_BASE;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cr4_features); i++)
+		if (cpuid_host_has(cr4_features[i].feature) ||
+		    (cr4_features[i].feature == GUEST_VME && boot_cpu_has(X86_FEATURE_VME)))
+			reserved &= ~cr4_features[i].bits;
+	return reserved;
+}
+
 static void derive_limits(struct vcpu *v, const struct cpuid_table *t)
 {
 	struct vcpu_cpu *c = &v->cpu;

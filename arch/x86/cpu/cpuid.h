@@ -48,6 +48,8 @@ bool cpuid_host_has(enum guest_feature feature);
 
 /* EFER bits that the host can run guests with, whatever their CPUID says */
 u64 cpuid_host_efer(void);
+/* CR4 bits that it cannot */
+unsigned long cpuid_host_cr4_reserved(void);
 
 /* The host's table was edited, at load: forget what was derived from it. */
 void cpuid_host_changed(void);

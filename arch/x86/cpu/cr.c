@@ -260,6 +260,9 @@ int cr_check_sregs(struct vcpu *v, const struct kvm_sregs *sregs)
 	struct cr_limits l = limits(&v->cpu);
 
 	l.efer_allowed = cpuid_host_efer();	/* as in cr_limits_of() */
+	/* Userspace may set registers before it says which CPU this is. */
+	if (!v->cpu.nr_cpuid)
+		l.cr4_reserved = cpuid_host_cr4_reserved();
 	if (!sregs_valid(sregs, &l) || !apic_base_valid(v, sregs->apic_base, true))
 		return -EINVAL;
 	return 0;

@@ -7,6 +7,7 @@
  */
 #include "../strata.h"
 
+#include "../../../virt/arch.h"
 #include "../../../virt/virt.h"
 
 #include <linux/slab.h>
@@ -345,6 +346,8 @@ static long set_boot_cpu_id(struct virt_vm *vm, void *data, unsigned long raw)
 {
 	if (vm->nr_vcpus)
 		return -EBUSY;
+	if (raw >= arch_max_vcpu_ids(vm))
+		return -EINVAL;
 	to_vm(vm)->irq.bsp_id = raw;
 	return 0;
 }

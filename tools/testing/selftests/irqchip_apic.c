@@ -351,4 +351,8 @@ TEST(errors)
 	CHECK_EQ(kvm_ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0), -EINVAL);
 	CHECK_EQ(kvm_ioctl(vm->vcpu->fd, KVM_GET_LAPIC, &s), -EINVAL);
 	vm_destroy(vm);
+	vm = vm_create_bare(0);
+	CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_SET_BOOT_CPU_ID, kvm_cap(vm->fd, KVM_CAP_MAX_VCPU_ID)), -EINVAL);
+	CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_SET_BOOT_CPU_ID, 1ull << 32), -EINVAL);
+	vm_destroy(vm);
 }

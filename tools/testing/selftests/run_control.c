@@ -76,8 +76,11 @@ TEST(immediate_exit)
 
 	vcpu_set_long(vcpu, guest_spin, 0);
 	vcpu->run->immediate_exit = 1;
+	/* Nothing ran, and what the last run said still stands there. */
+	vcpu->run->exit_reason = KVM_EXIT_MMIO;
 	for (i = 0; i < 10; i++)
 		CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
+	CHECK_EQ(vcpu->run->exit_reason, KVM_EXIT_MMIO);
 	CHECK_EQ(*guest_var(vm, &counter), 0);
 	vm_destroy(vm);
 }
