@@ -88,10 +88,16 @@ class Archive:
         return self._out.getvalue()
 
 
+# What pthread_cancel() looks for by itself, in a program that names it nowhere.
+LIBGCC = "/lib/x86_64-linux-gnu/libgcc_s.so.1"
+
+
 def _libraries(program):
     """The shared objects a program needs, loader included; none for a static one."""
     done = subprocess.run(["ldd", program], capture_output=True, text=True)
-    return [] if done.returncode else re.findall(r"(/\S+) \(0x", done.stdout)
+    if done.returncode:
+        return []
+    return [*re.findall(r"(/\S+) \(0x", done.stdout), *filter(os.path.exists, [LIBGCC])]
 
 
 def add_program(archive, source, path=None):

@@ -16,6 +16,16 @@ import tomllib
 from . import BUILD, HERE, TOP, HostError, hosts, image, kernels, session
 from .results import Result, failure
 
+# The kernel's selftests look for parameters of modules called kvm, kvm_amd and kvm_intel. Strata has another name, and the answers are these.
+UPSTREAM_PARAMETERS = """
+for word in kvm/force_emulation_prefix=0 kvm/enable_pmu=N kvm/tdp_mmu=Y kvm/eager_page_split=N \\
+	kvm_amd/npt=Y kvm_amd/avic=N kvm_intel/ept=Y kvm_intel/unrestricted_guest=Y; do
+	name=${word%=*}
+	mkdir -p /tmp/module/${name%/*}/parameters
+	echo ${word#*=} > /tmp/module/${name%/*}/parameters/${name#*/}
+done
+mount --bind /tmp/module /sys/module
+"""
 # QEMU's accel= for guests, by module
 GUEST_ACCEL = {"strata": "kvm", "intree": "kvm"}
 # Ends the host: run by jobs "leave" only
@@ -136,6 +146,24 @@ def expand(jobs):
 def _leave(programs, how, program=None, *args):
     """A program that ends the host's kernel; "then" what the kernel behind it runs."""
     return [programs[LEAVE], f"HOW={how}", *(["then", programs[program], *args] if program else [])]
+
+
+def upstream(directory, patterns):
+    """(name, argv) of the programs that the kernel's selftests for KVM were built into."""
+    programs = {}
+    for sub in ("", "x86_64", "x86"):
+        path = os.path.join(directory, sub)
+        for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
+            file = os.path.join(path, name)
+            if os.path.isfile(file) and os.access(file, os.X_OK) and not name.endswith((".sh", ".so", ".py")):
+                programs[name] = [os.path.abspath(file)]
+    chosen = set() if any(not p.startswith("!") for p in patterns) else set(programs)
+    for pattern in patterns:
+        names = set(fnmatch.filter(programs, pattern.lstrip("!")))
+        chosen = chosen - names if pattern.startswith("!") else chosen | names
+    if not chosen:
+        raise HostError(f"no program of that name has been built in {directory}")
+    return [(name, argv) for name, argv in programs.items() if name in chosen]
 
 
 def _selftests():
