@@ -3,7 +3,8 @@
  * What: guest programs that exercise every kind of event, stopped after hardware exits on a seeded schedule; at each stop everything is
  * saved and restored in a random order, into a new VM or over one that lives, and the program goes on there.
  * Conditions: strata. The seed is printed; TORTURE_SEED, TORTURE_POINTS and TORTURE_FRESH in the environment, or NAME=VALUE
- * arguments, override it, the number of points and how many of them go into a new VM.
+ * arguments, override it, the number of points and how many of them go into a new VM. With TORTURE_NESTED=1 the programs are those whose
+ * guest is a hypervisor, and guests have to be offered SVM.
  * Expected: all GETs equal after each restore; output and memory at the end as in the undisturbed run; a point in each pair of exit and
  * queue state that the programs reach.
  */
@@ -11,8 +12,11 @@
 #include <string.h>
 
 #include "emulator.h"
+#include "npt.h"
 #include "torture.h"
 
+static const struct program *list = programs;
+static unsigned int nr_listed;
 static struct coverage reached[2], covered;
 
 /* What the programs reach when they only stop, twice; returns how often. */
@@ -63,19 +67,25 @@ TEST_TIMEOUT(saved_and_restored_at_every_exit, 14000)
 	unsigned int i;
 
 	STRATA_ONLY("stopped at every exit, nothing is lost");
+	nr_listed = nr_programs;
+	if (env_number("TORTURE_NESTED", 0)) {
+		need_npt();
+		list = nested_programs;
+		nr_listed = nr_nested_programs;
+	}
 	tap_note("TORTURE_SEED=%#llx TORTURE_POINTS=%llu TORTURE_FRESH=%llu", (unsigned long long)t.seed,
 		 (unsigned long long)points, (unsigned long long)fresh);
-	for (i = 0; i < nr_programs; i++) {
-		if (!chosen(&programs[i]))
+	for (i = 0; i < nr_listed; i++) {
+		if (!chosen(&list[i]))
 			continue;
-		stops[i] = observe(&programs[i]);
+		stops[i] = observe(&list[i]);
 		of += stops[i];
 	}
-	for (i = 0; i < nr_programs; i++) {
+	for (i = 0; i < nr_listed; i++) {
 		if (!stops[i])
 			continue;
 		done += stops[i];
-		disturb(&programs[i], &t, points * done / of, fresh * done / of);
+		disturb(&list[i], &t, points * done / of, fresh * done / of);
 	}
 	tap_note("%llu stops, %llu points, %llu into a new VM, %llu instructions done again, %llu runs, %llu second tries, %llu mismatches",
 		 (unsigned long long)t.stops, (unsigned long long)t.points, (unsigned long long)t.fresh_points,

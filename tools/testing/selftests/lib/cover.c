@@ -10,7 +10,7 @@
 
 static const char *const columns[NR_COLS] = {
 	"idle", "irq", "nmi", "exc", "soft", "pending", "stash", "nmi+", "masked", "held", "triple", "shadow", "smi", "smm",
-	"start",
+	"start", "L1's",
 };
 
 static const enum cover_column of_kind[] = {
@@ -88,14 +88,15 @@ void cover_print(const struct coverage *c)
 	char line[512];
 	unsigned int i, j, n;
 
-	n = snprintf(line, sizeof(line), "%-10s", "exit");
+	n = snprintf(line, sizeof(line), "%-13s", "exit");
 	for (j = 0; j < NR_COLS; j++)
 		n += snprintf(line + n, sizeof(line) - n, " %7s", columns[j]);
 	tap_note("%s", line);
 	for (i = 0; i < c->rows; i++) {
-		bool user = c->kind[i] & 0x10000;
+		bool user = c->kind[i] & COVER_USER;
 
-		n = snprintf(line, sizeof(line), user ? "user %-5u" : "cpu %#-6x", c->kind[i] & 0xffff);
+		n = snprintf(line, sizeof(line), user ? "%s user %-5u" : "%s cpu %#-6x", c->kind[i] & COVER_L2 ? "L2" : "  ",
+			     c->kind[i] & 0xffff);
 		for (j = 0; j < NR_COLS; j++)
 			n += snprintf(line + n, sizeof(line) - n, " %7llu", (unsigned long long)c->count[i][j]);
 		tap_note("%s", line);
@@ -105,6 +106,7 @@ void cover_print(const struct coverage *c)
 /* The host's interrupts and NMIs come when they like. */
 static bool any_time(u32 kind)
 {
+	kind &= ~COVER_L2;
 	return on_intel() ? kind == 1 : kind == 0x60 || kind == 0x61;
 }
 

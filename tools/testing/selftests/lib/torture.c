@@ -361,7 +361,7 @@ static bool point(struct bench *b, struct torture *t)
 
 static u32 exit_kind(const struct kvm_run *run)
 {
-	return run->exit_reason == STRATA_EXIT_EACH ? run->hw.hardware_exit_reason : 0x10000 | run->exit_reason;
+	return run->exit_reason == STRATA_EXIT_EACH ? run->hw.hardware_exit_reason : COVER_USER | run->exit_reason;
 }
 
 /* After STUCK_MAX points without progress the guest runs until there is some: a new VM has no page of it mapped. */
@@ -404,10 +404,24 @@ static u32 queue_columns(struct bench *b)
 	return set == 1u << COL_IDLE ? set : set & ~(1u << COL_IDLE);
 }
 
+/* Whether L2 ran, which is part of the exit's kind; and the column for an event of L1's that has still to go into L2. */
+static u32 nested_columns(struct bench *b)
+{
+	struct kvm_nested_state *n = &b->got->vcpu[b->cpu].nested;
+	const u32 *event_inj = (u32 *)((u8 *)(n + 1) + 0xa8);
+
+	if (b->program < nested_programs || b->program >= nested_programs + nr_nested_programs)
+		return 0;
+	n->size = NESTED_MAX;
+	xioctl(running(b)->fd, KVM_GET_NESTED_STATE, n);
+	b->kind |= n->flags & KVM_STATE_NESTED_GUEST_MODE ? COVER_L2 : 0;
+	return (n->flags & KVM_STATE_NESTED_RUN_PENDING) && *event_inj >> 31 ? 1u << COL_L1S : 0;
+}
+
 /* False: the run is over. */
 static bool stop(struct bench *b, struct torture *t, enum served s, bool *ok)
 {
-	u32 columns = queue_columns(b);
+	u32 columns = queue_columns(b) | nested_columns(b);
 
 	t->stops++;
 	if (!t->observe && !wants_point(b, t, cover_lacks(t->cover, b->kind, columns)))
@@ -536,9 +550,17 @@ static bool ended_well(struct bench *b)
 
 	if (last->kind == KVM_EXIT_SHUTDOWN || (u16)last->addr == PORT_DONE)
 		return true;
-	tap_note("%s: the undisturbed run ended at exit %u, %#llx; vector %llu error %#llx rip %#llx", b->program->name, last->kind & 0xffff,
-		 (unsigned long long)last->addr, (unsigned long long)cpu->vector, (unsigned long long)cpu->error,
+	tap_note("%s: the undisturbed run ended at exit %u, %#llx %#llx; vector %llu error %#llx rip %#llx", b->program->name,
+		 last->kind & 0xffff, (unsigned long long)last->addr, (unsigned long long)last->data, (unsigned long long)cpu->vector, (unsigned long long)cpu->error,
 		 (unsigned long long)cpu->rip);
+	for (u64 i = b->expected_trace.n > 6 ? b->expected_trace.n - 6 : 0; i < b->expected_trace.n; i++) {
+		const struct trace_entry *e = &b->expected_trace.entry[i % TRACE_MAX];
+
+		tap_note("event %llu: vector %#llx error %#llx rip %#llx rflags %#llx rsp %#llx cr2 %#llx dr6 %#llx", (unsigned long long)i,
+			 (unsigned long long)e->vector, (unsigned long long)e->error, (unsigned long long)e->rip,
+			 (unsigned long long)e->rflags, (unsigned long long)e->rsp, (unsigned long long)e->cr2,
+			 (unsigned long long)e->dr6);
+	}
 	return false;
 }
 

@@ -39,6 +39,9 @@ struct program {
 
 extern const struct program programs[];
 extern const unsigned int nr_programs;
+/* Those whose guest is a hypervisor; programs_nested.c */
+extern const struct program nested_programs[];
+extern const unsigned int nr_nested_programs;
 
 /* False, with the reason printed, if it cannot run on this host. */
 bool program_fits(const struct program *program);
@@ -56,11 +59,13 @@ struct run_log {
 };
 
 /* Exit kinds (rows) and queue states (columns) met */
-#define COVER_ROWS 96
+#define COVER_ROWS 192
+#define COVER_USER	0x10000		/* of a row's kind: exit to userspace */
+#define COVER_L2	0x20000		/* L2 ran */
 
 enum cover_column {
 	COL_IDLE, COL_INTERRUPT, COL_NMI, COL_EXCEPTION, COL_SOFT, COL_PENDING, COL_STASH, COL_NMI_PENDING, COL_MASKED, COL_HELD,
-	COL_TRIPLE, COL_SHADOW, COL_SMI, COL_SMM, COL_START, NR_COLS
+	COL_TRIPLE, COL_SHADOW, COL_SMI, COL_SMM, COL_START, COL_L1S, NR_COLS
 };
 
 struct coverage {
