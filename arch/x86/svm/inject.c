@@ -107,9 +107,6 @@ u8 svm_event_type(u32 info)
 	case SVM_EXITINTINFO_TYPE_NMI:	return EVENT_NMI;
 	case SVM_EXITINTINFO_TYPE_SOFT:	return EVENT_SOFT_INT;
 	default:
-		/* QEMU's TCG calls a virtual interrupt that it delivers an exception, but none has such a vector. */
-		if (vector > 31)
-			return EVENT_INTERRUPT;
 		return vector == BP_VECTOR || vector == OF_VECTOR ? EVENT_SOFT_EXCEPTION : EVENT_EXCEPTION;
 	}
 }
@@ -123,7 +120,7 @@ u8 svm_event_type(u32 info)
  */
 void svm_vectoring(struct svm_vcpu *svm, struct event *e)
 {
-	const struct vmcb_control_area *c = &svm->vmcb->control;
+	struct vmcb_control_area *c = &svm->vmcb->control;
 	const struct event *injected = &svm->vcpu.events.delivering;
 	u32 info = c->exit_int_info;
 
@@ -134,6 +131,11 @@ void svm_vectoring(struct svm_vcpu *svm, struct event *e)
 	}
 	e->type = svm_event_type(info);
 	e->vector = info & SVM_EXITINTINFO_VEC_MASK;
+	/* QEMU's TCG calls a virtual interrupt an exception, which has no such vector, and leaves it pending, too. */
+	if (unlikely(e->type == EVENT_EXCEPTION && e->vector > 31)) {
+		e->type = EVENT_INTERRUPT;
+		c->int_ctl &= ~V_IRQ_MASK;
+	}
 	e->has_error = info & SVM_EXITINTINFO_VALID_ERR;
 	e->error = e->has_error ? c->exit_int_info_err : 0;
 	if (injected->type && injected->vector == e->vector && event_is_soft(injected)) {
