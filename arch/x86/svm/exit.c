@@ -208,7 +208,12 @@ bool svm_fast_exit(struct svm_vcpu *svm)
 
 static enum exit_result on_cpuid(struct vcpu *v) { return exit_cpuid(v); }
 static enum exit_result on_hlt(struct vcpu *v) { return exit_hlt(v); }
-static enum exit_result on_vmmcall(struct vcpu *v) { return exit_hypercall(v); }
+static enum exit_result on_vmmcall(struct vcpu *v)
+{
+	/* L0 has nothing to say to L2, whose own hypervisor does not want the call. */
+	return unlikely(v->guest_mode) ? exit_ud(v) : exit_hypercall(v);
+}
+
 static enum exit_result on_xsetbv(struct vcpu *v) { return exit_xsetbv(v); }
 static enum exit_result on_nop(struct vcpu *v) { return exit_nop(v); }
 static enum exit_result on_ud(struct vcpu *v) { return exit_ud(v); }

@@ -95,7 +95,7 @@ bool nested_fast_exit(struct svm_vcpu *svm)
 	u32 code = svm->vmcb->control.exit_code;
 
 	/* L1's maps are in memory that may have to be waited for. */
-	return code != SVM_EXIT_MSR && code <= SVM_EXIT_INVPCID && !l1_intercepts(svm, code);
+	return code != SVM_EXIT_MSR && code != SVM_EXIT_VMMCALL && code <= SVM_EXIT_INVPCID && !l1_intercepts(svm, code);
 }
 
 bool nested_handle_exit(struct svm_vcpu *svm, enum exit_result *r)
