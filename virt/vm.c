@@ -126,7 +126,7 @@ void virt_vm_bugged(struct virt_vm *vm)
 
 static long vm_create_vcpu(struct virt_vm *vm, void *data, unsigned long raw)
 {
-	return virt_vcpu_create(vm, raw);
+	return raw > U32_MAX ? -EINVAL : virt_vcpu_create(vm, raw);
 }
 
 static long vm_check_extension(struct virt_vm *vm, void *data, unsigned long raw)

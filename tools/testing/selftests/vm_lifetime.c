@@ -160,6 +160,7 @@ TEST(vcpu_ids)
 	CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_CREATE_VCPU, 0), -EEXIST);
 	CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_CREATE_VCPU, max), -EINVAL);
 	CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_CREATE_VCPU, -1), -EINVAL);
+	CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_CREATE_VCPU, 1ull << 32 | 1), -EINVAL);
 	fd = kvm_ioctl_val(vm->fd, KVM_CREATE_VCPU, max - 1);
 	CHECK(fd >= 0);
 	close(fd);
