@@ -244,7 +244,7 @@ unsigned long cpuid_host_cr4_reserved(void)
 
 	for (i = 0; i < ARRAY_SIZE(cr4_features); i++)
 		if (cpuid_host_has(cr4_features[i].feature) ||
-		    (cr4_features[i].feature == GUEST_VME && boot_cpu_has(X86_FEATURE_VME)))
+		    (cr4_features[i].feature == GUEST_VME && (cpuid_edx(1) & BIT(1))))
 			reserved &= ~cr4_features[i].bits;
 	return reserved;
 }
