@@ -404,13 +404,18 @@ static u32 queue_columns(struct bench *b)
 	return set == 1u << COL_IDLE ? set : set & ~(1u << COL_IDLE);
 }
 
+static bool is_nested(const struct bench *b)
+{
+	return b->program >= nested_programs && b->program < nested_programs + nr_nested_programs;
+}
+
 /* Whether L2 ran, which is part of the exit's kind; and the column for an event of L1's that has still to go into L2. */
 static u32 nested_columns(struct bench *b)
 {
 	struct kvm_nested_state *n = &b->got->vcpu[b->cpu].nested;
 	const u32 *event_inj = (u32 *)((u8 *)(n + 1) + 0xa8);
 
-	if (b->program < nested_programs || b->program >= nested_programs + nr_nested_programs)
+	if (!is_nested(b))
 		return 0;
 	n->size = NESTED_MAX;
 	xioctl(running(b)->fd, KVM_GET_NESTED_STATE, n);
@@ -497,7 +502,10 @@ static u64 final_digest(struct bench *b)
 	for (i = 0; host_is_tcg() && i < b->config.nr_vcpus; i++) {
 		stack = GPA_STACKS + i * STACK_SIZE;
 		xioctl(b->vm->vcpu[i].fd, KVM_GET_REGS, &regs);
-		if (regs.rsp > stack && regs.rsp <= stack + STACK_SIZE)
+		/* L1's stack pointer is not to be seen while L2 runs. */
+		if (is_nested(b))
+			memset(mem + stack, 0, STACK_SIZE);
+		else if (regs.rsp > stack && regs.rsp <= stack + STACK_SIZE)
 			memset(mem + stack, 0, regs.rsp - stack);
 		memset(mem + FAULT_STACK - 4096, 0, 4096);
 	}
