@@ -43,10 +43,11 @@ static void trace_exit(u64 code)
 	e->vector = EXIT_CODE | code;
 	e->error = b->exit_info_1;
 	e->rip = b->rip;
-	e->rflags = b->rflags;
+	e->rflags = b->rflags & ~RFLAGS_RF;
 	e->rsp = b->rsp;
 	e->cr2 = b->exit_info_2;
-	e->dr6 = b->exit_int_info & INJ_VALID ? b->exit_int_info : 0;
+	/* QEMU's TCG goes on calling it by the event that VMRUN injected when that one's delivery has raised another. */
+	e->dr6 = b->exit_int_info & INJ_VALID && !guest_under_tcg ? b->exit_int_info : 0;
 }
 
 static u64 vmrun(void)
