@@ -265,8 +265,9 @@ static noinline void decide_events(struct vcpu *v, struct event_plan *plan)
 		apply_payload(v, plan);
 	if (v->events.delivering.type) {
 		backend_call(inject)(v);
-		v->virt.stats.irq_injections += v->events.delivering.type == EVENT_INTERRUPT;
-		v->virt.stats.nmi_injections += v->events.delivering.type == EVENT_NMI;
+		/* Events are counted, not attempts. */
+		v->virt.stats.irq_injections += !again && v->events.delivering.type == EVENT_INTERRUPT;
+		v->virt.stats.nmi_injections += !again && v->events.delivering.type == EVENT_NMI;
 	}
 	backend_call(windows)(v, plan);
 	v->windows = plan->irq_window | plan->nmi_window | plan->smi_window | plan->gif_window;
