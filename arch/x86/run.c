@@ -178,7 +178,7 @@ static noinline void trace_decision(struct vcpu *v, const struct event_plan *p, 
 	const struct event *e = &v->events.delivering;
 	unsigned int windows = (p->irq_window ? TRACE_WINDOW_IRQ : 0) | (p->nmi_window ? TRACE_WINDOW_NMI : 0) |
 			       (p->smi_window ? TRACE_WINDOW_SMI : 0) | (p->gif_window ? TRACE_WINDOW_GIF : 0) |
-			       (p->exit_soon ? TRACE_WINDOW_SOON : 0);
+			       (p->trap_window ? TRACE_WINDOW_TRAP : 0) | (p->exit_soon ? TRACE_WINDOW_SOON : 0);
 
 	if (p->step != STEP_ENTER)
 		return;

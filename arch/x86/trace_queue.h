@@ -64,6 +64,7 @@ enum trace_kind { TRACE_SMI = EVENT_PRIV_EXCEPTION + 1, TRACE_INIT, TRACE_SIPI, 
 #define TRACE_WINDOW_GIF	0x08
 #define TRACE_WINDOW_SOON	0x10
 #endif
+#define TRACE_WINDOW_TRAP	0x20
 
 /* Readers of the formats see numbers where the code has names of an enum. */
 #define X(name, text) TRACE_DEFINE_ENUM(name);
@@ -174,7 +175,8 @@ TRACE_EVENT(strata_event_windowed,
 	TP_printk("vcpu %u L%u window %s", __entry->vcpu_id, __entry->level,
 		  __print_flags(__entry->windows, "|",
 				{ TRACE_WINDOW_IRQ, "IRQ" }, { TRACE_WINDOW_NMI, "NMI" }, { TRACE_WINDOW_SMI, "SMI" },
-				{ TRACE_WINDOW_GIF, "GIF" }, { TRACE_WINDOW_SOON, "at once" }))
+				{ TRACE_WINDOW_GIF, "GIF" }, { TRACE_WINDOW_SOON, "at once" },
+				{ TRACE_WINDOW_TRAP, "trap" }))
 );
 
 /* The image of KVM_GET_VCPU_EVENTS and KVM_SET_VCPU_EVENTS */

@@ -262,13 +262,13 @@ void event_trap(struct event_queue *q, u64 causes, u8 shadow)
 		event_raise(q, &db);
 }
 
-void event_rsm(struct event_queue *q)
+void event_rsm(struct event_queue *q, u8 shadow)
 {
 	q->smm = false;
 	q->nmi_masked = EVENT_RULE(RSM_NMI, q->smm_inside_nmi);
 	q->smm_inside_nmi = false;
 	if (EVENT_RULE(RSM_TRAP, q->smm_dbg))
-		event_trap(q, q->smm_dbg, 0);
+		event_trap(q, q->smm_dbg, shadow);
 	q->smm_dbg = 0;
 }
 

@@ -235,6 +235,7 @@ enum event_cause {
  * @nmi_window: the same for NMIs
  * @smi_window: an SMI waits for GIF
  * @gif_window: something (SMI, INIT, NMI or an interrupt) waits for GIF: exit at STGI
+ * @trap_window: traps wait for the end of a MOV SS shadow: the CPU is to hold them, or to exit behind the shadowed instruction
  * @exit_soon: something waits only until this entry is over: exit again at once after the injection
  * @apply: @event, an exception, has just begun delivery: its payload, if it has one, enters CR2 or DR6 now
  * @set_rf: with @apply: it is a fault that software recognised: RFLAGS.RF is to be set in the image that is pushed
@@ -249,6 +250,7 @@ struct event_plan {
 	bool nmi_window;
 	bool smi_window;
 	bool gif_window;
+	bool trap_window;
 	bool exit_soon;
 	bool apply;
 	bool set_rf;
@@ -476,10 +478,11 @@ void event_trap(struct event_queue *q, u64 causes, u8 shadow);
 /**
  * event_rsm() - RSM left SMM
  * @q: the queue
+ * @shadow: the shadow that RSM restores
  *
- * Restores NMI blocking and lets the trap that the SMI overtook happen.
+ * Restores NMI blocking and lets the trap that the SMI overtook happen, once MOV SS does not hold it back any more.
  */
-void event_rsm(struct event_queue *q);
+void event_rsm(struct event_queue *q, u8 shadow);
 
 /**
  * event_nested_begin() - VMRUN, VMLAUNCH or VMRESUME succeeded, or KVM_SET_NESTED_STATE with RUN_PENDING

@@ -386,6 +386,7 @@ static void plan_windows(const struct event_queue *q, const struct event_view *v
 	p->smi_window = q->smi && !q->smm && !v->gif;
 	p->gif_window = EVENT_RULE(GIF_WINDOW, !v->gif && ((q->smi && !q->smm) || (q->init && !q->smm) || q->nmi_pending ||
 							   interrupt || user));
+	p->trap_window = EVENT_RULE(TRAP_WINDOW, q->pending_dbg && !busy(q) && !trap_open(q, v));
 	p->exit_soon = EVENT_RULE(EXIT_SOON, busy(q) &&
 				  (smi_open(q, v) || init_open(q, v) || nmi_open(q, v) || trap_open(q, v) ||
 				   (v->guest_mode && (q->mtf || q->timer)) ||

@@ -138,7 +138,7 @@ static void handler_state(struct vcpu *v, bool clear_efer)
 /* The SMI is pending again, and what it overtook. */
 static enum exit_result not_entered(struct vcpu *v)
 {
-	event_rsm(&v->events);
+	event_rsm(&v->events, backend_call(shadow)(v));
 	v->events.smi = true;
 	smm_follow(v);
 	return exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV, v->cpu.smbase, vcpu_rip(v));
@@ -241,7 +241,7 @@ enum emu_status smm_rsm(struct vcpu *v, struct emu *e)
 	debug_load(v, s.dr6, s.dr7);
 	v->cpu.smbase = s.smbase;
 	to_emulator(e, &s);
-	event_rsm(&v->events);
+	event_rsm(&v->events, e->shadow == EMU_SHADOW_MOV_SS ? SHADOW_MOV_SS : 0);
 	backend_call(update_intercepts)(v);
 	return EMU_OK;
 }

@@ -196,7 +196,7 @@ void svm_windows(struct vcpu *v, const struct event_plan *p)
 	else
 		windows(svm, p->irq_window && gif);
 	/* While NMIs are masked the IRET intercept tells the end. An event that goes in ends a shadow; any other is stepped over. */
-	if (p->nmi_window && gif && !v->events.nmi_masked && !v->events.delivering.type)
+	if (p->trap_window || (p->nmi_window && gif && !v->events.nmi_masked && !v->events.delivering.type))
 		svm->step = STEP_SHADOW;
 }
 

@@ -279,7 +279,8 @@ void vmx_drop_step_trap(void)
 }
 
 /* Bits of the pending debug exceptions field that make a trap due: an enabled breakpoint, a single step, RTM */
-#define PENDING_DBG_DUE	(BIT(12) | DR_STEP | DR6_RTM_BIT)
+#define PENDING_DBG_ENABLED	BIT(12)
+#define PENDING_DBG_DUE		(PENDING_DBG_ENABLED | DR_STEP | DR6_RTM_BIT)
 
 u64 vmx_take_pending_dbg(struct vcpu *v)
 {
@@ -292,6 +293,17 @@ u64 vmx_take_pending_dbg(struct vcpu *v)
 	if (vmx_shadow(v))
 		pending &= ~DR_STEP;
 	return pending & PENDING_DBG_DUE ? pending & (DR_TRAP_BITS | DR_STEP | DR6_RTM_BIT) : 0;
+}
+
+/* Handed to the CPU, until the exit takes back what it still holds. */
+void vmx_hold_traps(struct vcpu *v)
+{
+	u64 *causes = &v->events.pending_dbg;
+
+	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, vmread(GUEST_PENDING_DBG_EXCEPTIONS) | *causes |
+		(*causes & DR_TRAP_BITS ? PENDING_DBG_ENABLED : 0));
+	*causes = 0;
+	to_vmx(v)->fix_debug = true;
 }
 
 /* After an emulated instruction, or when userspace sets it */

@@ -290,6 +290,7 @@ void vmx_set_blocking(struct vmx_vcpu *vmx, u32 blocking);
 void vmx_set_shadow(struct vcpu *v, u8 shadow);
 void vmx_write_shadow(struct vcpu *v, u8 shadow);
 u64 vmx_take_pending_dbg(struct vcpu *v);
+void vmx_hold_traps(struct vcpu *v);
 void vmx_drop_step_trap(void);
 
 /*

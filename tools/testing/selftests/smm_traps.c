@@ -4,8 +4,12 @@
  * Conditions: no in-kernel interrupt controller; strata.
  * Expected: the SMI goes first, and RSM comes back to the same boundary: with the trap, whose causes reach DR6 then, and with the shadow.
  */
+#include <string.h>
+
+#include "../../../include/uapi/linux/strata.h"
 #include "emulator.h"
 #include "smm.h"
+#include "state.h"
 
 static struct kvm_vcpu_events smm_events(struct vcpu *vcpu)
 {
@@ -56,6 +60,43 @@ TEST(before_a_debug_trap)
 	CHECK_EQ(*guest_var(vm, &trap_rip), regs.rip);
 	xioctl(vm->vcpu->fd, KVM_GET_DEBUGREGS, &debug);
 	CHECK(debug.dr6 & 1 << 14);
+	vm_destroy(vm);
+}
+
+/* Held back by MOV SS, then overtaken: RSM restores the shadow, and the trap waits for one more instruction. */
+TEST(before_a_trap_under_a_shadow)
+{
+	const struct vm_config config = { .nr_vcpus = 1, .payload = true, .strata_events = true };
+	struct strata_events held = { .flags = STRATA_EVENTS_VALID, .pending_dbg = 2 }, s;
+	struct kvm_vcpu_events ev;
+	struct kvm_debugregs debug;
+	struct kvm_regs regs;
+	struct vm *vm;
+
+	STRATA_ONLY("debug traps that MOV SS holds back can be set");
+	guest_handlers[DB_VECTOR] = on_db;
+	vm = vm_create_with(&config, NULL);
+	smm_prepare(vm, 1);
+	vcpu_set_long(vm->vcpu, (void *)vm_load_payload(vm, 0, payload_loop, payload_loop_end), 0);
+	RUN_UNTIL_LOOP(vm->vcpu);
+	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
+	ev = smm_events(vm->vcpu);
+	ev.flags |= KVM_VCPUEVENT_VALID_SHADOW;
+	ev.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS;
+	memcpy(ev.reserved, &held, sizeof(held));
+	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &ev);
+	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
+	RUN_UNTIL_SMM(vm->vcpu);
+	ev = smm_events(vm->vcpu);
+	memcpy(&s, ev.reserved, sizeof(s));
+	CHECK_EQ(s.pending_dbg, 0);
+	CHECK_EQ(s.smm_dbg, 2);
+	CHECK_EQ(*guest_var(vm, &traps), 0);
+	RUN_UNTIL_LOOP(vm->vcpu);
+	CHECK_EQ(*guest_var(vm, &traps), 1);
+	CHECK_EQ(*guest_var(vm, &trap_rip), regs.rip - 2);
+	xioctl(vm->vcpu->fd, KVM_GET_DEBUGREGS, &debug);
+	CHECK_EQ(debug.dr6 & 0xf, 2);
 	vm_destroy(vm);
 }
 

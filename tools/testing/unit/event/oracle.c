@@ -391,6 +391,7 @@ static void windows(const struct event_queue *q, const struct event_view *v, str
 	p->nmi_window = q->nmi_pending && !(w & W_X_NMI);
 	p->smi_window = smi && !v->gif;
 	p->gif_window = !v->gif && (smi || (q->init && !q->smm) || q->nmi_pending || p->irq_window);
+	p->trap_window = q->pending_dbg && (w & W_MOVSS) && !q->run_pending && !q->delivering.type;
 	if (!q->delivering.type && !q->run_pending)
 		return;
 	p->exit_soon = (v->gif && (smi || init || (q->nmi_pending && !nmi_blocked) ||
@@ -428,6 +429,7 @@ bool same_plan(const struct event_plan *a, const struct event_plan *b)
 {
 	return a->step == b->step && a->cause == b->cause && a->irq_window == b->irq_window && a->nmi_window == b->nmi_window &&
 	       a->smi_window == b->smi_window && a->gif_window == b->gif_window && a->exit_soon == b->exit_soon &&
+	       a->trap_window == b->trap_window &&
 	       a->apply == b->apply && a->set_rf == b->set_rf && same_event(&a->event, &b->event) &&
 	       same_event(&a->vectoring, &b->vectoring) && a->pending_dbg == b->pending_dbg;
 }

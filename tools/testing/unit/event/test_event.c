@@ -152,7 +152,7 @@ START_TEST(smi_and_trap)
 	ck_assert_int_eq(p.step, STEP_SMI);
 	event_next(&q, &open_view, &p);
 	ck_assert(p.step == STEP_ENTER && !q.delivering.type);
-	event_rsm(&q);
+	event_rsm(&q, 0);
 	event_next(&q, &open_view, &p);
 	ck_assert(q.delivering.vector == 1 && p.event.payload == 0x4000);
 }
