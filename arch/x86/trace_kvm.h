@@ -252,6 +252,23 @@ TRACE_EVENT(kvm_page_fault,
 		  __entry->fault_address, __entry->error_code)
 );
 
+TRACE_EVENT(kvm_smm_transition,
+	TP_PROTO(struct vcpu *v, u64 smbase, bool entering),
+	TP_ARGS(v, smbase, entering),
+	TP_STRUCT__entry(
+		__field(unsigned int, vcpu_id)
+		__field(u64, smbase)
+		__field(bool, entering)
+	),
+	TP_fast_assign(
+		__entry->vcpu_id = v->virt.id;
+		__entry->smbase = smbase;
+		__entry->entering = entering;
+	),
+	TP_printk("vcpu %u %s SMM, smbase 0x%llx", __entry->vcpu_id, __entry->entering ? "entering" : "leaving",
+		  __entry->smbase)
+);
+
 TRACE_EVENT(kvm_userspace_exit,
 	TP_PROTO(u32 reason, int ret),
 	TP_ARGS(reason, ret),

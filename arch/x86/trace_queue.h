@@ -23,6 +23,7 @@
 	X(PLACE_EXCEPTION, "exception")		\
 	X(PLACE_STASH, "stash")			\
 	X(PLACE_LAPIC, "LAPIC")			\
+	X(PLACE_PIC, "PIC")			\
 	X(PLACE_TRAP, "pending debug")
 
 #define X(name, text) name,
@@ -63,8 +64,8 @@ enum trace_kind { TRACE_SMI = EVENT_PRIV_EXCEPTION + 1, TRACE_INIT, TRACE_SIPI, 
 #define TRACE_WINDOW_SMI	0x04
 #define TRACE_WINDOW_GIF	0x08
 #define TRACE_WINDOW_SOON	0x10
-#endif
 #define TRACE_WINDOW_TRAP	0x20
+#endif
 
 /* Readers of the formats see numbers where the code has names of an enum. */
 #define X(name, text) TRACE_DEFINE_ENUM(name);

@@ -101,12 +101,13 @@ struct lapic_posted {
 #define LAPIC_DID_TIMER		BIT(2)	/* lapic_timer_next() changed */
 #define LAPIC_DID_MAP		BIT(3)	/* lapic_addr() changed */
 #define LAPIC_DID_EXTINT	BIT(4)	/* lapic_takes_extint() may have changed */
+#define LAPIC_DID_SELF		BIT(5)	/* @ipi, to itself, is in the IRR */
 
 /**
  * struct lapic_effect - side effects of a register access; the caller clears @what first
  * @what: LAPIC_DID_* bits
  * @eoi: vector of LAPIC_DID_EOI
- * @ipi: message of LAPIC_DID_IPI
+ * @ipi: message of LAPIC_DID_IPI or LAPIC_DID_SELF
  */
 struct lapic_effect {
 	u8 what;

@@ -155,13 +155,19 @@ bool lapic_icr(struct lapic *l, u32 icr, u32 dest, struct irq_msg *m)
 	return m->mode != IRQ_MODE_RESERVED && m->mode != IRQ_MODE_EXTINT;
 }
 
+static void to_self(struct lapic *l, struct lapic_effect *fx)
+{
+	if (lapic_accept(l, &fx->ipi) == LAPIC_ACCEPTED)
+		fx->what |= LAPIC_DID_SELF;
+}
+
 /* Send an IPI; one to the sender itself needs nobody else. */
 static void send_ipi(struct lapic *l, u32 icr, u32 dest, struct lapic_effect *fx)
 {
 	if (!lapic_icr(l, icr, dest, &fx->ipi))
 		return;
 	if (fx->ipi.shorthand == IRQ_DEST_SELF && fx->ipi.mode == IRQ_MODE_FIXED)
-		lapic_accept(l, &fx->ipi);
+		to_self(l, fx);
 	else
 		fx->what |= LAPIC_DID_IPI;
 }
@@ -181,13 +187,12 @@ static void write_eoi(struct lapic *l, struct lapic_effect *fx)
 		fx->what |= LAPIC_DID_EOI;
 }
 
-static void self_ipi(struct lapic *l, u8 vector)
+static void self_ipi(struct lapic *l, u8 vector, struct lapic_effect *fx)
 {
-	const struct irq_msg m = { .vector = vector };
-
+	fx->ipi = (struct irq_msg) { .vector = vector };
 	if (vector < 16)
 		lapic_error(l, LAPIC_ESR_SEND_ILLEGAL);
-	lapic_accept(l, &m);
+	to_self(l, fx);
 }
 
 /* A store of a value whose bits are all legal. The ICR's upper half is in ICR2 already. */
@@ -219,7 +224,7 @@ static void write_reg(struct lapic *l, unsigned int reg, u32 val, const struct l
 		send_ipi(l, val, lapic_reg(l, LAPIC_ICR2), fx);
 		break;
 	case LAPIC_SELF_IPI:
-		self_ipi(l, val);
+		self_ipi(l, val, fx);
 		break;
 	case LAPIC_LVT_TIMER:
 	case LAPIC_TMICT:

@@ -6,6 +6,7 @@
  */
 #include "../ioctl.h"
 #include "../strata.h"
+#include "../trace_queue.h"
 
 #include "../../../virt/ioctl.h"
 
@@ -69,11 +70,20 @@ static void arm_timer(struct vcpu *v)
 	hrtimer_start(&a->timer, ns_to_ktime(when), HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
+static noinline void trace_timer(struct vcpu *v)
+{
+	u32 lvtt = lapic_reg(&v->apic->lapic, LAPIC_LVT_TIMER);
+
+	if (!(lvtt & LAPIC_LVT_MASKED))
+		trace_strata_event_queued(v, PLACE_LAPIC, EVENT_INTERRUPT, lvtt & LAPIC_VECTOR);
+}
+
 void apic_timer_due(struct vcpu *v)
 {
 	struct lapic_now now = present(v);
 
-	lapic_timer_fire(&v->apic->lapic, &now);
+	if (lapic_timer_fire(&v->apic->lapic, &now) && trace_strata_event_queued_enabled())
+		trace_timer(v);
 	arm_timer(v);
 }
 
@@ -123,6 +133,8 @@ void apic_eoi_done(struct vcpu *v, u8 vector)
 
 static void take_effects(struct vcpu *v, const struct lapic_effect *fx)
 {
+	if (fx->what & LAPIC_DID_SELF)
+		trace_strata_event_queued(v, PLACE_LAPIC, EVENT_INTERRUPT, fx->ipi.vector);
 	if (fx->what & LAPIC_DID_IPI)
 		apic_send(vcpu_vm(v), &fx->ipi, v);
 	if (fx->eoi)

@@ -6,6 +6,7 @@
  * up is serviced again: they may lower it.
  */
 #include "../strata.h"
+#include "../trace_queue.h"
 
 #include "../../../virt/arch.h"
 #include "../../../virt/virt.h"
@@ -20,15 +21,27 @@ static struct irq_chips *chips_of(struct vm *vm)
 
 /* ---- PIC ---- */
 
+/* What an acknowledge cycle would give now; for those who watch */
+static noinline u8 pic_vector(const struct pic *p)
+{
+	struct pic copy = *p;
+	u16 ended = 0;
+
+	return pic_ack(&copy, &ended);
+}
+
 /* Drop the lock; vCPUs that the interrupt reaches are told if the output has risen. */
 static void pic_unlock(struct irq_chips *c, unsigned long flags, bool was)
 	__releases(&c->pic_lock)
 {
 	bool rose = !was && c->pic.output;
+	u8 vector = 0;
 
+	if (rose && trace_strata_event_queued_enabled())
+		vector = pic_vector(&c->pic);
 	raw_spin_unlock_irqrestore(&c->pic_lock, flags);
 	if (rose)
-		apic_kick_extint(c->vm);
+		apic_kick_extint(c->vm, vector);
 }
 
 static void pic_ended(struct vm *vm, u16 ended)

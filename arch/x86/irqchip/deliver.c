@@ -222,7 +222,7 @@ void apic_map_destroy(struct vm *vm)
 	kvfree(rcu_dereference_protected(vm->irq.map, true));
 }
 
-void apic_kick_extint(struct vm *vm)
+void apic_kick_extint(struct vm *vm, u8 vector)
 {
 	struct virt_vcpu *vv;
 	unsigned int i;
@@ -230,6 +230,7 @@ void apic_kick_extint(struct vm *vm)
 	virt_for_each_vcpu(i, vv, &vm->virt) {
 		if (!READ_ONCE(to_vcpu(vv)->apic->extint))
 			continue;
+		trace_strata_event_queued(to_vcpu(vv), PLACE_PIC, EVENT_INTERRUPT, vector);
 		virt_request(vv, REQ_EVENT);
 		virt_kick(vv);
 	}

@@ -206,7 +206,7 @@ void apic_map_destroy(struct vm *vm);
 /* The vCPU whose local APIC has this ID, or NULL */
 struct vcpu *apic_find(struct vm *vm, u32 id);
 /* The PIC's output rose. */
-void apic_kick_extint(struct vm *vm);
+void apic_kick_extint(struct vm *vm, u8 vector);
 
 /* chips.c: PIC and IOAPIC */
 int chips_create(struct vm *vm);

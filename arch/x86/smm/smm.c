@@ -10,6 +10,7 @@
 
 #include "../backend.h"
 #include "../exit.h"
+#include "../trace_kvm.h"
 
 #include <linux/build_bug.h>
 #include <linux/string.h>
@@ -161,6 +162,7 @@ enum exit_result smm_enter(struct vcpu *v)
 	if (v->guest_mode)
 		backend_call(nested_smm_leave)(v);
 	handler_state(v, map64);
+	trace_kvm_smm_transition(v, v->cpu.smbase, true);
 	return EXIT_RESUME;
 }
 
@@ -237,6 +239,7 @@ enum emu_status smm_rsm(struct vcpu *v, struct emu *e)
 		event_raise_triple(&v->events);
 		return EMU_RETRY;
 	}
+	trace_kvm_smm_transition(v, v->cpu.smbase, false);
 	cr_load(v, s.cr0, s.cr3, s.cr4, s.efer);
 	debug_load(v, s.dr6, s.dr7);
 	v->cpu.smbase = s.smbase;

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 
 #include "cpu.h"
+#include "emulator.h"
+#include "smm.h"
 #include "tracefs.h"
 
 #define MMIO	0x20000000ull
@@ -43,6 +45,7 @@ TEST(fields_that_tools_read)
 		{ "kvm_cr", "cr" },
 		{ "kvm_cpuid", "function" },
 		{ "kvm_hypercall", "nr" },
+		{ "kvm_smm_transition", "entering" },
 		{ "kvm_set_irq", "gsi" },
 		{ "kvm_msi_set_irq", "address" },
 	};
@@ -191,6 +194,97 @@ TEST(an_events_way)
 	EXPECT_LINE(at, "strata_events_restored", "NMI 1");
 	EXPECT_LINE(at, "strata_event_picked", "NMI vector 2");
 	EXPECT_LINE(at, "strata_event_delivered", "NMI vector 2");
+	free(text);
+	vm_destroy(vm);
+}
+
+#define PIC_VECTOR	0x30
+#define OUT_IMM8	"Bochs' SVM takes the port of OUT with an immediate from DX"
+
+static void on_apic(struct guest_frame *frame)
+{
+	if (frame->vector >= PIC_VECTOR && frame->vector < PIC_VECTOR + 8)
+		out8(0x20, 0x20);
+	else
+		wrmsr(0x80b, 0);
+	interrupts++;
+}
+
+/* One of the APIC to itself, one of its timer, one of the PIC */
+static void guest_controllers(void)
+{
+	u32 i;
+
+	for (i = 32; i < 256; i++)
+		guest_handlers[i] = on_apic;
+	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | 1 << 10);
+	wrmsr(0x80f, 0x1ff);
+	wrmsr(0x83f, 0x41);
+	asm volatile("sti; nop; cli");
+	wrmsr(0x832, 0x61);
+	wrmsr(0x83e, 0xb);
+	wrmsr(0x838, 1000);
+	asm volatile("sti; hlt; cli");
+	out8(0x20, 0x11);
+	out8(0x21, PIC_VECTOR);
+	out8(0x21, 4);
+	out8(0x21, 1);
+	out8(0x21, 0xf7);
+	guest_sync(1);
+	asm volatile("sti; nop; cli");
+	GUEST_ASSERT_EQ(interrupts, 3);
+	guest_done();
+}
+
+TEST(waiting_in_the_controllers)
+{
+	struct vm *vm = vm_create(0);
+	struct kvm_cpuid2 *cpuid = supported_cpuid(vm->kvm);
+	struct kvm_irq_level line = { .irq = 3, .level = 1 };
+	const char *at;
+	char *text;
+
+	STRATA_ONLY("the strata tracepoints");
+	if (host_is_bochs_svm())
+		tap_skip(OUT_IMM8);
+	xioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
+	vcpu_create(vm, 0);
+	xioctl(vm->vcpu->fd, KVM_SET_CPUID2, cpuid);
+	free(cpuid);
+	vcpu_set_long(vm->vcpu, guest_controllers, 0);
+	trace_begin();
+	RUN_UNTIL_SYNC(vm->vcpu, 1);
+	xioctl(vm->fd, KVM_IRQ_LINE, &line);
+	RUN_UNTIL_DONE(vm->vcpu);
+	at = text = trace_end();
+	EXPECT_LINE(at, "strata_event_queued", "interrupt vector 65 in LAPIC");
+	EXPECT_LINE(at, "strata_event_delivered", "interrupt vector 65");
+	EXPECT_LINE(at, "strata_event_queued", "interrupt vector 97 in LAPIC");
+	EXPECT_LINE(at, "strata_event_delivered", "interrupt vector 97");
+	EXPECT_LINE(at, "strata_event_queued", "interrupt vector 51 in PIC");
+	EXPECT_LINE(at, "strata_event_delivered", "interrupt vector 51");
+	free(text);
+	vm_destroy(vm);
+}
+
+TEST(system_management_mode)
+{
+	const char *at;
+	struct vm *vm;
+	char *text;
+	u8 *smram;
+
+	if (host_is_bochs_svm())
+		tap_skip(OUT_IMM8);
+	vm = smm_looping_vm(&smram);
+	trace_begin();
+	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
+	RUN_UNTIL_SMM(vm->vcpu);
+	RUN_UNTIL_LOOP(vm->vcpu);
+	at = text = trace_end();
+	EXPECT_LINE(at, "strata_event_queued", "SMI vector 0 in inbox");
+	EXPECT_LINE(at, "kvm_smm_transition", "vcpu 0 entering SMM, smbase 0x1000000");
+	EXPECT_LINE(at, "kvm_smm_transition", "vcpu 0 leaving SMM, smbase 0x1000000");
 	free(text);
 	vm_destroy(vm);
 }

@@ -333,7 +333,13 @@ START_TEST(self_ipis)
 
 	fresh_lapic(&l, &page, 1, true);
 	expect_eq(lapic_wrmsr(&l, 0x83f, 0x77, &zero, &fx), 0);
+	expect(fx.what == LAPIC_DID_SELF && fx.ipi.vector == 0x77);
+	fx.what = 0;
 	expect_eq(lapic_wrmsr(&l, 0x830, 0x40066, &zero, &fx), 0);
+	expect(fx.what == LAPIC_DID_SELF && fx.ipi.vector == 0x66);
+	/* Not a second time */
+	fx.what = 0;
+	expect_eq(lapic_wrmsr(&l, 0x83f, 0x77, &zero, &fx), 0);
 	expect_eq(fx.what, 0);
 	expect_eq(lapic_ack(&l), 0x77);
 	expect_eq(lapic_reg(&l, LAPIC_IRR + 0x30), 1 << 6);
