@@ -42,10 +42,10 @@ static void disturb(const struct program *p, struct torture *t, u64 until, u64 f
 
 	t->wanted = until;
 	t->wanted_fresh = fresh_until;
-	/* Once at least, though others have had more than their share. */
+	/* Once at least, though others have had more than their share, and until it has a point. */
 	do
 		bench_run(b, t);
-	while (t->points < until && t->mismatches < 5);
+	while ((t->points < until || t->points == before) && t->mismatches < 5);
 	tap_note("%s: %llu points in %llu runs", p->name, (unsigned long long)(t->points - before),
 		 (unsigned long long)(t->runs - runs));
 	bench_close(b);

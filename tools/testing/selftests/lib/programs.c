@@ -3,6 +3,7 @@
  * The guest programs of the torture: what they share, and their list.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "emulator.h"
 #include "programs.h"
@@ -68,22 +69,44 @@ static const char *not_bochs_svm(void)
 	return host_is_bochs_svm() ? "Bochs' SVM gets interrupted deliveries and steps wrong" : NULL;
 }
 
-#define EVERYTHING .nr_vcpus = 1, .payload = true, .triple_fault = true, .strata_events = true
+static const char *not_tcg(void)
+{
+	return host_is_tcg() ? "a data breakpoint that a guest arms can bring the host down on QEMU's TCG" : not_bochs_svm();
+}
 
-#define PROGRAM(id, title, where, ...)	{ .name = title, .config = { EVERYTHING, ##__VA_ARGS__ }, .setup = setup_##id, .unfit = where }
+static const char *smm_there(void)
+{
+	int kvm = kvm_open(), smm = kvm_cap(kvm, KVM_CAP_X86_SMM);
+
+	close(kvm);
+	if (smm <= 0)
+		return "no system management mode";
+	if (!on_strata())
+		return "its OUTs have to be complete when userspace sees them";
+	return host_is_bochs_svm() ? "Bochs' SVM takes the port of OUT with an immediate from DX" : NULL;
+}
+
+#define EVERYTHING .payload = true, .triple_fault = true, .strata_events = true
+
+#define PROGRAM(id, title, where, cpus, ...)	\
+	{ .name = title, .config = { EVERYTHING, .nr_vcpus = cpus, ##__VA_ARGS__ }, .setup = setup_##id, .unfit = where }
 
 const struct program programs[] = {
-	PROGRAM(exceptions, "exceptions", not_bochs_svm),
-	PROGRAM(delivery, "delivery", not_bochs_svm),
-	PROGRAM(user, "user mode", NULL),
-	PROGRAM(interrupts, "interrupts", not_bochs_svm),
-	PROGRAM(apic, "local APIC", NULL, .irqchip = CHIP_FULL),
-	PROGRAM(split, "split irqchip", NULL, .irqchip = CHIP_SPLIT),
-	PROGRAM(debug, "debug", not_bochs_svm),
-	PROGRAM(io, "I/O", NULL, .msr_exits = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL),
-	PROGRAM(tasks, "tasks", not_bochs_svm),
-	PROGRAM(real, "real mode", NULL),
-	PROGRAM(triple, "shutdown", not_bochs_svm),
+	PROGRAM(exceptions, "exceptions", not_bochs_svm, 1),
+	PROGRAM(delivery, "delivery", not_bochs_svm, 1),
+	PROGRAM(user, "user mode", NULL, 1),
+	PROGRAM(interrupts, "interrupts", not_bochs_svm, 1),
+	PROGRAM(apic, "local APIC", NULL, 1, .irqchip = CHIP_FULL),
+	PROGRAM(split, "split irqchip", NULL, 1, .irqchip = CHIP_SPLIT),
+	PROGRAM(debug, "debug", not_bochs_svm, 1),
+	PROGRAM(io, "I/O", NULL, 1, .msr_exits = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL),
+	PROGRAM(tasks, "tasks", not_bochs_svm, 1),
+	PROGRAM(real, "real mode", NULL, 1),
+	PROGRAM(triple, "shutdown", not_bochs_svm, 1),
+	PROGRAM(watch, "data breakpoints", not_tcg, 1),
+	PROGRAM(smm, "system management mode", smm_there, 1),
+	PROGRAM(bad_rsm, "failed RSM", smm_there, 1),
+	PROGRAM(processors, "two vCPUs", smm_there, 2, .irqchip = CHIP_FULL),
 };
 
 const unsigned int nr_programs = sizeof(programs) / sizeof(programs[0]);

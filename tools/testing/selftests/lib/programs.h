@@ -32,5 +32,9 @@ void setup_io(struct vm *vm);
 void setup_tasks(struct vm *vm);
 void setup_real(struct vm *vm);
 void setup_triple(struct vm *vm);
+void setup_watch(struct vm *vm);
+void setup_smm(struct vm *vm);
+void setup_bad_rsm(struct vm *vm);
+void setup_processors(struct vm *vm);
 
 #endif

@@ -11,8 +11,50 @@
 #define NOEXEC		(GPA_HEAP + 0xe000)
 #define LATE_STACK	(GPA_HEAP + 0xb000)	/* its page becomes present when somebody faults there */
 #define DF_STACK	(GPA_HEAP + 0x6000)
+#define SHORT_TSS	0x40			/* its limit: IST7 is behind it */
+#define VECTOR_IST7	0x90
 
 #define TRY(insn) GUEST_TRY(insn)
+
+/* Undefined on QEMU's TCG */
+static void icebp(void)
+{
+	if (!guest_under_tcg)
+		asm volatile(".byte 0xf1; nop");
+}
+
+/* What there is in compatibility mode only. The handler of #BR goes on behind the instruction. */
+asm(".pushsection .text\n"
+    ".code32\n"
+    "compat:\n"
+    "	mov $0x7f, %al\n"
+    "	add $1, %al\n"
+    "	into\n"
+    "	mov $compat_bounds, %ecx\n"
+    "	mov $9, %eax\n"
+    "	bound %eax, (%ecx)\n"
+    "	lret\n"
+    ".code64\n"
+    ".popsection\n"
+    ".pushsection .rodata\n"
+    "compat_bounds: .long 1, 8\n"
+    ".popsection");
+extern char compat[];
+
+static void in_compat_mode(void)
+{
+	static struct { u32 eip; u16 cs; } __attribute__((packed)) far32;
+
+	far32.eip = (u64)compat;
+	far32.cs = SEL_CODE32;
+	asm volatile("lcall *%0" : : "m"(far32) : "rax", "rcx", "memory", "cc");
+}
+
+static void on_br(struct guest_frame *f)
+{
+	trace_event(f);
+	f->rip += 2;
+}
 
 /* Each exception once. */
 static void raise_all(void)
@@ -34,10 +76,13 @@ static void raise_all(void)
 	TRY("push $0x1d80; ldmxcsr (%%rsp); pop %%rax; xorps %%xmm0, %%xmm0; divss %%xmm0, %%xmm0");
 	TRY("int3; nop");
 	asm volatile("int $0x80; int $0x21");
+	icebp();
+	TRY("int $0x90");
+	in_compat_mode();
 }
 
-/* The handlers of #BP go on behind it. */
-static void on_bp(struct guest_frame *f)
+/* The handlers of traps go on behind them. */
+static void on_trap(struct guest_frame *f)
 {
 	trace_event(f);
 }
@@ -101,9 +146,18 @@ static void use_ist(struct vm *vm, u8 vector, unsigned int ist, u64 stack)
 
 void setup_exceptions(struct vm *vm)
 {
+	struct kvm_sregs sregs;
+
 	program_long(vm, guest_exceptions);
-	*guest_var(vm, &guest_handlers[BP_VECTOR]) = on_bp;
+	*guest_var(vm, &guest_handlers[DB_VECTOR]) = on_trap;
+	*guest_var(vm, &guest_handlers[BP_VECTOR]) = on_trap;
+	*guest_var(vm, &guest_handlers[OF_VECTOR]) = on_trap;
+	*guest_var(vm, &guest_handlers[BR_VECTOR]) = on_br;
 	map_pages(vm);
+	use_ist(vm, VECTOR_IST7, 7, FAULT_STACK);
+	xioctl(vm->vcpu->fd, KVM_GET_SREGS, &sregs);
+	sregs.tr.limit = SHORT_TSS;
+	xioctl(vm->vcpu->fd, KVM_SET_SREGS, &sregs);
 	use_ist(vm, PF_VECTOR, 1, FAULT_STACK);
 	use_ist(vm, 0x80, 1, FAULT_STACK);
 	use_ist(vm, DF_VECTOR, 2, DF_STACK);
@@ -148,6 +202,8 @@ static void late_stack(void)
 	late_again();
 	asm volatile("int $0x80");
 	late_again();
+	icebp();
+	late_again();
 	asm volatile("movq %%rsp, %0" : "=m"(good_rsp));
 	TRY("movq %%rsp, %%r8; mov $0x80c800, %%esp; ud2");
 	asm volatile("movq %%rsp, %0" : "=m"(good_rsp));
@@ -171,13 +227,15 @@ static void guest_delivery(void)
 void setup_delivery(struct vm *vm)
 {
 	program_long(vm, guest_delivery);
-	*guest_var(vm, &guest_handlers[BP_VECTOR]) = on_bp;
+	*guest_var(vm, &guest_handlers[DB_VECTOR]) = on_trap;
+	*guest_var(vm, &guest_handlers[BP_VECTOR]) = on_trap;
 	*guest_var(vm, &guest_handlers[PF_VECTOR]) = on_pf;
 	*guest_var(vm, &guest_handlers[DF_VECTOR]) = on_df;
 	map_pages(vm);
 	*guest_var(vm, &late_pte) = (u64)((u8 *)vm_pte(vm, LATE_STACK - 4096, 1) - vm->mem);
 	use_ist(vm, UD_VECTOR, 1, LATE_STACK);
 	use_ist(vm, GP_VECTOR, 1, LATE_STACK);
+	use_ist(vm, DB_VECTOR, 1, LATE_STACK);
 	use_ist(vm, BP_VECTOR, 1, LATE_STACK);
 	use_ist(vm, 0x80, 1, LATE_STACK);
 	use_ist(vm, DF_VECTOR, 2, DF_STACK);
