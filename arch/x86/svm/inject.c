@@ -11,27 +11,6 @@
 #include <linux/smp.h>
 #include <trace/events/ipi.h>
 
-u32 svm_inject_type(const struct event *e)
-{
-	switch (e->type) {
-	case EVENT_INTERRUPT:	return SVM_EVTINJ_TYPE_INTR;
-	case EVENT_NMI:		return SVM_EVTINJ_TYPE_NMI;
-	case EVENT_SOFT_INT:	return SVM_EVTINJ_TYPE_SOFT;
-	default:		return SVM_EVTINJ_TYPE_EXEPT;
-	}
-}
-
-/*
- * INT3 and INTO go in as software interrupts: the gate's DPL is checked, which may not have been done when their delivery was interrupted. In
- * virtual-8086 mode that type would ask for IOPL 3 too. L1's goes in as L1 said.
- */
-static u32 own_type(struct vcpu *v, const struct event *e)
-{
-	if (e->type == EVENT_SOFT_EXCEPTION && !v->events.run_pending && !(vcpu_rflags(v) & X86_EFLAGS_VM))
-		return SVM_EVTINJ_TYPE_SOFT;
-	return svm_inject_type(e);
-}
-
 static void intercept_exceptions(struct svm_vcpu *svm)
 {
 	svm->vmcb->control.intercepts[INTERCEPT_EXCEPTION] = ~(u32)BIT(X86_TRAP_NMI);
@@ -53,62 +32,42 @@ void svm_inject(struct vcpu *v)
 	struct svm_vcpu *svm = to_svm(v);
 	struct vmcb_control_area *c = &svm->vmcb->control;
 	const struct event *e = &v->events.delivering;
-	bool has_error;
 
 	if (likely(e->type == EVENT_INTERRUPT)) {
 		c->event_inj = e->vector | SVM_EVTINJ_TYPE_INTR | SVM_EVTINJ_VALID;
 		return;
 	}
-	/* Real mode pushes no error codes. */
-	has_error = e->has_error && (vcpu_cr0(v) & X86_CR0_PE);
-	c->event_inj = e->vector | own_type(v, e) | SVM_EVTINJ_VALID | (has_error ? SVM_EVTINJ_VALID_ERR : 0);
+	c->event_inj = svm_inject_info(e, v->events.run_pending, vcpu_rflags(v) & X86_EFLAGS_VM, vcpu_cr0(v) & X86_CR0_PE);
 	c->event_inj_err = e->error;
 	if (!event_is_soft(e))
 		return;
-	svm->soft_moved = true;
-	svm->soft_from = vcpu_rip(v);
-	svm->soft_rip = soft_return(svm, e);
-	vcpu_set_reg(v, REG_RIP, svm->soft_rip);
+	svm->soft = (struct svm_soft) {
+		.moved = true, .type = e->type, .vector = e->vector, .from = vcpu_rip(v), .to = soft_return(svm, e),
+	};
+	vcpu_set_reg(v, REG_RIP, svm->soft.to);
 	if (svm_caps.nrips)
-		c->next_rip = svm->soft_rip;
+		c->next_rip = svm->soft.to;
 	intercept_exceptions(svm);
 }
 
-static void end_move(struct svm_vcpu *svm)
-{
-	if (!svm->soft_moved)
-		return;
-	svm->soft_moved = false;
-	svm_update_intercepts(&svm->vcpu);
-}
-
-/* RIP back to the instruction whose soft event was not delivered. */
-static void take_back_move(struct svm_vcpu *svm)
+/* RIP back to the instruction, if its soft event was not delivered. */
+static void end_move(struct svm_vcpu *svm, const struct event *interrupted, u64 next_rip)
 {
 	struct vcpu *v = &svm->vcpu;
+	unsigned long rip;
 
-	if (svm->soft_moved && v->regs[REG_RIP] == svm->soft_rip)
-		vcpu_set_reg(v, REG_RIP, svm->soft_from);
-	end_move(svm);
+	if (!svm->soft.moved)
+		return;
+	rip = svm_soft_end(&svm->soft, interrupted, next_rip, v->regs[REG_RIP]);
+	if (rip != v->regs[REG_RIP])
+		vcpu_set_reg(v, REG_RIP, rip);
+	svm_update_intercepts(v);
 }
 
 /* VMRUN refused the guest's state: nothing was delivered. */
 void svm_injection_failed(struct svm_vcpu *svm)
 {
-	take_back_move(svm);
-}
-
-u8 svm_event_type(u32 info)
-{
-	u8 vector = info & SVM_EXITINTINFO_VEC_MASK;
-
-	switch (info & SVM_EXITINTINFO_TYPE_MASK) {
-	case SVM_EXITINTINFO_TYPE_INTR:	return EVENT_INTERRUPT;
-	case SVM_EXITINTINFO_TYPE_NMI:	return EVENT_NMI;
-	case SVM_EXITINTINFO_TYPE_SOFT:	return EVENT_SOFT_INT;
-	default:
-		return vector == BP_VECTOR || vector == OF_VECTOR ? EVENT_SOFT_EXCEPTION : EVENT_EXCEPTION;
-	}
+	end_move(svm, &svm->vcpu.events.delivering, 0);
 }
 
 /**
@@ -121,28 +80,14 @@ u8 svm_event_type(u32 info)
 void svm_vectoring(struct svm_vcpu *svm, struct event *e)
 {
 	struct vmcb_control_area *c = &svm->vmcb->control;
-	const struct event *injected = &svm->vcpu.events.delivering;
-	u32 info = c->exit_int_info;
 
-	*e = (struct event) { .type = EVENT_NONE };
-	if (!(info & SVM_EXITINTINFO_VALID)) {
-		end_move(svm);
-		return;
-	}
-	e->type = svm_event_type(info);
-	e->vector = info & SVM_EXITINTINFO_VEC_MASK;
+	svm_interrupted(c->exit_int_info, c->exit_int_info_err, &svm->vcpu.events.delivering, e);
 	/* QEMU's TCG calls a virtual interrupt an exception, which has no such vector, and leaves it pending, too. */
 	if (unlikely(e->type == EVENT_EXCEPTION && e->vector > 31)) {
 		e->type = EVENT_INTERRUPT;
 		c->int_ctl &= ~V_IRQ_MASK;
 	}
-	e->has_error = info & SVM_EXITINTINFO_VALID_ERR;
-	e->error = e->has_error ? c->exit_int_info_err : 0;
-	if (injected->type && injected->vector == e->vector && event_is_soft(injected)) {
-		e->type = injected->type;	/* EXITINTINFO does not tell INT1 from a trap */
-		e->len = injected->len;
-	}
-	take_back_move(svm);
+	end_move(svm, e, svm_caps.nrips ? c->next_rip : 0);
 }
 
 /*

@@ -5,6 +5,7 @@
 #ifndef STRATA_SVM_H
 #define STRATA_SVM_H
 
+#include "delivery.h"
 #include "../backend.h"
 
 #include <asm/svm.h>
@@ -85,9 +86,7 @@ struct svm_nested {
  * @asid_gen: generation of @vmcb's ASID on the CPU it ran on
  * @other_asid_gen: the same of the other level's control block
  * @msrpm: MSR permission map
- * @soft_moved: RIP was moved over a soft event's instruction for injection
- * @soft_from: RIP before that move
- * @soft_rip: RIP after that move
+ * @soft: the soft event that goes in, with RIP moved over its instruction
  * @step: the next entry is to stop behind one instruction, to open the NMI window; over when the entry is
  * @step_own_tf: the guest's own TF when it began
  * @stepped: the #DB exit being handled is that stop
@@ -102,9 +101,7 @@ struct svm_vcpu {
 	u64 asid_gen;
 	u64 other_asid_gen;
 	u32 *msrpm;
-	bool soft_moved;
-	unsigned long soft_from;
-	unsigned long soft_rip;
+	struct svm_soft soft;
 	u8 step;
 	bool step_own_tf;
 	bool stepped;
@@ -211,9 +208,6 @@ void svm_injection_failed(struct svm_vcpu *svm);
 void svm_windows(struct vcpu *v, const struct event_plan *p);
 void svm_view(struct vcpu *v, struct event_view *view);
 void svm_vectoring(struct svm_vcpu *svm, struct event *e);
-/* Between enum event_type and the types of EVENTINJ and EXITINTINFO */
-u32 svm_inject_type(const struct event *e);
-u8 svm_event_type(u32 info);
 /* Around the entry that svm_vcpu.step asks to be a single step; interrupts off. */
 void svm_step_begin(struct svm_vcpu *svm);
 void svm_step_end(struct svm_vcpu *svm);

@@ -126,7 +126,7 @@ void svm_reset(struct vcpu *v, bool init)
 	svm->vmcb->control.int_state = 0;
 	svm->vmcb->control.event_inj = 0;
 	svm->vmcb->control.clean = 0;
-	svm->soft_moved = false;
+	svm->soft.moved = false;
 	svm->step = STEP_NOT;
 }
 
