@@ -411,6 +411,23 @@ static enum exit_result on_undefined(struct vcpu *v)
 	return on_vmmcall(v);
 }
 
+/* An INT n, INT3, INTO or INT1 whose delivery was interrupted is still at RIP, and happens again by itself. */
+static bool soft_at_rip(struct vcpu *v)
+{
+	const struct event *e = &v->events.delivering;
+
+	return e->replay && e->len && emu_soft_length(v, e) == e->len;
+}
+
+/* An exit tells no error code of #TS. Intercepted for the sake of a soft event's address only, it is raised once more, without an exit. */
+static enum exit_result on_ts(struct vcpu *v)
+{
+	if (!soft_at_rip(v))
+		return on_exception(v);
+	event_drop_exception(&v->events);
+	return EXIT_RESUME;
+}
+
 typedef enum exit_result (*exit_fn)(struct vcpu *v);
 
 static const exit_fn exit_table[] = {
@@ -442,7 +459,7 @@ static const exit_fn exit_table[] = {
 	[SVM_EXIT_EXCP_BASE + UD_VECTOR] = on_undefined,
 	[SVM_EXIT_EXCP_BASE + NM_VECTOR] = on_exception,
 	[SVM_EXIT_EXCP_BASE + DF_VECTOR] = on_exception,
-	[SVM_EXIT_EXCP_BASE + TS_VECTOR] = on_exception,
+	[SVM_EXIT_EXCP_BASE + TS_VECTOR] = on_ts,
 	[SVM_EXIT_EXCP_BASE + NP_VECTOR] = on_exception,
 	[SVM_EXIT_EXCP_BASE + SS_VECTOR] = on_exception,
 	[SVM_EXIT_EXCP_BASE + GP_VECTOR] = on_exception,
