@@ -2,7 +2,8 @@
 /*
  * What: each kind of event that is known to get lost or changed when a vCPU is saved and restored, in a case of its own: set or raised, saved
  * with everything else, restored into a new VM in QEMU's order, and run there.
- * Conditions: on the in-tree module, for comparison, what fails is reported as "in-tree loses: ...".
+ * Conditions: on the in-tree module, for comparison, what fails is reported as "in-tree loses: ...". EVENTS_PLAIN=1 leaves STRATA_CAP_EVENTS off: what
+ * no field of the plain ABI carries is left out then, and nothing else.
  * Expected: each event once, with its payload, error code and place, and getters that change nothing.
  */
 #include <string.h>
@@ -55,7 +56,8 @@ static struct vm *start(void *fn, enum vm_irqchip irqchip, bool payload)
 	u32 i;
 
 	config = (struct vm_config){
-		.nr_vcpus = 1, .irqchip = irqchip, .payload = payload, .triple_fault = true, .strata_events = on_strata(),
+		.nr_vcpus = 1, .irqchip = irqchip, .payload = payload, .triple_fault = true,
+		.strata_events = on_strata() && !env_number("EVENTS_PLAIN", 0),
 	};
 	for (i = 0; i < 256; i++)
 		guest_handlers[i] = on_event;
@@ -270,6 +272,8 @@ TEST(pending_debug_exceptions)
 
 	tap_may_lose("debug traps held back by MOV SS, which no field carries");
 	REQUIRE(on_strata());
+	if (!config.strata_events)
+		tap_skip("lost without STRATA_CAP_EVENTS");
 	until_stop(vm);
 	get_events(vm, &e);
 	memcpy(e.reserved, &s, sizeof(s));
@@ -289,6 +293,8 @@ TEST(debug_exceptions_under_a_shadow)
 
 	tap_may_lose("debug traps held back by MOV SS, which no field carries");
 	REQUIRE(on_strata());
+	if (!config.strata_events)
+		tap_skip("lost without STRATA_CAP_EVENTS");
 	until_stop(vm);
 	get_events(vm, &e);
 	e.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS;
