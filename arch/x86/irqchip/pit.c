@@ -191,10 +191,8 @@ static int add_ports(struct pit_dev *p, bool speaker)
 	return ret;
 }
 
-static long create_pit2(struct virt_vm *virt, void *data, unsigned long raw)
+static long create(struct vm *vm, bool speaker)
 {
-	const struct kvm_pit_config *config = data;
-	struct vm *vm = to_vm(virt);
 	struct pit_dev *p;
 	int ret;
 
@@ -202,8 +200,6 @@ static long create_pit2(struct virt_vm *virt, void *data, unsigned long raw)
 		return -ENOENT;
 	if (vm->irq.pit)
 		return -EEXIST;
-	if (config->flags & ~(u32)KVM_PIT_SPEAKER_DUMMY)
-		return -EINVAL;
 	p = kzalloc(sizeof(*p), GFP_KERNEL_ACCOUNT);
 	if (!p)
 		return -ENOMEM;
@@ -212,7 +208,7 @@ static long create_pit2(struct virt_vm *virt, void *data, unsigned long raw)
 	hrtimer_init(&p->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_HARD);
 	p->timer.function = timer_fn;
 	pit_reset(&p->pit, ktime_get_ns());
-	ret = add_ports(p, config->flags & KVM_PIT_SPEAKER_DUMMY);
+	ret = add_ports(p, speaker);
 	if (ret) {
 		hrtimer_cancel(&p->timer);
 		kfree(p);
@@ -220,6 +216,21 @@ static long create_pit2(struct virt_vm *virt, void *data, unsigned long raw)
 	}
 	WRITE_ONCE(vm->irq.pit, p);
 	return 0;
+}
+
+static long create_pit2(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	const struct kvm_pit_config *config = data;
+
+	if (config->flags & ~(u32)KVM_PIT_SPEAKER_DUMMY)
+		return -EINVAL;
+	return create(to_vm(vm), config->flags & KVM_PIT_SPEAKER_DUMMY);
+}
+
+/* The older form has the speaker's port always. */
+static long create_pit(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	return create(to_vm(vm), true);
 }
 
 static long get_pit2(struct virt_vm *vm, void *data, unsigned long raw)
@@ -234,7 +245,20 @@ static long get_pit2(struct virt_vm *vm, void *data, unsigned long raw)
 	return 0;
 }
 
-static long set_pit2(struct virt_vm *vm, void *data, unsigned long raw)
+/* The older image is the channels alone, which the newer one begins with. */
+static_assert(offsetof(struct kvm_pit_state2, flags) == sizeof(struct kvm_pit_state));
+
+static long get_pit(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	struct kvm_pit_state2 state;
+	long ret = get_pit2(vm, &state, raw);
+
+	if (!ret)
+		memcpy(data, &state, sizeof(struct kvm_pit_state));
+	return ret;
+}
+
+static long load(struct virt_vm *vm, const struct kvm_pit_state2 *state)
 {
 	struct pit_dev *p = to_vm(vm)->irq.pit;
 	u64 now = ktime_get_ns();
@@ -244,11 +268,31 @@ static long set_pit2(struct virt_vm *vm, void *data, unsigned long raw)
 	if (!p)
 		return -ENXIO;
 	raw_spin_lock_irqsave(&p->lock, flags);
-	ret = pit_set_state(&p->pit, data, now);
+	ret = pit_set_state(&p->pit, state, now);
 	if (!ret)
 		arm(p, now);
 	unlock(p, flags);
 	return ret;
+}
+
+static long set_pit2(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	return load(vm, data);
+}
+
+static long set_pit(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	struct kvm_pit_state2 state;
+	long ret = get_pit2(vm, &state, raw);
+
+	if (ret)
+		return ret;
+	/* The command's number says that it is written; it is read. */
+	if (copy_from_user(&state, (void __user *)raw, sizeof(struct kvm_pit_state)))
+		return -EFAULT;
+	/* What the older image says nothing of stays, but for times that belong to the channels. */
+	memset(state.reserved, 0, sizeof(state.reserved));
+	return load(vm, &state);
 }
 
 static long reinject_control(struct virt_vm *vm, void *data, unsigned long raw)
@@ -267,6 +311,9 @@ static long reinject_control(struct virt_vm *vm, void *data, unsigned long raw)
 }
 
 const struct ioctl_row pit_vm_ioctls[] = {
+	{ KVM_CREATE_PIT,	IOCTL_RAW | IOCTL_LOCK, .vm = create_pit },
+	{ KVM_GET_PIT,		IOCTL_LOCK, .vm = get_pit },
+	{ KVM_SET_PIT,		IOCTL_RAW | IOCTL_LOCK, .vm = set_pit },
 	{ KVM_CREATE_PIT2,	IOCTL_LOCK, .vm = create_pit2 },
 	{ KVM_GET_PIT2,		IOCTL_LOCK, .vm = get_pit2 },
 	{ KVM_SET_PIT2,		IOCTL_LOCK, .vm = set_pit2 },
