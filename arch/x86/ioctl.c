@@ -377,6 +377,7 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_PIT2, 1 },
 	{ KVM_CAP_PIT_STATE2, 1 },
 	{ KVM_CAP_REINJECT_CONTROL, 1 },
+	{ KVM_CAP_VAPIC, 1 },
 	{ KVM_CAP_IOEVENTFD, 1 },
 	{ KVM_CAP_IOEVENTFD_NO_LENGTH, 1 },
 	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },
@@ -447,6 +448,7 @@ int x86_ioctls_init(void)
 	return ADD(vcpu_ioctls, vcpu_rows) ?: ADD(vcpu_ioctls, vcpu_cap_rows) ?: ADD(vm_ioctls, vm_rows) ?:
 	       ADD_ROOM(vm_ioctls, irqchip, vm_ioctls) ?: ADD_ROOM(vm_ioctls, route, vm_ioctls) ?:
 	       ADD_ROOM(vm_ioctls, pit, vm_ioctls) ?: ADD_ROOM(vcpu_ioctls, apic, vcpu_ioctls) ?:
+	       ADD_ROOM(vcpu_ioctls, vapic, vcpu_ioctls) ?:
 	       ADD_ROOM(vcpu_ioctls, nested, vcpu_ioctls) ?:
 	       ADD_ROOM(vcpu_ioctls, regs, vcpu_ioctls) ?: ADD_ROOM(vcpu_ioctls, debug, vcpu_ioctls) ?:
 	       ADD_ROOM(dev_ioctls, fpu, dev_ioctls) ?: ADD_ROOM(vcpu_ioctls, fpu, vcpu_ioctls) ?:

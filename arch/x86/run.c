@@ -333,6 +333,16 @@ static enum exit_result wait_for_end(struct vcpu *v)
 	return exit_error(v, -EINTR);
 }
 
+static enum exit_result exit_tpr_access(struct vcpu *v)
+{
+	struct kvm_run *run = v->virt.run;
+
+	run->exit_reason = KVM_EXIT_TPR_ACCESS;
+	run->tpr_access.rip = v->apic->tpr_rip;
+	run->tpr_access.is_write = v->apic->tpr_write;
+	return EXIT_TO_USER;
+}
+
 static enum exit_result work_requests(struct vcpu *v)
 {
 	struct virt_vcpu *vv = &v->virt;
@@ -355,6 +365,8 @@ static enum exit_result work_requests(struct vcpu *v)
 		apic_timer_due(v);
 	if (virt_take_request(vv, REQ_EOI_EXIT))
 		return exit_ioapic_eoi(v);
+	if (virt_take_request(vv, REQ_TPR_ACCESS))
+		return exit_tpr_access(v);
 	if (virt_take_request(vv, REQ_CLOCK))
 		clock_update(v);
 	if (virt_take_request(vv, REQ_STEAL))
@@ -525,11 +537,15 @@ static __always_inline enum exit_result run_once(struct vcpu *v)
 		r = find_soft_length(v);
 	if (r != EXIT_RESUME)
 		return r;
+	if (unlikely(v->pv.vapic))
+		vapic_show(v);
 	r = try_enter(v, &entered);
 	if (r != EXIT_RESUME || !entered)
 		return r;
 	if (unlikely(v->pv.eoi_offered))
 		eoi_collect(v, true);
+	if (unlikely(v->pv.vapic))
+		vapic_take(v);
 	r = backend_call(handle_exit)(v);
 	if (trace_strata_event_queued_enabled())
 		trace_raised(v);

@@ -54,6 +54,7 @@ enum exit_result {
 #define REQ_CLOCK		(VIRT_REQ_ARCH + 5)	/* the kvmclock page is to be written */
 #define REQ_STEAL		(VIRT_REQ_ARCH + 6)	/* the page of the steal time is to be looked at */
 #define REQ_NESTED_PAGES	(VIRT_REQ_ARCH + 7)	/* memory that L1 names is to be looked at */
+#define REQ_TPR_ACCESS		(VIRT_REQ_ARCH + 8)	/* userspace is to hear of an access to TPR */
 
 /**
  * struct vm - an x86 virtual machine

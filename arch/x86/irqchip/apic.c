@@ -166,6 +166,8 @@ bool apic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bool write
 	}
 	if (lapic_timed(offset & ~0xfu))
 		now = present(v);
+	if (unlikely(v->apic->report_tpr) && (offset & ~0xfu) == LAPIC_TPR)
+		vapic_note_access(v, write);
 	if (!write) {
 		val = lapic_mmio_read(l, offset, len, &now);
 		memcpy(data, &val, len);
@@ -288,6 +290,8 @@ int apic_ack(struct vcpu *v)
 		vector = lapic_ack(&v->apic->lapic) ?: -1;
 		if (unlikely(v->pv.eoi_page & PV_PAGE_ON) && vector > 0)
 			eoi_offer(v, vector);
+		if (unlikely(v->pv.vapic))
+			vapic_show_nofault(v);
 	}
 	return vector;
 }
@@ -419,16 +423,7 @@ static long set_lapic(struct virt_vcpu *vv, void *data, unsigned long raw)
 	return 0;
 }
 
-/* The page that a patched guest keeps its TPR in is not offered (KVM_CAP_VAPIC); VMMs switch it off without asking. */
-static long set_vapic_addr(struct virt_vcpu *vv, void *data, unsigned long raw)
-{
-	const struct kvm_vapic_addr *va = data;
-
-	return !to_vcpu(vv)->apic || va->vapic_addr ? -EINVAL : 0;
-}
-
 const struct ioctl_row apic_vcpu_ioctls[] = {
-	{ KVM_SET_VAPIC_ADDR, 0, .vcpu = set_vapic_addr },
 	{ KVM_GET_LAPIC, IOCTL_LOAD, .vcpu = get_lapic },
 	{ KVM_SET_LAPIC, IOCTL_LOAD, .vcpu = set_lapic },
 };

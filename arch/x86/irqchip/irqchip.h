@@ -63,6 +63,11 @@ struct apic_map {
  * @eoi_fresh: (a) a bit of @eoi_wanted was set since the backend looked
  * @timer: (c) asks the vCPU's thread to let the APIC's timer expire
  * @regs: (v) register page; VMX uses it as virtual-APIC page
+ * @vapic: (v) address of the word that shows TPR, 0 without (KVM_SET_VAPIC_ADDR)
+ * @vapic_shown: (v) the word was written, and what the guest makes of it is to be taken
+ * @report_tpr: (v) KVM_TPR_ACCESS_REPORTING
+ * @tpr_write: (v) the access that is to be reported (REQ_TPR_ACCESS)
+ * @tpr_rip: (v) the instruction that did it
  */
 struct vcpu_apic {
 	struct lapic lapic;
@@ -79,6 +84,11 @@ struct vcpu_apic {
 	unsigned long eoi_wanted[4];
 	struct hrtimer timer;
 	u32 *regs;
+	u64 vapic;
+	bool vapic_shown;
+	bool report_tpr;
+	bool tpr_write;
+	u64 tpr_rip;
 };
 
 /**
@@ -208,6 +218,15 @@ struct vcpu *apic_find(struct vm *vm, u32 id);
 /* The PIC's output rose. */
 void apic_kick_extint(struct vm *vm, u8 vector);
 
+/* vapic.c: TPR in the guest's memory */
+/* The guest's instruction touches TPR by MMIO, and userspace wants to know (REQ_TPR_ACCESS). */
+void vapic_note_access(struct vcpu *v, bool write);
+/* Before an entry; may sleep. Then again with interrupts off, if an interrupt was acknowledged. */
+void vapic_show(struct vcpu *v);
+void vapic_show_nofault(struct vcpu *v);
+/* After an entry; may sleep. */
+void vapic_take(struct vcpu *v);
+
 /* chips.c: PIC and IOAPIC */
 int chips_create(struct vm *vm);
 void chips_destroy(struct vm *vm);
@@ -238,8 +257,9 @@ void pit_dev_quiesce(struct pit_dev *p);
 void pit_dev_destroy(struct pit_dev *p);
 
 struct ioctl_row;
-extern const struct ioctl_row irqchip_vm_ioctls[], route_vm_ioctls[], pit_vm_ioctls[], apic_vcpu_ioctls[];
-extern const unsigned int irqchip_nr_vm_ioctls, route_nr_vm_ioctls, pit_nr_vm_ioctls, apic_nr_vcpu_ioctls;
+extern const struct ioctl_row irqchip_vm_ioctls[], route_vm_ioctls[], pit_vm_ioctls[], apic_vcpu_ioctls[], vapic_vcpu_ioctls[];
+extern const unsigned int irqchip_nr_vm_ioctls, route_nr_vm_ioctls, pit_nr_vm_ioctls, apic_nr_vcpu_ioctls,
+			  vapic_nr_vcpu_ioctls;
 
 /* KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API; vm->lock held */
 long irqchip_enable_split(struct vm *vm, u64 pins);

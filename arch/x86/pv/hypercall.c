@@ -125,12 +125,18 @@ static long perform(struct vcpu *v, const struct args *r)
 	}
 }
 
+/* Some ask for what only the run loop does: to let others run, or to look at a TPR in memory. */
+static bool needs_loop(const struct vcpu *v, unsigned long nr)
+{
+	return nr == KVM_HC_SCHED_YIELD || (nr == KVM_HC_VAPIC_POLL_IRQ && v->pv.vapic);
+}
+
 bool pv_hypercall(struct vcpu *v, bool fast, long *ret)
 {
 	struct args r;
 
 	/* What the fast way leaves to the other is seen there. */
-	if (trace_kvm_hypercall_enabled() && !(fast && (u32)vcpu_reg(v, REG_RAX) == KVM_HC_SCHED_YIELD))
+	if (trace_kvm_hypercall_enabled() && !(fast && needs_loop(v, (u32)vcpu_reg(v, REG_RAX))))
 		trace_kvm_hypercall(v->regs);
 	/* Those of user mode are refused before their number is looked at. */
 	if (unlikely(backend_call(cpl)(v))) {
@@ -142,7 +148,7 @@ bool pv_hypercall(struct vcpu *v, bool fast, long *ret)
 		return true;
 	}
 	r = fetch_args(v);
-	if (r.nr == KVM_HC_SCHED_YIELD && fast)
+	if (fast && needs_loop(v, r.nr))
 		return false;
 	*ret = has_call(v, r.nr) ? perform(v, &r) : -KVM_ENOSYS;
 	return true;

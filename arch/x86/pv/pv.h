@@ -67,6 +67,7 @@ struct vm_clock {
  * @preempted: (a) the page says that the vCPU does not run
  * @eoi_page: MSR_KVM_PV_EOI_EN
  * @eoi_offered: the guest may end the interrupt in service by clearing a bit of that page
+ * @vapic: the guest may change its TPR in memory (irqchip/vapic.c)
  * @poll: MSR_KVM_POLL_CONTROL
  * @kicked: (a) a KVM_HC_KICK_CPU came: the next HLT does not wait
  */
@@ -77,6 +78,7 @@ struct vcpu_pv {
 	bool clock_stopped;
 	bool preempted;
 	bool eoi_offered;
+	bool vapic;
 	bool kicked;
 	u64 clock_page;
 	u64 clock_last;
