@@ -46,9 +46,13 @@ static struct kvm_cpuid_entry2 *features_leaf(struct cpuid_table *t)
 
 u32 pv_cpuid_features(const struct vcpu *v, struct cpuid_table *t)
 {
-	u32 missing = to_vm(v->virt.vm)->irqchip == IRQCHIP_NONE ? NEEDS_APIC : 0;
+	const struct vm *vm = to_vm(v->virt.vm);
+	u32 missing = vm->irqchip == IRQCHIP_NONE ? NEEDS_APIC : 0;
 	struct kvm_cpuid_entry2 *e;
 
+	/* A kick that comes before its HLT would not be seen by a HLT that does not exit. */
+	if (vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT)
+		missing |= BIT(KVM_FEATURE_PV_UNHALT);
 	if (!t->nr)
 		return pv_offered() & ~missing;
 	e = features_leaf(t);

@@ -76,7 +76,8 @@ int svm_check(struct backend_caps *caps)
 		.regs_in_memory		= true,
 		.pdptes_walked		= true,
 		.nrips			= svm_caps.nrips,
-		.allowed_exit_disables	= KVM_X86_DISABLE_EXITS_PAUSE,
+		.allowed_exit_disables	= KVM_X86_DISABLE_EXITS_PAUSE | KVM_X86_DISABLE_EXITS_HLT |
+					  (boot_cpu_has(X86_FEATURE_MWAIT) ? KVM_X86_DISABLE_EXITS_MWAIT : 0),
 	};
 	if (nested_enabled)
 		offer_nested(caps);

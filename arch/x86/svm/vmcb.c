@@ -15,10 +15,10 @@ u64 svm_iopm_pa;
 
 static const u8 always_intercepted[] = {
 	INTERCEPT_INTR, INTERCEPT_NMI, INTERCEPT_SMI, INTERCEPT_INIT, INTERCEPT_SELECTIVE_CR0, INTERCEPT_CR4_WRITE,
-	INTERCEPT_CR8_WRITE, INTERCEPT_RDPMC, INTERCEPT_CPUID, INTERCEPT_INVD, INTERCEPT_HLT, INTERCEPT_INVLPGA,
+	INTERCEPT_CR8_WRITE, INTERCEPT_RDPMC, INTERCEPT_CPUID, INTERCEPT_INVD, INTERCEPT_INVLPGA,
 	INTERCEPT_IOIO_PROT, INTERCEPT_MSR_PROT, INTERCEPT_TASK_SWITCH, INTERCEPT_SHUTDOWN, INTERCEPT_RSM, INTERCEPT_VMRUN,
 	INTERCEPT_VMMCALL, INTERCEPT_VMLOAD, INTERCEPT_VMSAVE, INTERCEPT_STGI, INTERCEPT_CLGI, INTERCEPT_SKINIT,
-	INTERCEPT_WBINVD, INTERCEPT_MONITOR, INTERCEPT_MWAIT, INTERCEPT_XSETBV, INTERCEPT_RDPRU,
+	INTERCEPT_WBINVD, INTERCEPT_XSETBV, INTERCEPT_RDPRU,
 };
 
 void svm_update_intercepts(struct vcpu *v)
@@ -38,6 +38,26 @@ void svm_update_intercepts(struct vcpu *v)
 		nested_build_intercepts(svm);
 }
 
+/* Waiting instructions, unless the VM may keep the CPU while it waits. */
+static void intercept_waits(struct svm_vcpu *svm)
+{
+	struct vmcb_control_area *c = &svm->vmcb->control;
+	u32 disabled = vcpu_vm(&svm->vcpu)->disabled_exits;
+
+	if (!(disabled & KVM_X86_DISABLE_EXITS_HLT))
+		vmcb_intercept(svm->vmcb, INTERCEPT_HLT);
+	if (!(disabled & KVM_X86_DISABLE_EXITS_MWAIT)) {
+		vmcb_intercept(svm->vmcb, INTERCEPT_MONITOR);
+		vmcb_intercept(svm->vmcb, INTERCEPT_MWAIT);
+	}
+	if (svm_caps.pause_filter && !(disabled & KVM_X86_DISABLE_EXITS_PAUSE)) {
+		vmcb_intercept(svm->vmcb, INTERCEPT_PAUSE);
+		c->pause_filter_count = 3000;
+		if (svm_caps.pause_threshold)
+			c->pause_filter_thresh = 128;
+	}
+}
+
 static void init_control(struct svm_vcpu *svm)
 {
 	struct vmcb_control_area *c = &svm->vmcb->control;
@@ -46,12 +66,7 @@ static void init_control(struct svm_vcpu *svm)
 
 	for (i = 0; i < ARRAY_SIZE(always_intercepted); i++)
 		vmcb_intercept(svm->vmcb, always_intercepted[i]);
-	if (svm_caps.pause_filter && !(vcpu_vm(v)->disabled_exits & KVM_X86_DISABLE_EXITS_PAUSE)) {
-		vmcb_intercept(svm->vmcb, INTERCEPT_PAUSE);
-		c->pause_filter_count = 3000;
-		if (svm_caps.pause_threshold)
-			c->pause_filter_thresh = 128;
-	}
+	intercept_waits(svm);
 	c->iopm_base_pa = svm_iopm_pa;
 	c->msrpm_base_pa = __sme_set(__pa(svm->msrpm));
 	c->int_ctl = V_INTR_MASKING_MASK;

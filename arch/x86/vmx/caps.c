@@ -249,7 +249,8 @@ static void fill(struct backend_caps *caps)
 		.tsc_ratio_frac		= VMX_TSC_FRAC,
 		.tsc_ratio_max		= ~0ull,
 		.nrips			= true,
-		.allowed_exit_disables	= KVM_X86_DISABLE_EXITS_PAUSE,
+		.allowed_exit_disables	= KVM_X86_DISABLE_EXITS_PAUSE | KVM_X86_DISABLE_EXITS_HLT |
+					  (boot_cpu_has(X86_FEATURE_MWAIT) ? KVM_X86_DISABLE_EXITS_MWAIT : 0),
 		.nmi_sti_blocked	= true,
 		.ts_exit_has_error	= true,
 	};

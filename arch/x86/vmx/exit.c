@@ -363,6 +363,19 @@ static enum exit_result dispatch(struct vcpu *v, u32 reason)
 	}
 }
 
+/*
+ * The guest was left while it waited in a HLT of its own (KVM_X86_DISABLE_EXITS_HLT). Where it waits from now on is mp_state, which the run loop
+ * and userspace know. Without a local APIC there is no such state: the wait is over.
+ */
+static noinline void leave_halt(struct vcpu *v)
+{
+	if (vmread(GUEST_ACTIVITY_STATE) != GUEST_ACTIVITY_HLT)
+		return;
+	vmwrite(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
+	if (v->apic)
+		v->mp_state = KVM_MP_STATE_HALTED;
+}
+
 enum exit_result vmx_handle_exit(struct vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
@@ -372,6 +385,8 @@ enum exit_result vmx_handle_exit(struct vcpu *v)
 
 	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY))
 		return entry_failed(v, reason);
+	if (unlikely(vcpu_vm(v)->disabled_exits & KVM_X86_DISABLE_EXITS_HLT))
+		leave_halt(v);
 	r = likely(reason != VMX_EXIT_DONE) ? dispatch(v, (u16)reason) : EXIT_RESUME;
 	/* Userspace and the emulator bring data into the cache that is not this guest's. */
 	if (r != EXIT_RESUME || v->virt.stats.insn_emulation != emulated)

@@ -120,7 +120,12 @@ void vmx_update_cpuid(struct vcpu *v)
 static u32 primary(const struct vmx_vcpu *vmx)
 {
 	u32 ctl = vmx_caps.cpu & ~(CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING);
+	u32 disabled = to_vm(vmx->vcpu.virt.vm)->disabled_exits;
 
+	if (disabled & KVM_X86_DISABLE_EXITS_HLT)
+		ctl &= ~CPU_BASED_HLT_EXITING;
+	if (disabled & KVM_X86_DISABLE_EXITS_MWAIT)
+		ctl &= ~(CPU_BASED_MWAIT_EXITING | CPU_BASED_MONITOR_EXITING);
 	if (!vmx->vcpu.apic)
 		ctl &= ~CPU_BASED_TPR_SHADOW;
 	if (ctl & CPU_BASED_TPR_SHADOW)

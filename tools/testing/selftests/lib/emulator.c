@@ -27,10 +27,15 @@ bool host_is_tcg(void)
 	return dmi_says("/sys/class/dmi/id/sys_vendor", "QEMU");
 }
 
+bool host_is_bochs(void)
+{
+	return dmi_says("/sys/class/dmi/id/bios_vendor", "Bochs");
+}
+
 bool host_is_bochs_svm(void)
 {
 	uint32_t regs[4];
 
 	cpuid(0, 0, regs);
-	return regs[1] == EBX_OF_AMD && dmi_says("/sys/class/dmi/id/bios_vendor", "Bochs");
+	return regs[1] == EBX_OF_AMD && host_is_bochs();
 }

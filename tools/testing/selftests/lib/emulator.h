@@ -9,6 +9,8 @@
 
 /* QEMU's TCG, which is the only QEMU that a test's host runs on. */
 bool host_is_tcg(void);
+/* Bochs, as Intel's or AMD's CPU */
+bool host_is_bochs(void);
 
 /*
  * With the in-tree module Bochs' SVM was seen to show DR6 as 0 after a #DB exit, and the emulator to
