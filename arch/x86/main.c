@@ -171,6 +171,7 @@ void arch_vcpu_destroy(struct virt_vcpu *vv)
 {
 	struct vcpu *v = to_vcpu(vv);
 
+	apf_vcpu_destroy(v);
 	apic_destroy(v);
 	backend_call(vcpu_destroy)(v);
 	cpu_vcpu_destroy(v);
@@ -271,9 +272,12 @@ static int __init strata_init(void)
 	ret = cpu_module_init();
 	if (ret)
 		goto err_mmu;
-	ret = virt_hardware_init();
+	ret = apf_module_init();
 	if (ret)
 		goto err_mmu;
+	ret = virt_hardware_init();
+	if (ret)
+		goto err_apf;
 	cpu_emergency_register_virt_callback(emergency_disable);
 	ret = virt_dev_init();
 	if (ret)
@@ -284,6 +288,8 @@ static int __init strata_init(void)
 err_hardware:
 	cpu_emergency_unregister_virt_callback(emergency_disable);
 	virt_hardware_exit();
+err_apf:
+	apf_module_exit();
 err_mmu:
 	mmu_module_exit();
 err_backend:
@@ -295,6 +301,7 @@ module_init(strata_init);
 static void __exit strata_exit(void)
 {
 	virt_dev_exit();
+	apf_module_exit();
 	cpu_emergency_unregister_virt_callback(emergency_disable);
 	virt_hardware_exit();
 	mmu_module_exit();

@@ -371,6 +371,8 @@ static enum exit_result work_requests(struct vcpu *v)
 		clock_update(v);
 	if (virt_take_request(vv, REQ_STEAL))
 		steal_update(v);
+	if (virt_take_request(vv, REQ_APF))
+		apf_update(v);
 	if (virt_take_request(vv, REQ_MSR_FILTER))
 		backend_call(update_msr_access)(v);
 	if (virt_take_request(vv, REQ_NESTED_PAGES) && v->guest_mode) {

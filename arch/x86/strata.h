@@ -55,6 +55,7 @@ enum exit_result {
 #define REQ_STEAL		(VIRT_REQ_ARCH + 6)	/* the page of the steal time is to be looked at */
 #define REQ_NESTED_PAGES	(VIRT_REQ_ARCH + 7)	/* memory that L1 names is to be looked at */
 #define REQ_TPR_ACCESS		(VIRT_REQ_ARCH + 8)	/* userspace is to hear of an access to TPR */
+#define REQ_APF			(VIRT_REQ_ARCH + 9)	/* the guest is to hear of a page that came */
 
 /**
  * struct vm - an x86 virtual machine

@@ -299,6 +299,23 @@ TRACE_EVENT(kvm_set_irq,
 	TP_printk("gsi %u level %d source %d", __entry->gsi, __entry->level, __entry->irq_source_id)
 );
 
+DECLARE_EVENT_CLASS(strata_async_pf,
+	TP_PROTO(u64 token, u64 gva),
+	TP_ARGS(token, gva),
+	TP_STRUCT__entry(
+		__field(u64, token)
+		__field(u64, gva)
+	),
+	TP_fast_assign(
+		__entry->token = token;
+		__entry->gva = gva;
+	),
+	TP_printk("token %#llx gva %#llx", __entry->token, __entry->gva)
+);
+
+DEFINE_EVENT(strata_async_pf, kvm_async_pf_not_present, TP_PROTO(u64 token, u64 gva), TP_ARGS(token, gva));
+DEFINE_EVENT(strata_async_pf, kvm_async_pf_ready, TP_PROTO(u64 token, u64 gva), TP_ARGS(token, gva));
+
 TRACE_EVENT(kvm_msi_set_irq,
 	TP_PROTO(u64 address, u64 data),
 	TP_ARGS(address, data),

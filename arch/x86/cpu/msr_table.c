@@ -257,7 +257,7 @@ const struct msr_row msr_table[] = {
 	{ LAPIC_X2APIC_MSR, LAPIC_X2APIC_MSR_LAST, MSR_ALWAYS, 0, .get = apic_get_msr, .set = apic_set_msr },
 	{ MSR_IA32_XSS, MSR_IA32_XSS, GUEST_XSAVES, MSR_ROW_SAVE, PLAIN(xss, 0), .set = set_xss },
 	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
-	{ MSR_KVM_STEAL_TIME, MSR_KVM_POLL_CONTROL, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
+	{ MSR_KVM_ASYNC_PF_EN, MSR_KVM_ASYNC_PF_ACK, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
 	{ MSR_EFER, MSR_EFER, MSR_ALWAYS, 0, .get = get_efer, .set = set_efer },
 	{ MSR_TSC_AUX, MSR_TSC_AUX, GUEST_TSC_AUX, MSR_ROW_SAVE, PLAIN(tsc_aux, 0), .set = set_tsc_aux },
 	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD },

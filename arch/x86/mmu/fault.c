@@ -275,8 +275,9 @@ static void fault_map(struct fault *f)
 
 static enum fault_result fault_failed(struct vcpu *v, unsigned long hva, int error)
 {
-	if (error == -EINTR || error == -ERESTARTSYS)
-		return FAULT_DONE;	/* the run loop sees the signal */
+	/* The run loop sees the signal, or the guest was given something else to do. */
+	if (error == -EINTR || error == -ERESTARTSYS || error == -EINPROGRESS)
+		return FAULT_DONE;
 	if (error == -EHWPOISON) {
 		send_sig_mceerr(BUS_MCEERR_AR, (void __user *)hva, PAGE_SHIFT, current);
 		/* A VMM that listens turns it into a machine check; for one that does not the run ends. */

@@ -48,7 +48,7 @@ struct fault {
  * @f: the fault: @v, @slot, @gfn, @hva, @access are set; the rest is filled in
  *
  * Nothing is pinned: the answer holds as long as no invalidation of @hva began since @f->seq was read. May sleep.
- * Return: 0, -EINTR, -EHWPOISON, -EFAULT, -ENOMEM.
+ * Return: 0, -EINTR, -EHWPOISON, -EFAULT, -ENOMEM; -EINPROGRESS if the guest is told when the page has come.
  */
 int fault_find_pfn(struct fault *f);
 

@@ -164,18 +164,18 @@ static int fault_pfnmap(struct fault *f)
 	return ret;
 }
 
-/* Fault a page in. Return: 1 and f->pfn, -errno. */
-static int fault_page_in(struct fault *f)
+/* Fault a page in. Return: 1 and f->pfn, -errno; with FOLL_NOWAIT 0 if it has to be waited for. */
+static int fault_page_in(struct fault *f, unsigned int flags)
 {
-	unsigned int flags = FOLL_HWPOISON | FOLL_INTERRUPTIBLE | FOLL_HONOR_NUMA_FAULT;
 	struct page *page;
 	long ret;
 
+	flags |= FOLL_HWPOISON | FOLL_HONOR_NUMA_FAULT;
 	if (f->access & ACCESS_WRITE)
 		flags |= FOLL_WRITE;
 	ret = get_user_pages_unlocked(f->hva, 1, &page, flags);
 	if (ret != 1)
-		return ret ? ret : -EFAULT;
+		return ret || (flags & FOLL_NOWAIT) ? ret : -EFAULT;
 	f->pfn = page_to_pfn(page);
 	f->level = 1;
 	f->writable = (f->access & ACCESS_WRITE) && slot_writable(f);
@@ -183,6 +183,16 @@ static int fault_page_in(struct fault *f)
 	f->clean = true;
 	put_page(page);
 	return 1;
+}
+
+/* What takes long the guest need not wait for. Return: as fault_page_in(), or -EINPROGRESS. */
+static int fault_page_soon(struct fault *f)
+{
+	int ret = fault_page_in(f, FOLL_NOWAIT);
+
+	if (ret)
+		return ret;
+	return apf_start(f->v, f->gfn << PAGE_SHIFT, f->hva, f->access & ACCESS_WRITE) ? -EINPROGRESS : 0;
 }
 
 int fault_find_pfn(struct fault *f)
@@ -196,7 +206,9 @@ int fault_find_pfn(struct fault *f)
 		if (fault_host_walk(f))
 			return 0;
 		f->host = 0;
-		ret = fault_page_in(f);
+		ret = unlikely(f->v->pv.apf.on) && !tries ? fault_page_soon(f) : 0;
+		if (!ret)
+			ret = fault_page_in(f, FOLL_INTERRUPTIBLE);
 		if (ret == -EFAULT)
 			return fault_pfnmap(f);
 		if (ret < 0)

@@ -11,7 +11,7 @@
 
 /* What a local APIC in the kernel has to be there for */
 #define NEEDS_APIC (BIT(KVM_FEATURE_PV_EOI) | BIT(KVM_FEATURE_PV_UNHALT) | BIT(KVM_FEATURE_PV_SEND_IPI) | \
-		    BIT(KVM_FEATURE_PV_SCHED_YIELD))
+		    BIT(KVM_FEATURE_PV_SCHED_YIELD) | BIT(KVM_FEATURE_ASYNC_PF) | BIT(KVM_FEATURE_ASYNC_PF_INT))
 
 u32 pv_offered(void)
 {
@@ -70,6 +70,7 @@ void pv_vm_init(struct vm *vm)
 void pv_vcpu_init(struct vcpu *v)
 {
 	v->pv.features = pv_offered();
+	apf_vcpu_init(v);
 }
 
 void pv_reset(struct vcpu *v)
@@ -84,6 +85,7 @@ void pv_reset(struct vcpu *v)
 	p->eoi_offered = false;
 	p->poll = 1;
 	p->kicked = false;
+	apf_reset(v);
 }
 
 void pv_load(struct vcpu *v, int cpu)
@@ -109,6 +111,11 @@ static unsigned int feature_of(u32 msr)
 		return KVM_FEATURE_STEAL_TIME;
 	case MSR_KVM_PV_EOI_EN:
 		return KVM_FEATURE_PV_EOI;
+	case MSR_KVM_ASYNC_PF_EN:
+		return KVM_FEATURE_ASYNC_PF;
+	case MSR_KVM_ASYNC_PF_INT:
+	case MSR_KVM_ASYNC_PF_ACK:
+		return KVM_FEATURE_ASYNC_PF_INT;
 	default:
 		return KVM_FEATURE_POLL_CONTROL;
 	}
@@ -132,10 +139,17 @@ static u64 *msr_place(struct vcpu *v, u32 msr)
 	}
 }
 
+static bool is_apf(u32 msr)
+{
+	return msr == MSR_KVM_ASYNC_PF_EN || msr == MSR_KVM_ASYNC_PF_INT || msr == MSR_KVM_ASYNC_PF_ACK;
+}
+
 int pv_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host)
 {
 	if (!host && !pv_has(v, feature_of(msr)))
 		return 1;
+	if (is_apf(msr))
+		return apf_get_msr(v, msr, val, host);
 	*val = READ_ONCE(*msr_place(v, msr));
 	return 0;
 }
@@ -158,6 +172,8 @@ int pv_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
 {
 	if ((!host && !pv_has(v, feature_of(msr))) || !valid(msr, val))
 		return 1;
+	if (is_apf(msr))
+		return apf_set_msr(v, msr, val, host);
 	WRITE_ONCE(*msr_place(v, msr), val);
 	switch (msr) {
 	case MSR_KVM_WALL_CLOCK:

@@ -8,6 +8,7 @@
 #ifndef STRATA_PV_H
 #define STRATA_PV_H
 
+#include "apf.h"
 #include "scale.h"
 
 #include <linux/spinlock.h>
@@ -70,6 +71,7 @@ struct vm_clock {
  * @vapic: the guest may change its TPR in memory (irqchip/vapic.c)
  * @poll: MSR_KVM_POLL_CONTROL
  * @kicked: (a) a KVM_HC_KICK_CPU came: the next HLT does not wait
+ * @apf: asynchronous page faults, see there
  */
 struct vcpu_pv {
 	u32 features;
@@ -87,6 +89,7 @@ struct vcpu_pv {
 	u64 steal_seen;
 	u64 eoi_page;
 	u64 poll;
+	struct vcpu_apf apf;
 };
 
 #define PV_PAGE_ON	1ull	/* KVM_MSR_ENABLED */

@@ -48,6 +48,8 @@ TEST(fields_that_tools_read)
 		{ "kvm_smm_transition", "entering" },
 		{ "kvm_set_irq", "gsi" },
 		{ "kvm_msi_set_irq", "address" },
+		{ "kvm_async_pf_not_present", "token" },
+		{ "kvm_async_pf_ready", "gva" },
 	};
 	unsigned int i;
 
