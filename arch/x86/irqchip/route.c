@@ -251,6 +251,39 @@ static struct irq_routes *build(struct vm *vm, const struct route *in, u32 nr)
 	return t;
 }
 
+static bool on_ioapic(const struct irq_routes *t, u32 gsi)
+{
+	u32 pin;
+
+	for (pin = 0; pin < KVM_IOAPIC_NUM_PINS; pin++)
+		if (t->gsi_of[KVM_IRQCHIP_IOAPIC][pin] == gsi)
+			return true;
+	return false;
+}
+
+/*
+ * Pins that are no longer an interrupt number's: a line that its resampling irqfds hold up there has no owner any more. It falls; and if it was one
+ * whose acknowledgement they wait for, it would reach nobody, so that they are told to look again. Of an IOAPIC's and a PIC's pin
+ * that is the IOAPIC's.
+ */
+static void leave_pins(struct vm *vm, const struct irq_routes *old, const struct irq_routes *new)
+{
+	struct route r = { .type = KVM_IRQ_ROUTING_IRQCHIP };
+	u32 gsi, pin;
+
+	for (r.chip = 0; r.chip < KVM_NR_IRQCHIPS; r.chip++) {
+		for (pin = 0; pin < KVM_IOAPIC_NUM_PINS; pin++) {
+			gsi = old->gsi_of[r.chip][pin];
+			if (gsi == NO_GSI || (new && new->gsi_of[r.chip][pin] == gsi))
+				continue;
+			r.pin = pin + (r.chip == KVM_IRQCHIP_PIC_SLAVE ? 8 : 0);
+			raise_route(vm, old, &r, VIRT_IRQ_RESAMPLE, false);
+			if (r.chip == KVM_IRQCHIP_IOAPIC || !on_ioapic(old, gsi))
+				virt_irqfd_acked(&vm->virt, gsi);
+		}
+	}
+}
+
 static void publish(struct vm *vm, struct irq_routes *t)
 {
 	struct irq_routes *old;
@@ -261,6 +294,8 @@ static void publish(struct vm *vm, struct irq_routes *t)
 	if (!old)
 		return;
 	synchronize_rcu_expedited();
+	if (vm->irqchip == IRQCHIP_FULL)
+		leave_pins(vm, old, t);
 	kvfree(old);
 }
 
