@@ -5,36 +5,7 @@
  * Conditions: a kernel with pm_test, and a machine that can suspend to memory.
  * Expected: the guest goes on.
  */
-#include <string.h>
-#include <unistd.h>
-
 #include "power.h"
-
-#define POWER "/sys/power/"
-
-/* Through devices, the other CPUs and the handlers of the last one, as deep as the test goes. */
-static bool sleep_and_wake(void)
-{
-	bool done;
-
-	if (!sysfs_write(POWER "pm_test", "core"))
-		tap_skip("the kernel has no pm_test core");
-	done = sysfs_write(POWER "state", "mem");
-	sysfs_write(POWER "pm_test", "none");
-	return done;
-}
-
-static void need_memory_sleep(void)
-{
-	char text[64];
-
-	if (!sysfs_read(POWER "state", text, sizeof(text)) || !strstr(text, "mem"))
-		tap_skip("no suspend to memory");
-	if (!sysfs_read(POWER "mem_sleep", text, sizeof(text)) || !strstr(text, "deep"))
-		tap_skip("no suspend to memory that calls the system's handlers");
-	REQUIRE(sysfs_write(POWER "mem_sleep", "deep"));
-	sysfs_write("/sys/module/suspend/parameters/pm_test_delay", "1");
-}
 
 TEST_TIMEOUT(under_a_running_guest, 120)
 {

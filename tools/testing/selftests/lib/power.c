@@ -103,3 +103,30 @@ void counter_stop(struct counter *c)
 	CHECK_EQ(c->vm->vcpu->run->exit_reason, KVM_EXIT_IO);
 	vm_destroy(c->vm);
 }
+
+/* ---- sleep ---- */
+
+#define POWER "/sys/power/"
+
+bool sleep_and_wake(void)
+{
+	bool done;
+
+	if (!sysfs_write(POWER "pm_test", "core"))
+		tap_skip("the kernel has no pm_test core");
+	done = sysfs_write(POWER "state", "mem");
+	sysfs_write(POWER "pm_test", "none");
+	return done;
+}
+
+void need_memory_sleep(void)
+{
+	char text[64];
+
+	if (!sysfs_read(POWER "state", text, sizeof(text)) || !strstr(text, "mem"))
+		tap_skip("no suspend to memory");
+	if (!sysfs_read(POWER "mem_sleep", text, sizeof(text)) || !strstr(text, "deep"))
+		tap_skip("no suspend to memory that calls the system's handlers");
+	REQUIRE(sysfs_write(POWER "mem_sleep", "deep"));
+	sysfs_write("/sys/module/suspend/parameters/pm_test_delay", "1");
+}
