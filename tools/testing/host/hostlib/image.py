@@ -18,6 +18,7 @@ QEMU = "/usr/bin/qemu-system-x86_64"
 # QEMU looks for its firmware relative to its own place, so it keeps its Debian path.
 QEMU_DATA = (
     "/usr/share/seabios/bios-256k.bin",
+    "/usr/share/seabios/bios-microvm.bin",
     "/usr/share/qemu/kvmvapic.bin",
     "/usr/share/qemu/linuxboot_dma.bin",
     "/usr/share/qemu/pvh.bin",
@@ -134,7 +135,8 @@ def add_guest(archive, kernel, firmware=()):
         if not os.path.isfile(path):
             raise HostError(f"{path} is not there: tools/testing/host/setup soak")
         archive.copy(os.path.realpath(path), path)
-    archive.link("/usr/share/qemu/bios-256k.bin", "../seabios/bios-256k.bin")
+    for name in ("bios-256k.bin", "bios-microvm.bin"):
+        archive.link(f"/usr/share/qemu/{name}", f"../seabios/{name}")
     archive.copy(kernel.image, "guest/vmlinuz")
     archive.file("guest/initramfs", guest_image())
     archive.copy(os.path.join(HERE, "nested-init"), "guest/nested-init", 0o755)

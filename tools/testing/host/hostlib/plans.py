@@ -7,7 +7,9 @@ A plan is one host, one kernel, one module with its parameters, and jobs. plans.
 import concurrent.futures
 import dataclasses
 import fnmatch
+import itertools
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -121,13 +123,20 @@ class Plan:
                                              self.directory(), line_out))
 
 
+def variants(job):
+    """Every choice from the braces of a job: "guest smp={1,2}" is "guest smp=1" and "guest smp=2"."""
+    parts = re.split(r"\{([^{}]*)\}", job)
+    choices = [part.split(",") if index % 2 else [part] for index, part in enumerate(parts)]
+    return ["".join(chosen) for chosen in itertools.product(*choices)]
+
+
 def expand(jobs):
     """(name, argv) of a plan's jobs; what the command line gives is that already."""
     if all(isinstance(job, tuple) for job in jobs):
         return jobs
     programs = {os.path.basename(path): path for path in _selftests()}
     chosen = {}
-    for job in jobs:
+    for job in itertools.chain.from_iterable(map(variants, jobs)):
         pattern, *args = shlex.split(job)
         if pattern.startswith("!"):
             chosen = {n: c for n, c in chosen.items() if not fnmatch.fnmatch(n.split()[0], pattern[1:])}
