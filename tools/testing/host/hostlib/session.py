@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import threading
 import time
+import tty
 
 from .hosts import CONSOLE, JOBS
 from .results import Result, failure
@@ -36,6 +37,8 @@ KEXEC = re.compile(r"kexec_core: Starting new kernel")
 RESTART = re.compile(r"reboot: Restarting system")
 CONSOLE_MARK = re.compile(r"strata-host: (begin|end|done|next) ?(\d*)")
 JOBS_MARK = re.compile(r"@strata (begin|end|done) ?(\d*) ?(\S*)")
+# Bochs' own terminal, on which it draws its screen
+SCREEN = re.compile(rb'connected to screen "([^"]+)"')
 # How long a host that complained may go on talking before it is switched off.
 AFTERMATH = 4
 POLL = 0.05
@@ -82,7 +85,7 @@ class Step:
 class Emulator:
     """
     The process, which does not outlive this one. Bochs wants a terminal to draw on: it gets one, and
-    nobody looks.
+    nobody looks. It makes another for its screen, and stands still when that is full: so it is emptied.
     """
 
     def __init__(self, command, log):
@@ -92,14 +95,33 @@ class Emulator:
                 ["setpriv", "--pdeathsig", "KILL", *command], stdin=slave, stdout=slave, stderr=errors,
                 env={**os.environ, "TERM": "linux", "LINES": "25", "COLUMNS": "80"}, start_new_session=True)
         os.close(slave)
-        threading.Thread(target=self._drain, daemon=True).start()
+        threading.Thread(target=self._drain, args=(self._master,), daemon=True).start()
+        if "bochs" in os.path.basename(command[0]):
+            threading.Thread(target=self._watch_screen, args=(log,), daemon=True).start()
 
-    def _drain(self):
+    @staticmethod
+    def _drain(terminal):
         try:
-            while os.read(self._master, 65536):
+            while os.read(terminal, 65536):
                 pass
         except OSError:
             pass
+
+    def _watch_screen(self, log):
+        screen = None
+        while not screen and self.alive():
+            time.sleep(POLL)
+            with open(log, "rb") as file:
+                screen = SCREEN.search(file.read())
+        if not screen:
+            return
+        try:
+            terminal = os.open(screen.group(1), os.O_RDWR | os.O_NOCTTY)
+        except OSError:
+            return
+        tty.setraw(terminal)
+        self._drain(terminal)
+        os.close(terminal)
 
     def alive(self):
         return self.process.poll() is None
