@@ -122,10 +122,23 @@ def _base():
     return archive
 
 
-def guest_image():
+def guest_image(modules=()):
     archive = _base()
     archive.copy(os.path.join(HERE, "guest-init"), "init", 0o755)
+    if modules:
+        archive.copy(os.path.join(HERE, "virtio-init"), "virtio-init", 0o755)
+        add_modules(archive, modules, {})
     return archive.bytes()
+
+
+def add_virtio(archive, kernel):
+    """What the job "virtio" needs: the host's end of vhost-net, and a guest with drivers."""
+    add_modules(archive, kernel.closures("vhost_net", "tun"), {}, "modules-virtio")
+    archive.file("guest/initramfs-virtio", guest_image(kernel.closures("virtio_blk", "virtio_net")))
+
+
+# Jobs that boot guests, and what they need besides
+GUEST_JOBS = {"guest": None, "nested": None, "virtio": add_virtio}
 
 
 def add_guest(archive, kernel, firmware=()):
@@ -140,7 +153,7 @@ def add_guest(archive, kernel, firmware=()):
     archive.copy(kernel.image, "guest/vmlinuz")
     archive.file("guest/initramfs", guest_image())
     archive.copy(os.path.join(HERE, "nested-init"), "guest/nested-init", 0o755)
-    for program in ("guest", "nested"):
+    for program in GUEST_JOBS:
         archive.copy(os.path.join(HERE, program), f"bin/{program}", 0o755)
 
 
@@ -194,4 +207,6 @@ def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, 
     if guest_kernel:
         uefi = any("firmware=ovmf" in argv for _, argv in jobs)
         add_guest(archive, guest_kernel, OVMF if uefi else ())
+        for add in {GUEST_JOBS.get(argv[0]) for _, argv in jobs} - {None}:
+            add(archive, guest_kernel)
     return archive.bytes()

@@ -47,6 +47,10 @@ class Kernel:
 
     def closure(self, name):
         """The module and what it depends on, as (name, bytes) in load order."""
+        return self.closures(name)
+
+    def closures(self, *names):
+        """Several modules and what they depend on, each once."""
         order, seen = [], set()
 
         def visit(module):
@@ -58,7 +62,8 @@ class Kernel:
                 visit(needed)
             order.append((module, data))
 
-        visit(name)
+        for name in names:
+            visit(name)
         return order
 
 

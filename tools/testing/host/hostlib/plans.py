@@ -140,7 +140,7 @@ def expand(jobs):
         pattern, *args = shlex.split(job)
         if pattern.startswith("!"):
             chosen = {n: c for n, c in chosen.items() if not fnmatch.fnmatch(n.split()[0], pattern[1:])}
-        elif pattern in ("guest", "nested"):
+        elif pattern in image.GUEST_JOBS:
             chosen[job] = [pattern, *args]
         elif pattern == "leave":
             chosen[job] = _leave(programs, *args)
