@@ -92,3 +92,33 @@ SAME(mmio)
 SAME(port_io)
 SAME(msrs)
 SAME(regs_roundtrip)
+SAME(soft_events)
+SAME(nmi_window)
+SAME(smm_traps)
+
+/* The others' guests; Bochs takes minutes for them. */
+#define SAME_UNLESS_SLOW(program)						\
+	TEST_TIMEOUT(program, 240)						\
+	{									\
+		if (host_is_bochs())						\
+			tap_skip("too slow on Bochs");				\
+		same_with_all_forced(#program);				\
+	}
+
+SAME_UNLESS_SLOW(events_kept)
+SAME_UNLESS_SLOW(smm_enter)
+SAME_UNLESS_SLOW(smm_events)
+SAME_UNLESS_SLOW(smm_rsm)
+SAME_UNLESS_SLOW(init_sipi)
+SAME_UNLESS_SLOW(irqchip_apic)
+SAME_UNLESS_SLOW(irqchip_lines)
+SAME_UNLESS_SLOW(irqchip_tpr)
+SAME_UNLESS_SLOW(window_contract)
+SAME_UNLESS_SLOW(kvmclock)
+SAME_UNLESS_SLOW(mce)
+SAME_UNLESS_SLOW(memslots)
+SAME_UNLESS_SLOW(mmu_notifier)
+SAME_UNLESS_SLOW(dirty_log)
+SAME_UNLESS_SLOW(pv_features)
+SAME_UNLESS_SLOW(run_control)
+SAME_UNLESS_SLOW(isolation)
