@@ -31,44 +31,6 @@ static void guest_touch(void)
 	guest_done();
 }
 
-/* What the kernel holds for itself, in KiB. */
-static long kernel_memory(void)
-{
-	static const char * const counters[] = {
-		"SUnreclaim:", "KernelStack:", "PageTables:", "SecPageTables:", "VmallocUsed:",
-		"Percpu:",
-	};
-	char line[128], name[64];
-	long sum = 0, value;
-	unsigned int i;
-	FILE *f = fopen("/proc/meminfo", "r");
-
-	REQUIRE(f != NULL);
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%63s %ld", name, &value) != 2)
-			continue;
-		for (i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
-			if (!strcmp(name, counters[i]))
-				sum += value;
-	}
-	fclose(f);
-	return sum;
-}
-
-static int unload_patiently(const struct module *m)
-{
-	int i, r = 0;
-
-	/* The last reference goes with a descriptor's delayed release. */
-	for (i = 0; i < 100; i++) {
-		r = module_unload(m);
-		if (!r)
-			return 0;
-		usleep(10000);
-	}
-	return r;
-}
-
 static void one_round(const struct module *m)
 {
 	struct vm *vm = vm_create(2);
@@ -82,7 +44,7 @@ static void one_round(const struct module *m)
 	vcpu_set_long(&vm->vcpu[1], guest_touch, 0);
 	RUN_UNTIL_DONE(&vm->vcpu[1]);
 	vm_destroy(vm);
-	REQUIRE_EQ(unload_patiently(m), 0);
+	REQUIRE_EQ(module_unload_patiently(m), 0);
 	CHECK(access("/dev/kvm", F_OK));
 	REQUIRE_EQ(module_load(m), 0);
 	CHECK(!access("/dev/kvm", F_OK));
@@ -99,10 +61,10 @@ TEST_TIMEOUT(load_run_unload, 300)
 	m = &modules[n - 1];
 	for (i = 0; i < ROUNDS; i++) {
 		if (i == WARM)
-			before = kernel_memory();
+			before = module_kernel_memory();
 		one_round(m);
 	}
-	after = kernel_memory();
+	after = module_kernel_memory();
 	if (after > before + SLACK)
 		tap_fail(__FILE__, __LINE__, "%d rounds left %ld KiB", ROUNDS - WARM,
 			 after - before);

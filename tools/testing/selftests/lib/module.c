@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "module.h"
+#include "tap.h"
 
 static void parse_line(char *line, struct module *m)
 {
@@ -59,4 +60,41 @@ int module_load(const struct module *module)
 int module_unload(const struct module *module)
 {
 	return syscall(SYS_delete_module, module->name, O_NONBLOCK) ? -errno : 0;
+}
+
+int module_unload_patiently(const struct module *m)
+{
+	int i, r = 0;
+
+	/* The last reference goes with a descriptor's delayed release. */
+	for (i = 0; i < 100; i++) {
+		r = module_unload(m);
+		if (!r)
+			return 0;
+		usleep(10000);
+	}
+	return r;
+}
+
+long module_kernel_memory(void)
+{
+	static const char * const counters[] = {
+		"SUnreclaim:", "KernelStack:", "PageTables:", "SecPageTables:", "VmallocUsed:",
+		"Percpu:",
+	};
+	char line[128], name[64];
+	long sum = 0, value;
+	unsigned int i;
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	REQUIRE(f != NULL);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63s %ld", name, &value) != 2)
+			continue;
+		for (i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+			if (!strcmp(name, counters[i]))
+				sum += value;
+	}
+	fclose(f);
+	return sum;
 }

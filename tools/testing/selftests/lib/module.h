@@ -20,5 +20,10 @@ int module_list(const char *list, struct module *modules);
 /* Return 0 or -errno. */
 int module_load(const struct module *module);
 int module_unload(const struct module *module);
+/* The last reference goes with a descriptor's delayed release. */
+int module_unload_patiently(const struct module *module);
+
+/* What the kernel holds for itself, in KiB. */
+long module_kernel_memory(void);
 
 #endif
