@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "../../../include/uapi/linux/strata.h"
+#include "emulator.h"
 #include "pv.h"
 
 #define WINDOW	0x40000000ull
@@ -109,6 +110,8 @@ static void add_window(struct vm *vm)
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 
+	if (host_is_bochs_svm())
+		tap_skip("Bochs' VMRUN does not load CR2, which holds the token");
 	uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (uffd < 0)
 		tap_skip("no userfaultfd");
