@@ -402,6 +402,9 @@ static enum exit_result on_undefined(struct vcpu *v)
 	struct svm_vcpu *svm = to_svm(v);
 	enum exit_result r;
 
+	/* Bochs has RSM undefined before it looks at the intercept. */
+	if (v->events.smm && emu_at_rsm(v))
+		return exit_rsm(v);
 	if (!emu_at_vmcall(v))
 		return on_exception(v);
 	svm->vmcb->control.exit_code = SVM_EXIT_VMMCALL;
