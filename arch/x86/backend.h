@@ -42,6 +42,7 @@ struct smram_state;
  * @nmi_sti_blocked: an STI shadow blocks NMIs
  * @nested_state_size: of KVM_GET_NESTED_STATE at most; 0 without nested virtualization
  * @ts_exit_has_error: an intercepted #TS comes with its error code
+ * @ends_at_due: the guest does not run on when the host's TSC has reached vcpu_apic.due, if that is not 0
  */
 struct backend_caps {
 	const char *name;
@@ -62,6 +63,7 @@ struct backend_caps {
 	bool nmi_sti_blocked;
 	u32 nested_state_size;
 	bool ts_exit_has_error;
+	bool ends_at_due;
 };
 
 extern struct backend_caps backend_caps;

@@ -46,6 +46,8 @@ void halt_wait(struct vcpu *v)
 	u32 max = longest(v);
 	u64 start;
 
+	if (v->apic)
+		apic_timer_wait(v);
 	if (!max) {
 		v->halt_window = 0;
 	} else {

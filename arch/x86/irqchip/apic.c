@@ -4,8 +4,8 @@
  *
  * Everything here runs in the vCPU's thread, except for the timer's callback, which only sets a request.
  */
+#include "../backend.h"
 #include "../ioctl.h"
-#include "../strata.h"
 #include "../trace_queue.h"
 
 #include "../../../virt/ioctl.h"
@@ -45,29 +45,70 @@ static u64 tsc_to_ns(struct vcpu *v, u64 tsc, const struct lapic_now *now)
 	return now->ns + mul_u64_u64_div_u64(min_t(u64, delta, 1ull << 58), NSEC_PER_MSEC, v->cpu.tsc_khz);
 }
 
-/* Too early is no harm: the model decides what has expired. So the callback is never waited for. */
+static void timer_passed(struct vcpu *v)
+{
+	v->apic->due = 0;
+	hrtimer_try_to_cancel(&v->apic->timer);
+	virt_request(&v->virt, REQ_APIC_TIMER);
+}
+
+/* By the host's timer. Too early is no harm: the model decides what has expired. So the callback is never waited for. */
+static void arm_host_timer(struct vcpu *v, enum lapic_clock clock, u64 when)
+{
+	struct lapic_now now = present(v);
+
+	if (clock == LAPIC_CLOCK_TSC)
+		when = tsc_to_ns(v, when, &now);
+	if (when <= now.ns)
+		timer_passed(v);
+	else
+		hrtimer_start(&v->apic->timer, ns_to_ktime(when), HRTIMER_MODE_ABS_PINNED_HARD);
+}
+
+/* By the CPU, which ends the guest then. While the vCPU is outside nobody has to tell it: it looks before it enters. */
+static void arm_due(struct vcpu *v, enum lapic_clock clock, u64 when)
+{
+	struct vcpu_apic *a = v->apic;
+	u64 host = rdtsc(), from = clock == LAPIC_CLOCK_TSC ? tsc_guest(v, host) : ktime_get_ns(), left = when - from;
+
+	if (when <= from) {
+		timer_passed(v);
+		return;
+	}
+	if (clock == LAPIC_CLOCK_NS)
+		left = mul_u64_u32_div(left, tsc_khz, NSEC_PER_MSEC);
+	a->due = host + min_t(u64, left, 1ull << 58);
+	hrtimer_try_to_cancel(&a->timer);
+}
+
 static void arm_timer(struct vcpu *v)
 {
 	struct vcpu_apic *a = v->apic;
-	struct lapic_now now = present(v);
+	enum lapic_clock clock;
 	u64 when;
 
-	switch (lapic_timer_next(&a->lapic, &when)) {
-	case LAPIC_CLOCK_NONE:
+	clock = lapic_timer_next(&a->lapic, &when);
+	if (clock == LAPIC_CLOCK_NONE) {
+		a->due = 0;
 		hrtimer_try_to_cancel(&a->timer);
-		return;
-	case LAPIC_CLOCK_TSC:
-		when = tsc_to_ns(v, when, &now);
-		break;
-	case LAPIC_CLOCK_NS:
-		break;
+	} else if (backend_caps.ends_at_due && !v->cpu.tsc_ratio && !check_tsc_unstable()) {
+		arm_due(v, clock, when);
+	} else {
+		a->due = 0;
+		arm_host_timer(v, clock, when);
 	}
-	if (when <= now.ns) {
-		hrtimer_try_to_cancel(&a->timer);
-		virt_request(&v->virt, REQ_APIC_TIMER);
+}
+
+void apic_timer_wait(struct vcpu *v)
+{
+	enum lapic_clock clock;
+	u64 when;
+
+	if (!v->apic->due)
 		return;
-	}
-	hrtimer_start(&a->timer, ns_to_ktime(when), HRTIMER_MODE_ABS_PINNED_HARD);
+	clock = lapic_timer_next(&v->apic->lapic, &when);
+	if (clock != LAPIC_CLOCK_NONE)
+		arm_host_timer(v, clock, when);
 }
 
 static noinline void trace_timer(struct vcpu *v)
@@ -91,7 +132,7 @@ void apic_tsc_changed(struct vcpu *v)
 {
 	u64 when;
 
-	if (lapic_timer_next(&v->apic->lapic, &when) == LAPIC_CLOCK_TSC)
+	if (lapic_timer_next(&v->apic->lapic, &when) == LAPIC_CLOCK_TSC || v->apic->due)
 		arm_timer(v);
 }
 
@@ -368,6 +409,7 @@ void apic_reset(struct vcpu *v, bool init)
 {
 	forget_posted(v->apic);
 	lapic_reset(&v->apic->lapic, init);
+	v->apic->due = 0;
 	hrtimer_try_to_cancel(&v->apic->timer);
 	follow(v);
 	/* A new vCPU is put into the map when it is in the VM's array. */

@@ -62,6 +62,7 @@ struct apic_map {
  * @eoi_wanted: (a) vectors that came as a level or from a pin: others want to hear of their EOI. Bits stay
  * @eoi_fresh: (a) a bit of @eoi_wanted was set since the backend looked
  * @timer: (c) asks the vCPU's thread to let the APIC's timer expire
+ * @due: (v) the host's TSC when it expires, where the backend ends the guest then and @timer is needed for a vCPU that waits only; 0: not so
  * @regs: (v) register page; VMX uses it as virtual-APIC page
  * @vapic: (v) address of the word that shows TPR, 0 without (KVM_SET_VAPIC_ADDR)
  * @vapic_shown: (v) the word was written, and what the guest makes of it is to be taken
@@ -83,6 +84,7 @@ struct vcpu_apic {
 	bool eoi_fresh;
 	unsigned long eoi_wanted[4];
 	struct hrtimer timer;
+	u64 due;
 	u32 *regs;
 	u64 vapic;
 	bool vapic_shown;
@@ -162,7 +164,9 @@ void apic_tpr_written(struct vcpu *v);
 void apic_drain(struct vcpu *v);
 /* REQ_APIC_TIMER */
 void apic_timer_due(struct vcpu *v);
-/* The guest's TSC was set: a deadline is at another time now. */
+/* The vCPU is about to wait: it is to be woken when the timer expires. */
+void apic_timer_wait(struct vcpu *v);
+/* The guest's TSC was set, or the host's: a deadline is at another time now. */
 void apic_tsc_changed(struct vcpu *v);
 /* An access to the APIC's page; false: it is not there. */
 bool apic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bool write);

@@ -32,7 +32,7 @@ MODULE_PARM_DESC(tsc_scaling, "let guests have their own TSC rate (VMX)");
 struct vmx_caps vmx_caps;
 
 module_param(preemption_timer, bool, 0444);
-MODULE_PARM_DESC(preemption_timer, "use the VMX-preemption timer (VMX)");
+MODULE_PARM_DESC(preemption_timer, "use the VMX-preemption timer, for the timers of local APICs too (VMX)");
 
 /**
  * struct control - one bit of a group of controls
@@ -253,6 +253,7 @@ static void fill(struct backend_caps *caps)
 					  (boot_cpu_has(X86_FEATURE_MWAIT) ? KVM_X86_DISABLE_EXITS_MWAIT : 0),
 		.nmi_sti_blocked	= true,
 		.ts_exit_has_error	= true,
+		.ends_at_due		= vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER,
 	};
 	if (boot_cpu_data.x86_phys_bits > 48 && (vmx_caps.ept_vpid & VMX_EPT_PAGE_WALK_5_BIT))
 		caps->tdp_levels = 5;

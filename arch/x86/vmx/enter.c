@@ -134,11 +134,25 @@ static __always_inline bool entered(struct vmx_vcpu *vmx)
 	return false;
 }
 
+/* The timer of the guest's local APIC */
+static __always_inline void timer_prepare(struct vmx_vcpu *vmx)
+{
+	const struct vcpu_apic *a = vmx->vcpu.apic;
+
+	if (unlikely(vmx->exit_soon))
+		return;
+	if (a && a->due)
+		vmx_timer_due(vmx, a->due);
+	else if (unlikely(vmx->timer != vmx_timer_longest))
+		vmx_timer_default(vmx);
+}
+
 static __always_inline bool enter_once(struct vmx_vcpu *vmx)
 {
 	bool vmfail;
 
 	trace_kvm_entry(&vmx->vcpu);
+	timer_prepare(vmx);
 	regs_to_vmcs(vmx);
 	vmfail = world_switch(vmx);
 	vmx->reason = vmfail ? VMX_EXIT_VMFAIL : vmread(VM_EXIT_REASON);
@@ -181,8 +195,7 @@ void vmx_enter(struct vcpu *v)
 	restore_debug(v, debugctl);
 	if (unlikely(vmx->pml && (READ_ONCE(vcpu_vm(v)->mmu.logs_writes) || vmx->reason == EXIT_REASON_PML_FULL)))
 		vmx_pml_drain(vmx);
-	if (unlikely(vmx->exit_soon))
-		vmx_exit_soon(vmx, false);
+	vmx->exit_soon = false;
 	if (likely(!(vmx->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)))
 		event_nmi_set_masked(&v->events, may_block && (vmx->blocking & GUEST_INTR_STATE_NMI));
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))

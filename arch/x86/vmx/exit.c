@@ -208,6 +208,14 @@ static enum exit_result on_nothing(struct vcpu *v)
 	return EXIT_RESUME;	/* the run loop looks at what there is to do */
 }
 
+/* The local APIC's timer, or a time limit. */
+static enum exit_result on_preemption_timer(struct vcpu *v)
+{
+	if (v->apic && v->apic->due)
+		apic_timer_due(v);
+	return EXIT_RESUME;
+}
+
 static enum exit_result on_irq_window(struct vcpu *v)
 {
 	v->virt.stats.irq_window_exits++;
@@ -309,7 +317,7 @@ static const exit_fn exit_table[] = {
 	[EXIT_REASON_EPT_VIOLATION]		= on_ept_violation,
 	[EXIT_REASON_EPT_MISCONFIG]		= on_ept_misconfig,
 	[EXIT_REASON_INVEPT]			= on_ud,
-	[EXIT_REASON_PREEMPTION_TIMER]		= on_nothing,
+	[EXIT_REASON_PREEMPTION_TIMER]		= on_preemption_timer,
 	[EXIT_REASON_INVVPID]			= on_ud,
 	[EXIT_REASON_WBINVD]			= on_nop,
 	[EXIT_REASON_XSETBV]			= on_xsetbv,

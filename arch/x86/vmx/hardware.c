@@ -133,6 +133,7 @@ int vmx_setup(void)
 		*(u32 *)page_address(c->vmxon) = vmx_caps.basic & GENMASK(30, 0);
 	}
 	vmx_host_const();
+	vmx_timer_setup();
 	vmx_limit_cpuid();
 	vmx_say();
 	return 0;

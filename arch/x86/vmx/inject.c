@@ -84,7 +84,8 @@ void vmx_windows(struct vcpu *v, const struct event_plan *p)
 		set |= CPU_BASED_NMI_WINDOW_EXITING;
 	if (unlikely(p->trap_window))
 		vmx_hold_traps(v);
-	vmx_exit_soon(to_vmx(v), p->exit_soon);
+	if (unlikely(p->exit_soon))
+		vmx_timer_now(to_vmx(v));
 	vmx_cpu_ctl(to_vmx(v), set, CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING);
 }
 

@@ -41,13 +41,44 @@ void vmx_set_tpr_threshold(struct vmx_vcpu *vmx)
 	vmwrite(TPR_THRESHOLD, vmx->tpr_threshold);
 }
 
-void vmx_exit_soon(struct vmx_vcpu *vmx, bool on)
+/* The timer counts at the TSC's rate divided by a power of two. */
+#define TIMER_SHIFT	(vmx_caps.misc & 31)
+
+u32 vmx_timer_longest;
+
+static void set_timer(struct vmx_vcpu *vmx, u32 value)
 {
-	if (vmx->exit_soon == on || !(vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER))
+	vmx->timer = value;
+	vmwrite(VMX_PREEMPTION_TIMER_VALUE, value);
+}
+
+void vmx_timer_now(struct vmx_vcpu *vmx)
+{
+	if (!(vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER))
 		return;
-	vmx->exit_soon = on;
-	/* The timer counts at the TSC's rate divided by a power of two. */
-	vmwrite(VMX_PREEMPTION_TIMER_VALUE, on ? 0 : (tsc_khz * TIMER_MS >> (vmx_caps.misc & 31)) + 1);
+	vmx->exit_soon = true;
+	set_timer(vmx, 0);
+}
+
+/* Every entry starts the timer anew. It may be in the middle of a count, so that one more is needed, and one for what is left over. */
+void vmx_timer_due(struct vmx_vcpu *vmx, u64 due)
+{
+	u64 now = rdtsc(), value = due > now ? ((due - now) >> TIMER_SHIFT) + 2 : 0;
+
+	value = min_t(u64, value, vmx_timer_longest);
+	if (value != vmx->timer)
+		set_timer(vmx, value);
+}
+
+void vmx_timer_default(struct vmx_vcpu *vmx)
+{
+	set_timer(vmx, vmx_timer_longest);
+}
+
+void vmx_timer_setup(void)
+{
+	if (vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER)
+		vmx_timer_longest = (tsc_khz * TIMER_MS >> TIMER_SHIFT) + 1;
 }
 
 void vmx_update_intercepts(struct vcpu *v)
@@ -158,8 +189,8 @@ static void init_controls(struct vmx_vcpu *vmx)
 
 static void init_optional(struct vmx_vcpu *vmx)
 {
-	vmx->exit_soon = true;
-	vmx_exit_soon(vmx, false);
+	if (vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER)
+		vmx_timer_default(vmx);
 	if (vmx->vpid)
 		vmwrite(VIRTUAL_PROCESSOR_ID, vmx->vpid);
 	if (vmx_has2(SECONDARY_EXEC_PAUSE_LOOP_EXITING)) {
@@ -195,6 +226,7 @@ int vmx_vcpu_init(struct vcpu *v)
 	struct vmx_vcpu *vmx = to_vmx(v);
 
 	vmx->loaded_cpu = -1;
+	vmx->timer = vmx_timer_longest;
 	vmx->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!vmx->vmcs)
 		return -ENOMEM;

@@ -135,6 +135,7 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
  * @exit_soon: the preemption timer is set to expire at once
  * @msr_bitmap: MSR bitmap
  * @pml: page-modification log, NULL if there is none
+ * @timer: preemption timer in the VMCS
  * @urmsr: guest's values of the user-return MSRs
  * @cstar: guest's IA32_CSTAR, which no Intel CPU uses
  * @kernel_gs_base: guest's KERNEL_GS_BASE while it is not in the CPU
@@ -154,6 +155,7 @@ struct vmx_vcpu {
 	u16 vpid;
 	bool flush;
 	bool fix_debug;
+	u32 timer;
 	bool l1d_dirty;
 	bool exit_soon;
 	u8 tpr_threshold;
@@ -229,8 +231,12 @@ void vmx_cpu_ctl(struct vmx_vcpu *vmx, u32 set, u32 clear);
 /* Secondary controls follow the guest's CPUID and @apicv. */
 void vmx_update_secondary(struct vmx_vcpu *vmx);
 void vmx_set_tpr_threshold(struct vmx_vcpu *vmx);
-/* Exit again directly after the next entry, before its first instruction. */
-void vmx_exit_soon(struct vmx_vcpu *vmx, bool on);
+/* The preemption timer: exit directly after the next entry, before its first instruction; at vcpu_apic.due; after some time. */
+void vmx_timer_now(struct vmx_vcpu *vmx);
+void vmx_timer_due(struct vmx_vcpu *vmx, u64 due);
+void vmx_timer_default(struct vmx_vcpu *vmx);
+void vmx_timer_setup(void);
+extern u32 vmx_timer_longest;
 u64 vmx_eptp(const struct vmx_vcpu *vmx);
 
 /* apicv.c: virtual-interrupt delivery */
