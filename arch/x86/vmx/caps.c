@@ -11,19 +11,29 @@
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 
-static bool vpid = true, ept_ad = true, pml = true, ple = true, tsc_scaling = true, preemption_timer = true,
-	    tpr_shadow = true;
-static bool apicv;
+static bool vpid = true, ept_ad = true, ept_1g = true, rdtscp = true, invpcid = true, xsaves = true, pml = true, ple = true, tsc_scaling = true, preemption_timer = true,
+	    tpr_shadow = true, perf_global_ctrl = true;
+static bool apicv = true;
 module_param(vpid, bool, 0444);
 MODULE_PARM_DESC(vpid, "tag translations by virtual CPU (VMX)");
 module_param(ept_ad, bool, 0444);
 MODULE_PARM_DESC(ept_ad, "use accessed and dirty bits of EPT (VMX)");
+module_param(ept_1g, bool, 0444);
+MODULE_PARM_DESC(ept_1g, "map guest memory with pages of 1G, too (VMX)");
+module_param(rdtscp, bool, 0444);
+MODULE_PARM_DESC(rdtscp, "let guests execute RDTSCP and RDPID (VMX)");
+module_param(invpcid, bool, 0444);
+MODULE_PARM_DESC(invpcid, "let guests execute INVPCID (VMX)");
+module_param(xsaves, bool, 0444);
+MODULE_PARM_DESC(xsaves, "let guests execute XSAVES and XRSTORS (VMX)");
 module_param(pml, bool, 0444);
 MODULE_PARM_DESC(pml, "let the CPU note written pages for dirty logging (VMX)");
 module_param(tpr_shadow, bool, 0444);
 MODULE_PARM_DESC(tpr_shadow, "let guests move to and from CR8 without an exit (VMX)");
 module_param(apicv, bool, 0444);
 MODULE_PARM_DESC(apicv, "let the CPU deliver interrupts of x2APICs and end their service (VMX)");
+module_param(perf_global_ctrl, bool, 0444);
+MODULE_PARM_DESC(perf_global_ctrl, "let entries and exits switch the host's IA32_PERF_GLOBAL_CTRL (VMX)");
 module_param(ple, bool, 0444);
 MODULE_PARM_DESC(ple, "exit from loops of PAUSE (VMX)");
 module_param(tsc_scaling, bool, 0444);
@@ -107,6 +117,7 @@ static const struct control exit_list[] = {
 	{ VM_EXIT_HOST_ADDR_SPACE_SIZE,	"host address-space size" },
 	{ VM_EXIT_LOAD_IA32_PAT,	"load IA32_PAT (exit)" },
 	{ VM_EXIT_LOAD_IA32_EFER,	"load IA32_EFER (exit)" },
+	{ VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL },
 };
 
 static const struct control entry_list[] = {
@@ -114,6 +125,7 @@ static const struct control entry_list[] = {
 	{ VM_ENTRY_IA32E_MODE,		"IA-32e mode guest" },
 	{ VM_ENTRY_LOAD_IA32_PAT,	"load IA32_PAT (entry)" },
 	{ VM_ENTRY_LOAD_IA32_EFER,	"load IA32_EFER (entry)" },
+	{ VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL },
 };
 
 #define GROUP(text, capability, true_capability, field) \
@@ -156,6 +168,20 @@ static bool read_group(const struct group *g, struct vmx_caps *caps, bool quiet)
 	return complete;
 }
 
+/* VMCSs are one page of ordinary memory. */
+static bool basic_ok(const struct vmx_caps *caps, bool quiet)
+{
+	unsigned int size = caps->basic >> 32 & 0x1fff, type = caps->basic >> 50 & 15;
+	bool low = caps->basic & BIT_ULL(48);
+
+	if (size <= PAGE_SIZE && type == 6 && !low)
+		return true;
+	if (!quiet)
+		pr_err("strata: this CPU's VMX wants other VMCSs: %u bytes, memory type %u, 32-bit addresses %d (IA32_VMX_BASIC)\n",
+		       size, type, low);
+	return false;
+}
+
 static bool need_ept(const struct vmx_caps *caps, u64 bits, const char *name, bool quiet)
 {
 	if (caps->ept_vpid & bits)
@@ -180,8 +206,26 @@ static bool read_ept(struct vmx_caps *caps, bool quiet)
 /* VPIDs are flushed through INVEPT only; one that is given to another vCPU needs INVVPID, or all of it. */
 #define VPID_NEEDED (VMX_VPID_INVVPID_BIT << 32 | VMX_VPID_EXTENT_GLOBAL_CONTEXT_BIT << 32)
 
+/* Errata of Nehalem and Westmere: exits may load a wrong value. */
+static bool perf_global_ctrl_broken(void)
+{
+	static const u8 models[] = { 0x1a, 0x1e, 0x25, 0x2c, 0x2e };
+
+	return boot_cpu_data.x86 == 6 && memchr(models, boot_cpu_data.x86_model, sizeof(models));
+}
+
 static void apply_parameters(struct vmx_caps *caps)
 {
+	/* Secondary controls that depend on nothing else */
+	static const struct { const bool *on; u32 bit; } plain[] = {
+		{ &ple,		SECONDARY_EXEC_PAUSE_LOOP_EXITING },
+		{ &tsc_scaling,	SECONDARY_EXEC_TSC_SCALING },
+		{ &rdtscp,	SECONDARY_EXEC_ENABLE_RDTSCP },
+		{ &invpcid,	SECONDARY_EXEC_ENABLE_INVPCID },
+		{ &xsaves,	VMX_CPU2_XSAVES },
+	};
+	unsigned int i;
+
 	if (!vpid || (caps->ept_vpid & VPID_NEEDED) != VPID_NEEDED)
 		caps->cpu2 &= ~SECONDARY_EXEC_ENABLE_VPID;
 	if (!tpr_shadow)
@@ -190,12 +234,17 @@ static void apply_parameters(struct vmx_caps *caps)
 		caps->cpu2 &= ~VMX_CPU2_APICV;
 	if (!preemption_timer)
 		caps->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
-	if (!ple)
-		caps->cpu2 &= ~SECONDARY_EXEC_PAUSE_LOOP_EXITING;
-	if (!tsc_scaling)
-		caps->cpu2 &= ~SECONDARY_EXEC_TSC_SCALING;
+	if (!perf_global_ctrl || perf_global_ctrl_broken()) {
+		caps->entry &= ~VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL;
+		caps->exit &= ~VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
+	}
+	for (i = 0; i < ARRAY_SIZE(plain); i++)
+		if (!*plain[i].on)
+			caps->cpu2 &= ~plain[i].bit;
 	if (!ept_ad)
 		caps->ept_vpid &= ~VMX_EPT_AD_BIT;
+	if (!ept_1g)
+		caps->ept_vpid &= ~VMX_EPT_1GB_PAGE_BIT;
 	if (!pml || !(caps->ept_vpid & VMX_EPT_AD_BIT))
 		caps->cpu2 &= ~SECONDARY_EXEC_ENABLE_PML;
 }
@@ -207,6 +256,7 @@ static bool read_caps(struct vmx_caps *caps, bool quiet)
 
 	memset(caps, 0, sizeof(*caps));
 	rdmsrl(MSR_IA32_VMX_BASIC, caps->basic);
+	complete &= basic_ok(caps, quiet);
 	for (i = 0; i < ARRAY_SIZE(groups); i++) {
 		/* The MSR of the secondary controls exists only if they do. */
 		if (groups[i].msr == MSR_IA32_VMX_PROCBASED_CTLS2 && !(caps->cpu & CPU_BASED_ACTIVATE_SECONDARY_CONTROLS))

@@ -188,6 +188,8 @@ void vmx_enter(struct vcpu *v)
 	sync_nmi_blocking(vmx);
 	spec_ctrl_prepare(vmx);
 	vmx_apic_prepare(vmx);
+	if (static_branch_unlikely(&vmx_perf_wanted))
+		vmx_perf_switch(vmx);
 	debugctl = native_read_msr(MSR_IA32_DEBUGCTLMSR);
 	while (enter_once(vmx))
 		;

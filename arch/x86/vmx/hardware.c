@@ -134,6 +134,7 @@ int vmx_setup(void)
 	}
 	vmx_host_const();
 	vmx_timer_setup();
+	vmx_perf_setup();
 	vmx_limit_cpuid();
 	vmx_say();
 	return 0;

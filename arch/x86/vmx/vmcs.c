@@ -168,11 +168,11 @@ static void init_controls(struct vmx_vcpu *vmx)
 {
 	vmx->cpu_ctl = primary(vmx);
 	vmx->cpu2_ctl = secondary(vmx);
-	vmx->entry_ctl = vmx_caps.entry & ~VM_ENTRY_IA32E_MODE;
+	vmx->entry_ctl = vmx_caps.entry & ~(VM_ENTRY_IA32E_MODE | VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
 	vmwrite(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
 	vmwrite(CPU_BASED_VM_EXEC_CONTROL, vmx->cpu_ctl);
 	vmwrite(SECONDARY_VM_EXEC_CONTROL, vmx->cpu2_ctl);
-	vmwrite(VM_EXIT_CONTROLS, vmx_caps.exit);
+	vmwrite(VM_EXIT_CONTROLS, vmx_caps.exit & ~VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
 	vmwrite(VM_ENTRY_CONTROLS, vmx->entry_ctl);
 	vmwrite(MSR_BITMAP, __pa(vmx->msr_bitmap));
 	vmwrite(PAGE_FAULT_ERROR_CODE_MASK, 0);
@@ -209,6 +209,7 @@ static void init_optional(struct vmx_vcpu *vmx)
 		vmwrite(TPR_THRESHOLD, 0);
 	}
 	vmx_pml_init(vmx);
+	vmx_perf_init(vmx);
 }
 
 /* The VMCS is current and clear: everything but what vmx_reset() writes. */
@@ -225,12 +226,12 @@ int vmx_vcpu_init(struct vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
 
-	vmx->loaded_cpu = -1;
 	vmx->timer = vmx_timer_longest;
+	vmx->loaded_cpu = -1;
 	vmx->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!vmx->vmcs)
 		return -ENOMEM;
-	if (vmx_msr_alloc(vmx) || vmx_pml_alloc(vmx)) {
+	if (vmx_msr_alloc(vmx) || vmx_pml_alloc(vmx) || vmx_perf_alloc(vmx)) {
 		vmx_vcpu_destroy(v);
 		return -ENOMEM;
 	}
@@ -249,6 +250,7 @@ void vmx_vcpu_destroy(struct vcpu *v)
 	vmx_vmcs_clear(vmx);
 	vmx_vpid_put(vmx);
 	vmx_pml_free(vmx);
+	vmx_perf_free(vmx);
 	vmx_msr_free(vmx);
 	free_page((unsigned long)vmx->vmcs);
 	vmx->vmcs = NULL;

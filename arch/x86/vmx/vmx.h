@@ -105,6 +105,8 @@ struct vmx_host {
 	struct desc_ptr gdt;
 };
 
+struct vmx_perf;
+
 /* Guest MSRs that stay in the CPU until the kernel returns to user mode; user-return slots in this order. */
 enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
 
@@ -133,9 +135,10 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
  * @apicv: virtual-interrupt delivery is on, and x2APIC virtualization
  * @intr_status: guest interrupt status in the VMCS
  * @exit_soon: the preemption timer is set to expire at once
+ * @timer: preemption timer in the VMCS
  * @msr_bitmap: MSR bitmap
  * @pml: page-modification log, NULL if there is none
- * @timer: preemption timer in the VMCS
+ * @perf: for perf.c, NULL if nothing is switched
  * @urmsr: guest's values of the user-return MSRs
  * @cstar: guest's IA32_CSTAR, which no Intel CPU uses
  * @kernel_gs_base: guest's KERNEL_GS_BASE while it is not in the CPU
@@ -152,12 +155,12 @@ struct vmx_vcpu {
 	u32 blocking;
 	u32 cpu_ctl, cpu2_ctl, entry_ctl;
 	unsigned long cr4_guest;
+	u32 timer;
 	u16 vpid;
+	bool exit_soon;
 	bool flush;
 	bool fix_debug;
-	u32 timer;
 	bool l1d_dirty;
-	bool exit_soon;
 	u8 tpr_threshold;
 	bool apicv;
 	u16 intr_status;
@@ -165,6 +168,7 @@ struct vmx_vcpu {
 	struct kvm_segment segs[NR_SEGS];
 	unsigned long *msr_bitmap;
 	u64 *pml;
+	struct vmx_perf *perf;
 	u64 urmsr[NR_URMSRS];
 	u64 cstar;
 	u64 kernel_gs_base;
@@ -211,6 +215,15 @@ DECLARE_STATIC_KEY_FALSE(vmx_l1d_wanted);
 int vmx_l1d_setup(void);
 void vmx_l1d_unsetup(void);
 void vmx_l1d_flush(struct vmx_vcpu *vmx);
+
+/* perf.c: the host's performance monitoring */
+DECLARE_STATIC_KEY_FALSE(vmx_perf_wanted);
+void vmx_perf_setup(void);
+int vmx_perf_alloc(struct vmx_vcpu *vmx);
+void vmx_perf_free(struct vmx_vcpu *vmx);
+void vmx_perf_init(struct vmx_vcpu *vmx);
+/* Before an entry, interrupts off: what the kernel wants now. */
+void vmx_perf_switch(struct vmx_vcpu *vmx);
 
 /* pml.c: page-modification logging */
 int vmx_pml_alloc(struct vmx_vcpu *vmx);

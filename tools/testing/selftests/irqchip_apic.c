@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "emulator.h"
 
 #define VECTOR		0x51
 #define TIMER		0x61
@@ -17,7 +18,7 @@
 #define X2(reg)		(0x800 + (reg) / 16)
 #define APIC		0xfee00000ull
 
-enum { ID = 0x20, TPR = 0x80, EOI = 0xb0, SVR = 0xf0, ICR = 0x300, ICR2 = 0x310, LVTT = 0x320, TMICT = 0x380, TDCR = 0x3e0, SELF = 0x3f0 };
+enum { ID = 0x20, TPR = 0x80, EOI = 0xb0, SVR = 0xf0, ISR = 0x100, ICR = 0x300, ICR2 = 0x310, LVTT = 0x320, TMICT = 0x380, TDCR = 0x3e0, SELF = 0x3f0 };
 
 static volatile u64 irqs, timers, ready;
 
@@ -103,6 +104,51 @@ static void guest_self_ipi(void)
 	GUEST_ASSERT_EQ(wrmsr_try(X2(SELF), 0x100), GP_VECTOR);
 	GUEST_ASSERT_EQ(wrmsr_try(X2(ID), 1), GP_VECTOR);
 	guest_done();
+}
+
+static volatile u64 nmis;
+
+static void on_nmi(struct guest_frame *frame __attribute__((unused)))
+{
+	nmis++;
+}
+
+/* The host drops the pages at each sync; what it takes to deliver is not mapped then. */
+static void guest_delivery_faults(void)
+{
+	u64 i;
+
+	x2apic_on();
+	guest_sti();
+	for (i = 1; i <= 4; i++) {
+		guest_sync(i);
+		GUEST_ASSERT_EQ(nmis, 1);
+		wrmsr(X2(SELF), VECTOR);
+		asm volatile("nop");
+		GUEST_ASSERT_EQ(irqs, i);
+		GUEST_ASSERT_EQ(nmis, 1);
+		GUEST_ASSERT_EQ(rdmsr(X2(ISR) + VECTOR / 32), 0);
+	}
+	guest_done();
+}
+
+TEST(delivery_faults)
+{
+	struct vm *vm;
+	u64 i;
+
+	if (host_forgets_virtual_interrupts())
+		tap_skip("Bochs forgets an interrupt in delivery");
+	guest_handlers[NMI_VECTOR] = on_nmi;
+	vm = apic_vm(1, guest_delivery_faults);
+	for (i = 1; i <= 4; i++) {
+		RUN_UNTIL_SYNC(vm->vcpu, i);
+		if (i == 1)
+			xioctl(vm->vcpu->fd, KVM_NMI, NULL);
+		vm_drop_pages(vm, i == 1 ? 0 : i == 2 ? DROP_IDT : i == 3 ? DROP_STACK : DROP_ALL);
+	}
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
 }
 
 TEST(self_ipi)

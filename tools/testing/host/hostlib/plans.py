@@ -91,6 +91,8 @@ class Plan:
 
     def _params(self, modules):
         chosen = {}
+        if any(name == "strata" for name, _ in modules):
+            chosen["strata"] = [*self.emulator.params]
         for param in self.params:
             module, dot, rest = param.partition("=")[0].partition(".")
             name, text = (module, param[len(module) + 1:]) if dot and rest else (modules[-1][0], param)

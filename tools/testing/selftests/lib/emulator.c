@@ -10,7 +10,7 @@
 
 #define EBX_OF_AMD	0x68747541	/* "Auth" */
 
-static bool dmi_says(const char *file, const char *word)
+static bool first_line_has(const char *file, const char *word)
 {
 	char line[256] = "";
 	FILE *f = fopen(file, "r");
@@ -24,18 +24,28 @@ static bool dmi_says(const char *file, const char *word)
 
 bool host_is_tcg(void)
 {
-	return dmi_says("/sys/class/dmi/id/sys_vendor", "QEMU");
+	return first_line_has("/sys/class/dmi/id/sys_vendor", "QEMU");
 }
 
 bool host_is_bochs(void)
 {
-	return dmi_says("/sys/class/dmi/id/bios_vendor", "Bochs");
+	return first_line_has("/sys/class/dmi/id/bios_vendor", "Bochs");
 }
 
-bool host_is_bochs_svm(void)
+static bool vendor_is_amd(void)
 {
 	uint32_t regs[4];
 
 	cpuid(0, 0, regs);
-	return regs[1] == EBX_OF_AMD && host_is_bochs();
+	return regs[1] == EBX_OF_AMD;
+}
+
+bool host_is_bochs_svm(void)
+{
+	return vendor_is_amd() && host_is_bochs();
+}
+
+bool host_forgets_virtual_interrupts(void)
+{
+	return !vendor_is_amd() && host_is_bochs() && !first_line_has("/sys/module/strata/parameters/apicv", "N");
 }

@@ -18,4 +18,10 @@ bool host_is_bochs(void);
  */
 bool host_is_bochs_svm(void);
 
+/*
+ * Bochs with virtual-interrupt delivery in use: an exit in the middle of such a delivery names an event that was delivered before, not the interrupt
+ * (what the interrupt's vector in service, but never seen by the guest, shows).
+ */
+bool host_forgets_virtual_interrupts(void);
+
 #endif
