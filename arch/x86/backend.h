@@ -70,6 +70,7 @@ extern struct backend_caps backend_caps;
 
 /*
  * enable, disable: this CPU; interrupts off. enable: -EBUSY if virtualization is in use already.
+ * crash: disable on the way down: the host crashes, or restarts in an emergency; maybe in an NMI, so that anything may have been interrupted.
  * vcpu_init: the control block; may sleep; not loaded. vcpu_destroy: its counterpart; cannot fail.
  * vcpu_load, vcpu_put: preemption off.
  * reset: registers the backend holds, as after RESET (or INIT).
@@ -116,6 +117,7 @@ extern struct backend_caps backend_caps;
 #define BACKEND_OPS(OP)						\
 	OP(int, enable, (void))					\
 	OP(void, disable, (void))				\
+	OP(void, crash, (void))					\
 	OP(int, vm_init, (struct vm *vm))			\
 	OP(void, vm_destroy, (struct vm *vm))			\
 	OP(int, vcpu_init, (struct vcpu *v))			\

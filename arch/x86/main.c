@@ -244,7 +244,7 @@ static int bind_backend(void)
 /* A crash kernel must not start with virtualization on; interrupts are off. */
 static void emergency_disable(void)
 {
-	backend_call(disable)();
+	backend_call(crash)();
 }
 
 static int init_tables(void)

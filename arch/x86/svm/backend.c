@@ -16,6 +16,7 @@ static void svm_vm_destroy(struct vm *vm)
 static const struct backend_ops ops = {
 	.enable			= svm_enable,
 	.disable		= svm_disable,
+	.crash			= svm_disable,
 	.vm_init		= svm_vm_init,
 	.vm_destroy		= svm_vm_destroy,
 	.vcpu_init		= svm_vcpu_init,

@@ -57,6 +57,7 @@ static int vmx_nested_rsm(struct vcpu *v, const struct smram_state *s)
 static const struct backend_ops ops = {
 	.enable			= vmx_enable,
 	.disable		= vmx_disable,
+	.crash			= vmx_crash,
 	.vm_init		= vmx_vm_init,
 	.vm_destroy		= vmx_vm_destroy,
 	.vcpu_init		= vmx_vcpu_init,

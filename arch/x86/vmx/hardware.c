@@ -11,6 +11,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/mm.h>
+#include <linux/rculist.h>
 #include <linux/slab.h>
 #include <asm/cpufeature.h>
 #include <asm/io.h>
@@ -148,11 +149,13 @@ err:
 
 static int check_cpu(void)
 {
-	u64 need = FEAT_CTL_LOCKED | FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX, feat_ctl;
+	/* The kernel has seen to it that the one is set that it runs under. */
+	u64 on = FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX | FEAT_CTL_VMX_ENABLED_INSIDE_SMX, feat_ctl;
 
 	rdmsrl(MSR_IA32_FEAT_CTL, feat_ctl);
-	if ((feat_ctl & need) != need) {
-		pr_err_ratelimited("strata: VMX is disabled by the firmware on CPU %d\n", smp_processor_id());
+	if (!(feat_ctl & FEAT_CTL_LOCKED) || !(feat_ctl & on)) {
+		pr_err_ratelimited("strata: VMX is disabled by the firmware on CPU %d (IA32_FEATURE_CONTROL %llx)\n",
+				   smp_processor_id(), feat_ctl);
 		return -EOPNOTSUPP;
 	}
 	if (!vmx_caps_match()) {
@@ -178,6 +181,7 @@ int vmx_enable(void)
 	if (!insn_vmxon(page_to_phys(c->vmxon))) {
 		cr4_clear_bits(X86_CR4_VMXE);
 		intel_pt_handle_vmx(0);
+		pr_err_ratelimited("strata: VMXON failed on CPU %d\n", smp_processor_id());
 		return -EIO;
 	}
 	/* What an earlier user of VMX left in the TLB is not ours. */
@@ -202,7 +206,6 @@ static void clear_here(struct vmx_vcpu *vmx)
 	smp_store_release(&vmx->loaded_cpu, -1);
 }
 
-/* Also from a crash, by NMI: then the list may be in the middle of a change, but forward links always hold. */
 void vmx_disable(void)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
@@ -215,6 +218,23 @@ void vmx_disable(void)
 	insn_vmxoff();
 	cr4_clear_bits(X86_CR4_VMXE);
 	intel_pt_handle_vmx(0);
+}
+
+/*
+ * What the CPU still holds of VMCSs goes to memory, where the crash kernel finds it, and VMX off, as it blocks INIT. The list may be in the
+ * middle of a change: only its forward links are looked at, and nothing is written to it. Faults are seen to: see insn.h.
+ */
+void vmx_crash(void)
+{
+	const struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
+	const struct vmx_vcpu *vmx;
+
+	if (!(__read_cr4() & X86_CR4_VMXE))
+		return;
+	list_for_each_entry(vmx, &c->active, link)
+		insn_vmclear(__pa(vmx->vmcs));
+	insn_vmxoff();
+	cr4_clear_bits(X86_CR4_VMXE);
 }
 
 /* ---- which VMCS is where ---- */
@@ -242,7 +262,8 @@ static void move_here(struct vmx_vcpu *vmx, struct vmx_cpu *c, int cpu)
 
 	vmx_vmcs_clear(vmx);
 	local_irq_save(flags);
-	list_add(&vmx->link, &c->active);
+	/* Whole before it can be found: see vmx_crash(). */
+	list_add_rcu(&vmx->link, &c->active);
 	vmx->loaded_cpu = cpu;
 	local_irq_restore(flags);
 }

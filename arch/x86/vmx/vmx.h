@@ -193,6 +193,7 @@ int vmx_setup(void);
 void vmx_unsetup(void);
 int vmx_enable(void);
 void vmx_disable(void);
+void vmx_crash(void);
 void vmx_vcpu_load(struct vcpu *v, int cpu);
 void vmx_vcpu_put(struct vcpu *v);
 /* The VMCS leaves the CPU it is active on. */
