@@ -56,7 +56,7 @@ long arch_check_extension(struct virt_vm *vm, unsigned int cap);
 bool arch_zap_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end);
 bool arch_age_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end, bool clear);
 
-/* A slot is going (or changing its meaning): remove all its mappings, flush, free. slots_lock held, mmu_lock not. */
+/* A slot is going (or changing its meaning): remove all its mappings, flush, free. slots_lock or srcu held, mmu_lock not. */
 void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot);
 /* Dirty logging was switched on or off for a slot that stays; slots_lock held. */
 void arch_slot_dirty_on(struct virt_vm *vm, const struct virt_slot *slot);

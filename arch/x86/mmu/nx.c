@@ -3,7 +3,8 @@
  * NX huge pages: the module's parameters, the list of split pages, and their recovery.
  *
  * A table that was made for a fetch is removed as a whole after some time: data then maps the huge page again, code splits it again. Who
- * changes the mode at run time removes all mappings of all VMs. Locks: nx_lock, then a VM's slots_lock, then its mmu_lock.
+ * changes the mode at run time removes all mappings of all VMs. Locks: nx_lock, then a VM's mmu_lock; none that is held while userspace's memory
+ * is touched, which may take for ever.
  */
 #include "nx.h"
 #include "tdp.h"
@@ -183,15 +184,17 @@ long nx_vm_exempt(struct vm *vm, u64 arg)
 static void zap_vm(struct vm *vm)
 {
 	unsigned int as_id, i;
+	int idx;
 
-	mutex_lock(&vm->virt.slots_lock);
+	/* A slot that comes meanwhile is of the new mode, one that goes is zapped by who removes it. */
+	idx = srcu_read_lock(&vm->virt.srcu);
 	for (as_id = 0; as_id < VIRT_ADDRESS_SPACES; as_id++) {
 		const struct virt_slots *slots = virt_slots(&vm->virt, as_id);
 
 		for (i = 0; i < slots->nr; i++)
 			arch_slot_zap(&vm->virt, slots->slot[i]);
 	}
-	mutex_unlock(&vm->virt.slots_lock);
+	srcu_read_unlock(&vm->virt.srcu, idx);
 }
 
 static bool wanted(void)
