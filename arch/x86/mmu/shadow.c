@@ -114,12 +114,14 @@ u64 shadow_leaf_gfn(const struct shadow_page *sp, unsigned int i, u64 seen)
 	return (seen & GENMASK(31, 22)) >> PAGE_SHIFT | (seen >> 13 & 0xff) << 20 | (i & 1) * tdp_span(2);
 }
 
-static u32 *leaf_head(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen, struct shadow_frames **f)
+static u64 leaf_unit(const struct shadow_page *sp, unsigned int i, u64 seen)
 {
-	u64 unit = frame_unit(shadow_leaf_gfn(sp, i, seen), sp->role.level);
+	return frame_unit(shadow_leaf_gfn(sp, i, seen), sp->role.level);
+}
 
-	*f = find_frames(s, sp->role.as_id, unit, sp->role.level);
-	return &(*f)->head[unit % TDP_ENTRIES];
+struct shadow_frames *shadow_frames_of(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen)
+{
+	return find_frames(s, sp->role.as_id, leaf_unit(sp, i, seen), sp->role.level);
 }
 
 /* ---- entries ---- */
@@ -136,20 +138,23 @@ struct shadow_page *shadow_child(struct vm_shadow *s, const struct shadow_page *
 
 void shadow_drop(struct vm_shadow *s, struct shadow_page *sp, unsigned int i)
 {
+	u64 entry = READ_ONCE(sp->table[i]), seen;
 	struct shadow_frames *f;
-	u64 entry = READ_ONCE(sp->table[i]);
 	u32 *head;
 
 	if (!tdp_present(entry))
 		return;
 	if (entry_is_leaf(sp, entry)) {
-		head = leaf_head(s, sp, i, sp->seen ? sp->seen[i] : 0, &f);
+		seen = sp->seen ? sp->seen[i] : 0;
+		f = shadow_frames_of(s, sp, i, seen);
+		head = &f->head[leaf_unit(sp, i, seen) % TDP_ENTRIES];
 		chain_del(s, head, sp, i);
 		f->used -= !*head;
 	} else {
 		chain_del(s, &shadow_child(s, sp, i)->parents, sp, i);
 	}
 	xchg(&sp->table[i], 0);
+	__clear_bit(i, sp->present);
 	sp->used--;
 }
 
@@ -157,6 +162,7 @@ static void set_entry(struct shadow_page *sp, unsigned int i, u64 entry, u64 see
 {
 	if (sp->seen)
 		sp->seen[i] = seen;
+	__set_bit(i, sp->present);
 	sp->used++;
 	WRITE_ONCE(sp->table[i], entry);
 }
@@ -167,10 +173,9 @@ void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, st
 	set_entry(sp, i, entry, seen);
 }
 
-void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen)
+void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen, struct shadow_frames *f)
 {
-	struct shadow_frames *f;
-	u32 *head = leaf_head(s, sp, i, seen, &f);
+	u32 *head = &f->head[leaf_unit(sp, i, seen) % TDP_ENTRIES];
 
 	f->used += !*head;
 	chain_add(s, head, sp, i);
@@ -181,21 +186,16 @@ static void drop_all(struct vm_shadow *s, struct shadow_page *sp)
 {
 	unsigned int i;
 
-	for (i = 0; i < TDP_ENTRIES && sp->used; i++)
+	for_each_set_bit(i, sp->present, TDP_ENTRIES)
 		shadow_drop(s, sp, i);
 }
 
 void shadow_renew(struct vm_shadow *s, struct shadow_page *sp, u64 valid)
 {
-	unsigned int i, left = sp->used;
+	unsigned int i;
 
-	for (i = 0; i < TDP_ENTRIES && left; i++) {
-		u64 entry = READ_ONCE(sp->table[i]);
-
-		if (!tdp_present(entry))
-			continue;
-		left--;
-		if (!entry_is_leaf(sp, entry) && shadow_child(s, sp, i)->valid < valid)
+	for_each_set_bit(i, sp->present, TDP_ENTRIES) {
+		if (!entry_is_leaf(sp, READ_ONCE(sp->table[i])) && shadow_child(s, sp, i)->valid < valid)
 			shadow_drop(s, sp, i);
 	}
 	sp->valid = valid;
@@ -439,19 +439,6 @@ bool shadow_age(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool clear)
 }
 
 /* ---- roots ---- */
-
-void shadow_flush_root(struct vcpu *v)
-{
-	struct vm *vm = vcpu_vm(v);
-	struct vm_shadow *s = vm_shadow(vm);
-	struct shadow_page *root = v->mmu.nested.root;
-
-	read_lock(&vm->virt.mmu_lock);
-	spin_lock(&s->lock);
-	shadow_renew(s, root, atomic64_inc_return(&s->gen));
-	spin_unlock(&s->lock);
-	read_unlock(&vm->virt.mmu_lock);
-}
 
 static void root_put(struct vcpu *v)
 {

@@ -9,8 +9,8 @@
  *  - A leaf never allows what the VM's own leaf of the same frame of L1's does not: whoever takes from that takes from the shadow too
  *    (shadow_zap() and others), found by the frame. So no translation of L2's outlives one of L1's, in the tables or in a TLB.
  *  - An entry shows what L1's table said at some time not before the generation of its page (@valid), and a link leads only to a page whose
- *    generation is not older. A flush by L1 makes a new generation and cuts the root's links; below, each table is compared with L1's
- *    when a fault first comes to it, and what differs or leads to older pages is cut.
+ *    generation is not older. A flush by L1 makes a new generation: tables are compared with L1's, a few by the flush itself, the rest, to which
+ *    links are cut, when a fault first comes to them; what differs or leads to older pages is cut.
  *
  * Everything is under vm_shadow.lock, taken inside vm->mmu_lock (held shared at least, which keeps the VM's own leaves). Pages that are out of
  * use are freed after a flush of all TLBs. The number of pages is limited; the least recently used ones go.
@@ -20,6 +20,7 @@
 
 #include "tdp.h"
 
+#include <linux/bitmap.h>
 #include <linux/spinlock.h>
 #include <linux/xarray.h>
 
@@ -84,7 +85,8 @@ struct shadow_chain {
  * @chain: where each entry is listed
  * @id: its number, from 1 on
  * @parents: first of the links to it
- * @used: entries present
+ * @present: entries present
+ * @used: how many
  * @users: vCPUs that have it as their root
  * @valid: generation, see above; pieces: always the highest
  */
@@ -97,6 +99,7 @@ struct shadow_page {
 	struct shadow_chain *chain;
 	u32 id;
 	u32 parents;
+	DECLARE_BITMAP(present, TDP_ENTRIES);
 	u16 used;
 	u32 users;
 	u64 valid;
@@ -177,12 +180,26 @@ int shadow_create(struct vcpu *v);
  */
 int shadow_set_root(struct vcpu *v, u64 base, u64 pat);
 
-/* L1 has flushed what is below the vCPU's root. */
-void shadow_flush_root(struct vcpu *v);
-
 void shadow_vcpu_destroy(struct vcpu *v);
 
-/* ---- between shadow.c and shadow_fault.c; lock held unless said otherwise ---- */
+/* ---- shadow_sync.c ---- */
+
+/*
+ * L1 has flushed what is below the vCPU's root. A few tables are compared with L1's at once; the way to the others is cut, and they are
+ * compared when a fault comes to them.
+ */
+void shadow_flush_root(struct vcpu *v);
+
+/* Which bytes of L1's a page shows, and how many bits an entry's index has to lose to be that of L1's entry */
+unsigned int shadow_table_bytes(const struct shadow_role *r, u64 *gpa, unsigned int *shift);
+
+/*
+ * Cut what L1's table does not have any more, where that is at hand. The lock is held, and a generation was read before. Return: 0;
+ * -EFAULT: it cannot be read without sleeping.
+ */
+int shadow_cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp);
+
+/* ---- between shadow.c, shadow_fault.c and shadow_sync.c; lock held unless said otherwise ---- */
 
 /* Have pages at hand for one fault, and make room for them. No lock held, may sleep. 0, -ENOMEM. */
 int shadow_fill_spare(struct vcpu *v);
@@ -197,9 +214,11 @@ struct shadow_page *shadow_child(struct vm_shadow *s, const struct shadow_page *
 
 /* Remove an entry if it is present. */
 void shadow_drop(struct vm_shadow *s, struct shadow_page *sp, unsigned int i);
-/* Put an entry where none is. A leaf's list of frames is there already. */
+/* The list that the leaf @i, whose L1 entry is @seen, belongs to; neighbours in a piece have it in common. */
+struct shadow_frames *shadow_frames_of(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen);
+/* Put an entry where none is. A leaf's list of frames is there already: @f. */
 void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, struct shadow_page *child, u64 entry, u64 seen);
-void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen);
+void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen, struct shadow_frames *f);
 
 /* Cut the links to pages older than @valid, and be of that age. */
 void shadow_renew(struct vm_shadow *s, struct shadow_page *sp, u64 valid);

@@ -8,7 +8,6 @@
 #include "nested_walk.h"
 #include "shadow.h"
 
-#include <linux/bitmap.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -148,20 +147,6 @@ static void child_role(const struct shadow_fault *f, const struct shadow_page *s
 
 /* ---- comparing a page with L1's table ---- */
 
-/* Which bytes of L1's a page shows, and how many bits an entry's index has to lose to be that of L1's entry */
-static unsigned int table_bytes(const struct shadow_role *r, u64 *gpa, unsigned int *shift)
-{
-	*shift = 0;
-	*gpa = r->base;
-	if (r->paging == WALK_PAE && r->level == 3)
-		return 32;
-	if (r->paging != WALK_32BIT)
-		return PAGE_SIZE;
-	*shift = r->level - 1;
-	*gpa += r->part * (2048 >> *shift);
-	return 2048 >> *shift;
-}
-
 /* No lock held. -EFAULT: userspace's memory is not there. */
 static int read_table(struct shadow_fault *f)
 {
@@ -177,7 +162,7 @@ static int read_table(struct shadow_fault *f)
 	f->copy_gen = atomic64_read(&f->s->gen);
 	/* Pairs with the flush: what L1 wrote before it is read after it. */
 	smp_rmb();
-	len = table_bytes(&f->copy_of, &gpa, &shift);
+	len = shadow_table_bytes(&f->copy_of, &gpa, &shift);
 	if (!virt_vcpu_slot(&f->v->virt, gpa >> PAGE_SHIFT))
 		memset(n->copy, 0, len);
 	else if (virt_guest_read(&f->v->virt, gpa, n->copy, len))
@@ -185,60 +170,13 @@ static int read_table(struct shadow_fault *f)
 	return 0;
 }
 
-/* Mark the entries that L1's table does not have any more. False: it cannot be read without sleeping. */
-static bool find_differences(const struct shadow_page *sp, const void __user *table, unsigned int len, unsigned int shift,
-			     unsigned long *differ)
-{
-	unsigned int i, left = sp->used;
-	u32 narrow;
-	u64 wide;
-
-	if (!user_access_begin(table, len))
-		return false;
-	for (i = 0; i < TDP_ENTRIES && left; i++) {
-		if (!tdp_present(READ_ONCE(sp->table[i])))
-			continue;
-		left--;
-		if (sp->role.paging == WALK_32BIT) {
-			unsafe_get_user(narrow, (const u32 __user *)table + (i >> shift), fault);
-			wide = narrow;
-		} else {
-			unsafe_get_user(wide, (const u64 __user *)table + i, fault);
-		}
-		if (wide != sp->seen[i])
-			__set_bit(i, differ);
-	}
-	user_access_end();
-	return true;
-fault:
-	user_access_end();
-	return false;
-}
-
 /* Compare a page with L1's table where that is at hand. The lock is held. */
 static bool compare_at_once(struct shadow_fault *f, struct shadow_page *sp)
 {
-	DECLARE_BITMAP(differ, TDP_ENTRIES) = { };
-	u64 gpa, valid = atomic64_read(&f->s->gen);
-	const struct virt_slot *slot = NULL;
-	const void __user *table;
-	unsigned int i, len, shift;
-	bool done = true;
+	u64 valid = atomic64_read(&f->s->gen);
 
-	/* As in read_table() */
-	smp_rmb();
-	len = table_bytes(&sp->role, &gpa, &shift);
-	table = walk_hva(f->v, gpa, &slot);
-	pagefault_disable();
-	if (table)
-		done = find_differences(sp, table, len, shift, differ);
-	else
-		bitmap_fill(differ, TDP_ENTRIES);
-	pagefault_enable();
-	if (!done)
+	if (shadow_cut_differences(f->v, f->s, sp) < 0)
 		return false;
-	for_each_set_bit(i, differ, TDP_ENTRIES)
-		shadow_drop(f->s, sp, i);
 	shadow_renew(f->s, sp, valid);
 	return true;
 }
@@ -247,15 +185,12 @@ static bool compare_at_once(struct shadow_fault *f, struct shadow_page *sp)
 static void compare_table(struct shadow_fault *f, struct shadow_page *sp)
 {
 	const void *copy = f->v->mmu.nested.copy;
-	unsigned int i, shift, left = sp->used;
 	bool wide = sp->role.paging != WALK_32BIT;
+	unsigned int i, shift;
 	u64 gpa;
 
-	table_bytes(&sp->role, &gpa, &shift);
-	for (i = 0; i < TDP_ENTRIES && left; i++) {
-		if (!tdp_present(READ_ONCE(sp->table[i])))
-			continue;
-		left--;
+	shadow_table_bytes(&sp->role, &gpa, &shift);
+	for_each_set_bit(i, sp->present, TDP_ENTRIES) {
 		if ((wide ? ((u64 *)copy)[i] : ((u32 *)copy)[i >> shift]) != sp->seen[i])
 			shadow_drop(f->s, sp, i);
 	}
@@ -388,7 +323,7 @@ static void put_leaf(struct shadow_fault *f, struct shadow_page *sp)
 		shadow_drop(f->s, sp, i);
 		f->flush = true;
 	}
-	shadow_map(f->s, sp, i, new, seen);
+	shadow_map(f->s, sp, i, new, seen, shadow_frames_of(f->s, sp, i, seen));
 	list_move(&sp->lru, &f->s->lru);
 }
 
@@ -398,14 +333,16 @@ static void put_leaf(struct shadow_fault *f, struct shadow_page *sp)
 static void put_neighbours(struct shadow_fault *f, struct shadow_page *sp)
 {
 	unsigned int self = tdp_index(f->gpa >> PAGE_SHIFT, 1), i = self & ~7U, end = i + 8;
+	struct shadow_frames *frames;
 
 	if (sp->role.kind != SHADOW_PIECE || f->level > 1 || f->own_level > 1)
 		return;
+	frames = shadow_frames_of(f->s, sp, self, 0);
 	for (; i < end; i++) {
 		u64 own = READ_ONCE(f->own_at[(int)(i - self)]);
 
 		if (tdp_present(own) && !READ_ONCE(sp->table[i]))
-			shadow_map(f->s, sp, i, make_leaf(own, 1, f->gfn, 1, true, true, sp->role.memtype), 0);
+			shadow_map(f->s, sp, i, make_leaf(own, 1, f->gfn, 1, true, true, sp->role.memtype), 0, frames);
 	}
 }
 
