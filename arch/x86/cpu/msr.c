@@ -62,6 +62,16 @@ int msr_get(struct vcpu *v, u32 msr, u64 *val, bool host)
 	return 0;
 }
 
+bool msr_get_plain(struct vcpu *v, u32 msr, u64 *val)
+{
+	const struct msr_row *row = msr_row_find(msr);
+
+	if (!row || row->get || (row->flags & MSR_ROW_WRONLY) || !guest_sees(v, row))
+		return false;
+	*val = row->flags & MSR_ROW_ZERO ? 0 : *row_field(v, row);
+	return true;
+}
+
 int msr_set(struct vcpu *v, u32 msr, u64 val, bool host)
 {
 	const struct msr_row *row = msr_row_find(msr);

@@ -27,6 +27,9 @@ struct vm;
  */
 int msr_get(struct vcpu *v, u32 msr, u64 *val, bool host);
 
+/* RDMSR by the guest of one that is nothing but a value in struct vcpu_cpu; false: msr_get() has to see. Interrupts may be off. */
+bool msr_get_plain(struct vcpu *v, u32 msr, u64 *val);
+
 /**
  * msr_set() - WRMSR by the guest, or a write by userspace
  * @v: the vCPU, loaded

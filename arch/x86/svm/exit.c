@@ -156,6 +156,23 @@ static bool fast_wrmsr(struct svm_vcpu *svm)
 	return true;
 }
 
+static bool fast_rdmsr(struct svm_vcpu *svm)
+{
+	struct vcpu *v = &svm->vcpu;
+	u32 msr = v->regs[REG_RCX];
+	u64 val;
+
+	/* Where the CPU switches SPEC_CTRL its value is still in the control block. */
+	if (rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) || (svm_caps.virt_spec_ctrl && msr == MSR_IA32_SPEC_CTRL))
+		return false;
+	if (!msr_get_plain(v, msr, &val) || !svm_skip(v))
+		return false;
+	if (trace_kvm_msr_enabled())
+		trace_kvm_msr(false, msr, val, false);
+	vcpu_set_edx_eax(v, val);
+	return true;
+}
+
 /* The step comes first, as for WRMSR. */
 static bool fast_hypercall(struct vcpu *v)
 {
@@ -192,8 +209,10 @@ bool svm_fast_exit(struct svm_vcpu *svm)
 		cpuid_execute(v);
 		return true;
 	case SVM_EXIT_MSR:
-		if (!vmcb->control.exit_info_1 || !plain(v))
+		if (!plain(v))
 			return false;
+		if (!vmcb->control.exit_info_1)
+			return fast_rdmsr(svm);
 		return fast_wrmsr(svm) && vmcb->control.exit_code != EXIT_DONE;
 	case SVM_EXIT_VMMCALL:
 		return plain(v) && fast_hypercall(v) && vmcb->control.exit_code != EXIT_DONE;

@@ -42,6 +42,22 @@ static bool map_bits(struct svm_vcpu *svm, u64 map, unsigned int bit, u16 mask)
 	return (bytes[0] | bytes[1] << 8) >> bit % 8 & mask;
 }
 
+/* Interrupts off: a read of an MSR that is certain not to be L1's */
+static bool fast_rdmsr_is_own(struct svm_vcpu *svm)
+{
+	int bit = svm_msrpm_bit(svm->vcpu.regs[REG_RCX]);
+	u8 byte;
+
+	if (svm->vmcb->control.exit_info_1)
+		return false;
+	if (!l1_intercepts(svm, INTERCEPT_MSR_PROT))
+		return true;
+	if (bit < 0 || virt_guest_read_nofault(&svm->vcpu.virt, (svm->nested.vmcb12->control.msrpm_base_pa & PAGE_MASK) + bit / 8,
+					       &byte, sizeof(byte)))
+		return false;
+	return !(byte >> bit % 8 & 1);
+}
+
 static bool msr_is_l1s(struct svm_vcpu *svm)
 {
 	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
@@ -94,8 +110,9 @@ bool nested_fast_exit(struct svm_vcpu *svm)
 {
 	u32 code = svm->vmcb->control.exit_code;
 
-	/* L1's maps are in memory that may have to be waited for. */
-	return code != SVM_EXIT_MSR && code != SVM_EXIT_VMMCALL && code <= SVM_EXIT_INVPCID && !l1_intercepts(svm, code);
+	if (code == SVM_EXIT_MSR)
+		return fast_rdmsr_is_own(svm);
+	return code != SVM_EXIT_VMMCALL && code <= SVM_EXIT_INVPCID && !l1_intercepts(svm, code);
 }
 
 bool nested_handle_exit(struct svm_vcpu *svm, enum exit_result *r)
