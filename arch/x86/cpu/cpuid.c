@@ -81,6 +81,8 @@ static const struct feature_bit feature_bits[] = {
 	{ GUEST_VIRT_SSBD,		0, LEAF_EBX, 25, 0x80000008 },
 	{ GUEST_PSFD,			0, LEAF_EBX, 28, 0x80000008 },
 	{ GUEST_NRIPS,			0, LEAF_EDX, 3,  0x8000000a },
+	{ GUEST_VMCB_CLEAN,		0, LEAF_EDX, 5,  0x8000000a },
+	{ GUEST_FLUSH_BY_ASID,		0, LEAF_EDX, 6,  0x8000000a },
 	{ GUEST_AUTOIBRS,		0, LEAF_EAX, 8,  0x80000021 },
 	{ GUEST_SBPB,			0, LEAF_EAX, 27, 0x80000021 },
 };

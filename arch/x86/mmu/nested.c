@@ -136,7 +136,26 @@ int mmu_nested_enter(struct vcpu *v, const struct mmu_nested_conf *conf)
 	known = use_context(n, &c);
 	if (!known && paging)
 		shadow_flush_root(v);
-	return !known || n->last != last;
+	return !known ? 1 : n->last != last ? 2 : 0;
+}
+
+unsigned int mmu_nested_context(const struct vcpu *v)
+{
+	return v->mmu.nested.last;
+}
+
+int mmu_nested_find(const struct vcpu *v, u32 asid, bool *paging)
+{
+	const struct vcpu_nested *n = &v->mmu.nested;
+	unsigned int i;
+
+	for (i = 0; i < NESTED_CONTEXTS; i++) {
+		if (n->known[i].asid != asid)
+			continue;
+		*paging = n->known[i].format != NESTED_NONE;
+		return i;
+	}
+	return -1;
 }
 
 void mmu_nested_leave(struct vcpu *v)

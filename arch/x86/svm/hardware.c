@@ -36,6 +36,24 @@ struct svm_caps svm_caps;
 
 DEFINE_PER_CPU(struct svm_cpu, svm_cpu);
 
+/* Clean bits and flushes of one ASID need nothing from the CPU. */
+static u32 nested_features(void)
+{
+	const struct { bool on; u8 bit; } feature[] = {
+		{ true, 0 },	/* nested paging */
+		{ svm_caps.nrips, 3 },
+		{ clean_bits, 5 },
+		{ flush_by_asid, 6 },
+		{ svm_caps.decode_assists, 7 },
+	};
+	unsigned int i;
+	u32 edx = 0;
+
+	for (i = 0; i < ARRAY_SIZE(feature); i++)
+		edx |= feature[i].on ? BIT(feature[i].bit) : 0;
+	return edx;
+}
+
 /* What guests that are hypervisors find: CPUID has what is honoured. */
 static void offer_nested(struct backend_caps *caps)
 {
@@ -44,7 +62,7 @@ static void offer_nested(struct backend_caps *caps)
 	/* Revision 1; ASIDs are virtual, and as many as small hypervisors expect. */
 	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EAX, 1);
 	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EBX, 16);
-	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EDX, BIT(0) | (svm_caps.nrips ? BIT(3) : 0) | (svm_caps.decode_assists ? BIT(7) : 0));
+	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EDX, nested_features());
 }
 
 int svm_check(struct backend_caps *caps)
@@ -173,31 +191,59 @@ enum { TLB_NOTHING = 0, TLB_ALL = 1, TLB_THIS = 3 };
 void svm_new_asid(struct svm_vcpu *svm)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
+	struct svm_asid *a = svm->asid;
 
+	if (a->held == c->asid_gen && svm_caps.flush_by_asid) {
+		svm->vmcb->control.tlb_ctl = TLB_THIS;
+		a->gen = a->held;
+		return;
+	}
 	if (c->next_asid >= svm_caps.nr_asids) {
 		c->asid_gen++;
 		c->next_asid = 1;
 		svm->vmcb->control.tlb_ctl = TLB_ALL;
 	}
-	svm->asid_gen = c->asid_gen;
-	svm->vmcb->control.asid = c->next_asid++;
-	vmcb_dirty(svm->vmcb, CLEAN_ASID);
+	a->gen = a->held = c->asid_gen;
+	a->asid = c->next_asid++;
+	vmcb_update(svm->vmcb, control.asid, a->asid, CLEAN_ASID);
 }
 
-void svm_flush_current(struct svm_vcpu *svm)
+void svm_use_asid(struct svm_vcpu *svm, struct svm_asid *a)
 {
-	if (svm_caps.flush_by_asid)
-		svm->vmcb->control.tlb_ctl = TLB_THIS;
-	else
-		svm->asid_gen = 0;
+	svm->asid = a;
+	vmcb_update(svm->vmcb, control.asid, a->asid, CLEAN_ASID);
 }
 
 void svm_flush_tlb(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
+	unsigned int i;
 
-	svm_flush_current(svm);
-	svm->other_asid_gen = 0;
+	svm_flush_asid(&svm->asid01);
+	for (i = 0; i < NESTED_CONTEXTS; i++)
+		svm_flush_asid(&svm->nested.asid[i]);
+}
+
+void svm_flush_addr(struct svm_vcpu *svm, const struct svm_asid *a, u64 linear)
+{
+	preempt_disable();
+	/* On another CPU, or with a flush to come, there is nothing that could be used. */
+	if (a->gen == this_cpu_read(svm_cpu.asid_gen))
+		asm volatile("invlpga %0, %1" : : "a" (linear), "c" (a->asid) : "memory");
+	preempt_enable();
+}
+
+/* Nothing that the vCPU left on a CPU is of use on another one. */
+static void forget_cpu(struct svm_vcpu *svm)
+{
+	unsigned int i;
+
+	svm->asid01.gen = svm->asid01.held = 0;
+	for (i = 0; i < NESTED_CONTEXTS; i++)
+		svm->nested.asid[i].gen = svm->nested.asid[i].held = 0;
+	svm->vmcb01->control.clean = 0;
+	if (svm->nested.vmcb02)
+		svm->nested.vmcb02->control.clean = 0;
 }
 
 void svm_vcpu_load(struct vcpu *v, int cpu)
@@ -205,11 +251,8 @@ void svm_vcpu_load(struct vcpu *v, int cpu)
 	struct svm_vcpu *svm = to_svm(v);
 	struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
 
-	if (v->virt.last_cpu != cpu) {
-		svm->asid_gen = svm->other_asid_gen = 0;
-		svm->vmcb01->control.clean = 0;
-		svm->vmcb->control.clean = 0;
-	}
+	if (v->virt.last_cpu != cpu)
+		forget_cpu(svm);
 	if (c->vmcb != svm->vmcb01) {
 		/* Another guest ran here: its branches must not steer this one's. */
 		if (c->vmcb)

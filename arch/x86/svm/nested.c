@@ -43,11 +43,16 @@ void nested_free(struct svm_vcpu *svm)
 	n->msrpm02 = NULL;
 }
 
-static void use_vmcb(struct svm_vcpu *svm, struct vmcb *vmcb)
+static void use_vmcb(struct svm_vcpu *svm, struct vmcb *vmcb, struct svm_asid *asid)
 {
 	svm->vmcb = vmcb;
 	svm->sw.vmcb_pa = __sme_set(__pa(vmcb));
-	swap(svm->asid_gen, svm->other_asid_gen);
+	svm_use_asid(svm, asid);
+}
+
+struct svm_asid *nested_asid(struct svm_vcpu *svm)
+{
+	return &svm->nested.asid[mmu_nested_context(&svm->vcpu)];
 }
 
 void nested_use_02(struct svm_vcpu *svm)
@@ -59,7 +64,7 @@ void nested_use_02(struct svm_vcpu *svm)
 		vmcb01->control.int_ctl &= ~INT_CTL_VIRQ;
 		vmcb_pass(vmcb01, INTERCEPT_VINTR);
 	}
-	use_vmcb(svm, svm->nested.vmcb02);
+	use_vmcb(svm, svm->nested.vmcb02, nested_asid(svm));
 	svm->vcpu.guest_mode = true;
 	svm->vcpu.virt.stats.guest_mode = true;
 }
@@ -67,13 +72,15 @@ void nested_use_02(struct svm_vcpu *svm)
 void nested_use_01(struct svm_vcpu *svm)
 {
 	mmu_nested_leave(&svm->vcpu);
-	use_vmcb(svm, svm->vmcb01);
-	svm->vmcb->control.nested_cr3 = svm->vcpu.mmu.root_hpa;
+	use_vmcb(svm, svm->vmcb01, &svm->asid01);
+	vmcb_update(svm->vmcb, control.nested_cr3, svm->vcpu.mmu.root_hpa, CLEAN_NPT);
 	svm->vcpu.guest_mode = false;
 	svm->vcpu.virt.stats.guest_mode = false;
 	svm->own_tpr = false;
 	svm->nested.window = false;
 	svm->nested.pristine = false;
+	/* Whoever leaves L2 by #VMEXIT knows better. */
+	svm->nested.current_gpa = NESTED_NO_CURRENT;
 }
 
 void nested_limits(struct vcpu *v, struct svm_limits *l)
@@ -151,11 +158,31 @@ static u8 entry_cpl(const struct vmcb_save_area *s)
 
 #define RFLAGS_DEFINED	0x3f7fd7ul
 
+/* What a hypervisor seldom touches, unless its clean bits say that it did not. */
+static void load_segments(struct vmcb *vmcb02, const struct vmcb_save_area *from, u32 kept)
+{
+	struct vmcb_save_area *to = &vmcb02->save;
+
+	if (!(kept & BIT(CLEAN_SEG))) {
+		to->es = from->es;
+		to->cs = from->cs;
+		to->ss = from->ss;
+		to->ds = from->ds;
+		vmcb_dirty(vmcb02, CLEAN_SEG);
+	}
+	if (!(kept & BIT(CLEAN_DT))) {
+		to->gdtr = from->gdtr;
+		to->idtr = from->idtr;
+		vmcb_dirty(vmcb02, CLEAN_DT);
+	}
+	vmcb_update(vmcb02, save.cpl, entry_cpl(from), CLEAN_SEG);
+}
+
 /* L2's registers, from the checked copy (APM vol. 2, "VMRUN Instruction", "Loading guest state"). */
 static void load_l2(struct svm_vcpu *svm)
 {
 	const struct vmcb_save_area *from = &svm->nested.vmcb12->save;
-	struct vmcb_save_area *to = &svm->nested.vmcb02->save;
+	struct vmcb *vmcb02 = svm->nested.vmcb02;
 	struct vcpu *v = &svm->vcpu;
 	const struct nested_regs regs = {
 		.cr0	= (u32)from->cr0 | X86_CR0_ET,
@@ -167,20 +194,14 @@ static void load_l2(struct svm_vcpu *svm)
 		.rflags	= (from->rflags & RFLAGS_DEFINED) | X86_EFLAGS_FIXED,
 	};
 
-	to->es = from->es;
-	to->cs = from->cs;
-	to->ss = from->ss;
-	to->ds = from->ds;
-	to->gdtr = from->gdtr;
-	to->idtr = from->idtr;
-	to->cpl = entry_cpl(from);
-	to->efer = regs.efer;
-	to->cr0 = regs.cr0 & ~(X86_CR0_CD | X86_CR0_NW);
-	to->cr3 = regs.cr3;
-	to->cr4 = regs.cr4;
+	load_segments(vmcb02, from, svm->nested.kept);
+	vmcb_update(vmcb02, save.efer, regs.efer, CLEAN_CR);
+	vmcb_update(vmcb02, save.cr0, regs.cr0 & ~(X86_CR0_CD | X86_CR0_NW), CLEAN_CR);
+	vmcb_update(vmcb02, save.cr3, regs.cr3, CLEAN_CR);
+	vmcb_update(vmcb02, save.cr4, regs.cr4, CLEAN_CR);
 	if (l1_pages(svm))
 		v->cpu.pat = from->g_pat;
-	to->g_pat = v->cpu.pat;
+	vmcb_update(vmcb02, save.g_pat, v->cpu.pat, CLEAN_NPT);
 	nested_switch_regs(v, &regs);
 	vcpu_set_reg(v, REG_RAX, from->rax);
 	v->cr2 = from->cr2;
@@ -202,15 +223,22 @@ int nested_enter_mmu(struct svm_vcpu *svm, u64 l1_pat)
 	return mmu_nested_enter(&svm->vcpu, &conf);
 }
 
-/* TLB_CONTROL (APM vol. 2, "TLB Control"): values that are not offered flush everything. */
+/* APM vol. 2, "TLB Control": values that are reserved, or not offered, flush everything. */
+enum { TLB_NOTHING = 0, TLB_THIS = 3, TLB_THIS_LOCAL = 7 };
+
 static void flush_for_l1(struct svm_vcpu *svm)
 {
 	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
+	struct vcpu *v = &svm->vcpu;
 
-	if (!(c12->tlb_ctl & 7))
+	if (likely(c12->tlb_ctl == TLB_NOTHING))
 		return;
-	mmu_nested_flush(&svm->vcpu);
-	svm_flush_tlb(&svm->vcpu);
+	if ((c12->tlb_ctl == TLB_THIS || c12->tlb_ctl == TLB_THIS_LOCAL) && guest_has(v, GUEST_FLUSH_BY_ASID)) {
+		mmu_nested_flush_asid(v, c12->asid);
+		return;
+	}
+	mmu_nested_flush(v);
+	svm_flush_tlb(v);
 }
 
 static enum exit_result refuse(struct svm_vcpu *svm, u64 gpa)
@@ -264,8 +292,8 @@ enum exit_result nested_vmrun(struct vcpu *v)
 	nested_use_02(svm);
 	nested_build_controls(svm);
 	load_l2(svm);
-	if (stale)
-		svm_flush_current(svm);
+	if (stale == 1)
+		svm_flush_asid(svm->asid);
 	svm->nested.gif = true;
 	injected = nested_injected(svm->nested.vmcb12);
 	event_nested_begin(&v->events, &injected);
@@ -390,9 +418,12 @@ enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 in
 	nested_load_l1(svm);
 	svm->nested.gif = false;
 	/* Without a place to tell L1 about it there is no way on. */
-	if (nested_copy_out(svm, svm->nested.vmcb12_gpa))
+	if (nested_copy_out(svm, svm->nested.vmcb12_gpa)) {
 		event_raise_triple(&v->events);
-	else if (cr_pae_paging(v) && mmu_load_pdptrs(v, v->cr3))
+		return EXIT_RESUME;
+	}
+	svm->nested.current_gpa = svm->nested.vmcb12_gpa;
+	if (cr_pae_paging(v) && mmu_load_pdptrs(v, v->cr3))
 		event_raise_triple(&v->events);
 	return EXIT_RESUME;
 }

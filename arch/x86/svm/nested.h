@@ -31,11 +31,16 @@ static inline bool l1_pages(const struct svm_vcpu *svm)
 	return svm->nested.vmcb12->control.nested_ctl & SVM_NESTED_CTL_NP_ENABLE;
 }
 
-/* nested_copy.c: 12 in guest memory. -EFAULT if it is not there. */
+/*
+ * nested_copy.c: 12 in guest memory. -EFAULT if it is not there. What L1's clean bits say it did not touch is not read again, if the copy is of this
+ * address: svm_nested.kept.
+ */
 int nested_copy_in(struct svm_vcpu *svm, u64 gpa);
 int nested_copy_out(struct svm_vcpu *svm, u64 gpa);
 /* Only the exit code, for an entry that was refused */
 int nested_copy_refusal(struct svm_vcpu *svm, u64 gpa);
+/* Some words of a page of L1's */
+int nested_copy_words(struct svm_vcpu *svm, u64 gpa, const u16 *index, unsigned int nr, u32 *words);
 /* VMLOAD (@load) and VMSAVE between guest memory and 01 */
 int nested_copy_vmload(struct svm_vcpu *svm, u64 gpa, bool load);
 
@@ -62,6 +67,8 @@ enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 in
 int nested_enter_mmu(struct svm_vcpu *svm, u64 l1_pat);
 int nested_alloc(struct svm_vcpu *svm);
 void nested_free(struct svm_vcpu *svm);
+/* The ASID of the context L2 runs in */
+struct svm_asid *nested_asid(struct svm_vcpu *svm);
 /* To 02 or to 01, nothing else: no register is changed */
 void nested_use_02(struct svm_vcpu *svm);
 void nested_use_01(struct svm_vcpu *svm);

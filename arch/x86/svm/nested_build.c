@@ -16,24 +16,36 @@ static const u32 offered[MAX_INTERCEPT] = {
 	[INTERCEPT_WORD5]	= BIT(INTERCEPT_INVPCID - INTERCEPT_INVLPGB),
 };
 
+static void put_intercepts(struct vmcb *vmcb, const u32 *to)
+{
+	if (!memcmp(vmcb->control.intercepts, to, sizeof(vmcb->control.intercepts)))
+		return;
+	memcpy(vmcb->control.intercepts, to, sizeof(vmcb->control.intercepts));
+	vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
+}
+
+static inline void pass(u32 *intercepts, unsigned int bit)
+{
+	__clear_bit(bit, (unsigned long *)intercepts);
+}
+
 void nested_build_intercepts(struct svm_vcpu *svm)
 {
 	const u32 *own = svm->vmcb01->control.intercepts, *l1 = svm->nested.vmcb12->control.intercepts;
-	struct vmcb *vmcb02 = svm->nested.vmcb02;
-	u32 *to = vmcb02->control.intercepts;
+	u32 to[MAX_INTERCEPT] __aligned(sizeof(long));
 	unsigned int i;
 
 	for (i = 0; i < MAX_INTERCEPT; i++)
 		to[i] = own[i] | (l1[i] & offered[i]);
 	/* With a TPR of its own L2 needs nobody to watch it. */
 	if (l2_masks(svm) && !l1_intercepts(svm, INTERCEPT_CR8_WRITE))
-		vmcb_pass(vmcb02, INTERCEPT_CR8_WRITE);
+		pass(to, INTERCEPT_CR8_WRITE);
 	/* 01's own window and what it knows of NMIs are not L2's: those are asked for at the entry. */
 	if (svm->nested.window)
-		vmcb_intercept(vmcb02, INTERCEPT_VINTR);
+		__set_bit(INTERCEPT_VINTR, (unsigned long *)to);
 	else if (!l1_intercepts(svm, INTERCEPT_VINTR))
-		vmcb_pass(vmcb02, INTERCEPT_VINTR);
-	vmcb_dirty(vmcb02, CLEAN_INTERCEPTS);
+		pass(to, INTERCEPT_VINTR);
+	put_intercepts(svm->nested.vmcb02, to);
 }
 
 void nested_sync_virq(struct svm_vcpu *svm)
@@ -61,54 +73,61 @@ static void build_virq(struct svm_vcpu *svm)
 	c02->int_state = c12->int_state & SVM_INTERRUPT_SHADOW_MASK;
 }
 
-/* Words of the map that may have a bit cleared in 01's: MSRs of the lists in msr.c, two bits each */
-static const u16 map_words[] = {
-	0x48 / 16, 0x174 / 16, 0x176 / 16, 0x200 + 0x81 / 16, 0x200 + 0x84 / 16, 0x200 + 0x100 / 16,
-};
+/* Words of the map that may have a bit cleared in 01's: MSRs of the lists in msr.c, 16 of them each. All are in the map's first page. */
+static const u16 map_words[] = { 0x48 / 16, 0x174 / 16, 0x200 + 0x81 / 16, 0x200 + 0x100 / 16 };
+
+static_assert((0x200 + 0x100 / 16) * sizeof(u32) < PAGE_SIZE);
 
 int nested_merge_msrpm(struct svm_vcpu *svm)
 {
-	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
 	struct vmcb *vmcb02 = svm->nested.vmcb02;
-	u64 map = c12->msrpm_base_pa & PAGE_MASK;
+	u32 words[ARRAY_SIZE(map_words)], *to = svm->nested.msrpm02;
 	unsigned int i;
-	u32 word;
 
-	vmcb_dirty(vmcb02, CLEAN_PERM_MAP);
 	if (!l1_intercepts(svm, INTERCEPT_MSR_PROT)) {
-		vmcb02->control.msrpm_base_pa = svm->vmcb01->control.msrpm_base_pa;
+		vmcb_update(vmcb02, control.msrpm_base_pa, svm->vmcb01->control.msrpm_base_pa, CLEAN_PERM_MAP);
 		return 0;
 	}
+	if (nested_copy_words(svm, svm->nested.vmcb12->control.msrpm_base_pa & PAGE_MASK, map_words, ARRAY_SIZE(map_words), words))
+		return -EFAULT;
 	for (i = 0; i < ARRAY_SIZE(map_words); i++) {
-		if (virt_guest_read(&svm->vcpu.virt, map + map_words[i] * sizeof(word), &word, sizeof(word)))
-			return -EFAULT;
-		svm->nested.msrpm02[map_words[i]] = svm->msrpm[map_words[i]] | word;
+		u32 word = svm->msrpm[map_words[i]] | words[i];
+
+		if (to[map_words[i]] == word)
+			continue;
+		to[map_words[i]] = word;
+		vmcb_dirty(vmcb02, CLEAN_PERM_MAP);
 	}
-	vmcb02->control.msrpm_base_pa = __sme_set(__pa(svm->nested.msrpm02));
+	vmcb_update(vmcb02, control.msrpm_base_pa, __sme_set(__pa(to)), CLEAN_PERM_MAP);
 	return 0;
+}
+
+static void build_pause_filter(struct svm_vcpu *svm)
+{
+	const struct vmcb_control_area *from = &svm->vmcb01->control;
+	struct vmcb *vmcb02 = svm->nested.vmcb02;
+	u16 count = from->pause_filter_count, thresh = from->pause_filter_thresh;
+
+	/* L1 that intercepts PAUSE without a filter wants every one. */
+	if (l1_intercepts(svm, INTERCEPT_PAUSE))
+		count = thresh = 0;
+	vmcb_update(vmcb02, control.pause_filter_count, count, CLEAN_INTERCEPTS);
+	vmcb_update(vmcb02, control.pause_filter_thresh, thresh, CLEAN_INTERCEPTS);
 }
 
 void nested_build_controls(struct svm_vcpu *svm)
 {
 	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control, *c01 = &svm->vmcb01->control;
-	struct vmcb_control_area *c02 = &svm->nested.vmcb02->control;
+	struct vmcb *vmcb02 = svm->nested.vmcb02;
 
 	svm->nested.window = false;
 	nested_build_intercepts(svm);
-	/* L1 that intercepts PAUSE without a filter wants every one. */
-	if (l1_intercepts(svm, INTERCEPT_PAUSE)) {
-		c02->pause_filter_count = 0;
-		c02->pause_filter_thresh = 0;
-	} else {
-		c02->pause_filter_count = c01->pause_filter_count;
-		c02->pause_filter_thresh = c01->pause_filter_thresh;
-	}
-	c02->iopm_base_pa = svm_iopm_pa;
-	c02->tsc_offset = c01->tsc_offset + c12->tsc_offset;
-	c02->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
-	c02->nested_cr3 = svm->vcpu.mmu.root_hpa;
-	c02->virt_ext = 0;
-	c02->event_inj = 0;
-	c02->clean = 0;
+	build_pause_filter(svm);
+	vmcb_update(vmcb02, control.iopm_base_pa, svm_iopm_pa, CLEAN_PERM_MAP);
+	vmcb_update(vmcb02, control.tsc_offset, c01->tsc_offset + c12->tsc_offset, CLEAN_INTERCEPTS);
+	vmcb_update(vmcb02, control.nested_ctl, SVM_NESTED_CTL_NP_ENABLE, CLEAN_NPT);
+	vmcb_update(vmcb02, control.nested_cr3, svm->vcpu.mmu.root_hpa, CLEAN_NPT);
+	vmcb02->control.virt_ext = 0;
+	vmcb02->control.event_inj = 0;
 	build_virq(svm);
 }

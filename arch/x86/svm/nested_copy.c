@@ -30,49 +30,86 @@ static void __user *guest_page(struct vcpu *v, u64 gpa, bool write)
 #define PUT(off)	unsafe_put_user(*(u64 *)(copy + (off)), (u64 __user *)(user + (off)), fault)
 #define SEG(op, seg)	do { op(SAVE(seg)); op(SAVE(seg) + 8); } while (0)
 
+/* Fields that no clean bit is about */
+#define GET_ALWAYS()				\
+	do {					\
+		GET(CONTROL(asid));		\
+		GET(CONTROL(int_state));	\
+		GET(CONTROL(nested_ctl));	\
+		GET(CONTROL(event_inj));	\
+		GET(CONTROL(virt_ext));		\
+		GET(CONTROL(next_rip));		\
+		GET(SAVE(rflags));		\
+		GET(SAVE(rip));			\
+		GET(SAVE(rsp));			\
+		GET(SAVE(rax));			\
+	} while (0)
+
+#define GET_INTERCEPTS()				\
+	do {						\
+		GET(CONTROL(intercepts[0]));		\
+		GET(CONTROL(intercepts[2]));		\
+		GET(CONTROL(intercepts[4]));		\
+		GET(CONTROL(pause_filter_thresh) & ~7ul);	\
+		GET(CONTROL(tsc_offset));		\
+	} while (0)
+
+#define GET_SEGMENTS()		\
+	do {			\
+		SEG(GET, es);	\
+		SEG(GET, cs);	\
+		SEG(GET, ss);	\
+		SEG(GET, ds);	\
+		GET(SAVE(cpl) & ~7ul);	\
+	} while (0)
+
+#define UNLESS_KEPT(bit)	if (!(kept & BIT(bit)))
+
 int nested_copy_in(struct svm_vcpu *svm, u64 gpa)
 {
+	bool known = svm->nested.current_gpa == gpa && guest_has(&svm->vcpu, GUEST_VMCB_CLEAN);
 	void __user *user = guest_page(&svm->vcpu, gpa, false);
 	void *copy = svm->nested.vmcb12;
+	u32 kept;
 
+	svm->nested.current_gpa = NESTED_NO_CURRENT;
 	if (!user || !user_access_begin(user, PAGE_SIZE))
 		return -EFAULT;
-	GET(CONTROL(intercepts[0]));
-	GET(CONTROL(intercepts[2]));
-	GET(CONTROL(intercepts[4]));
-	GET(CONTROL(pause_filter_thresh) & ~7ul);
-	GET(CONTROL(iopm_base_pa));
-	GET(CONTROL(msrpm_base_pa));
-	GET(CONTROL(tsc_offset));
-	GET(CONTROL(asid));
-	GET(CONTROL(int_ctl));
-	GET(CONTROL(int_state));
-	GET(CONTROL(nested_ctl));
-	GET(CONTROL(event_inj));
-	GET(CONTROL(nested_cr3));
-	GET(CONTROL(virt_ext));
 	GET(CONTROL(clean));
-	GET(CONTROL(next_rip));
-	SEG(GET, es);
-	SEG(GET, cs);
-	SEG(GET, ss);
-	SEG(GET, ds);
-	SEG(GET, gdtr);
-	SEG(GET, idtr);
-	GET(SAVE(cpl) & ~7ul);
-	GET(SAVE(efer));
-	GET(SAVE(cr4));
-	GET(SAVE(cr3));
-	GET(SAVE(cr0));
-	GET(SAVE(dr7));
-	GET(SAVE(dr6));
-	GET(SAVE(rflags));
-	GET(SAVE(rip));
-	GET(SAVE(rsp));
-	GET(SAVE(rax));
-	GET(SAVE(cr2));
-	GET(SAVE(g_pat));
+	kept = known ? svm->nested.vmcb12->control.clean : 0;
+	GET_ALWAYS();
+	UNLESS_KEPT(CLEAN_INTERCEPTS)
+		GET_INTERCEPTS();
+	UNLESS_KEPT(CLEAN_PERM_MAP) {
+		GET(CONTROL(iopm_base_pa));
+		GET(CONTROL(msrpm_base_pa));
+	}
+	UNLESS_KEPT(CLEAN_INTR)
+		GET(CONTROL(int_ctl));
+	UNLESS_KEPT(CLEAN_NPT) {
+		GET(CONTROL(nested_cr3));
+		GET(SAVE(g_pat));
+	}
+	UNLESS_KEPT(CLEAN_CR) {
+		GET(SAVE(efer));
+		GET(SAVE(cr4));
+		GET(SAVE(cr3));
+		GET(SAVE(cr0));
+	}
+	UNLESS_KEPT(CLEAN_DR) {
+		GET(SAVE(dr7));
+		GET(SAVE(dr6));
+	}
+	UNLESS_KEPT(CLEAN_DT) {
+		SEG(GET, gdtr);
+		SEG(GET, idtr);
+	}
+	UNLESS_KEPT(CLEAN_SEG)
+		GET_SEGMENTS();
+	UNLESS_KEPT(CLEAN_CR2)
+		GET(SAVE(cr2));
 	user_access_end();
+	svm->nested.kept = kept;
 	return 0;
 fault:
 	user_access_end();
@@ -133,6 +170,22 @@ int nested_copy_refusal(struct svm_vcpu *svm, u64 gpa)
 	PUT(CONTROL(exit_info_1));
 	PUT(CONTROL(exit_info_2));
 	PUT(CONTROL(exit_int_info));
+	user_access_end();
+	return 0;
+fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+int nested_copy_words(struct svm_vcpu *svm, u64 gpa, const u16 *index, unsigned int nr, u32 *words)
+{
+	void __user *user = guest_page(&svm->vcpu, gpa, false);
+	unsigned int i;
+
+	if (!user || !user_access_begin(user, PAGE_SIZE))
+		return -EFAULT;
+	for (i = 0; i < nr; i++)
+		unsafe_get_user(words[i], (const u32 __user *)user + index[i], fault);
 	user_access_end();
 	return 0;
 fault:

@@ -21,7 +21,9 @@ bool nested_insn_faults(struct vcpu *v)
 
 u64 nested_insn_address(struct vcpu *v)
 {
-	return vcpu_cs_long(v) ? v->regs[REG_RAX] : (u32)v->regs[REG_RAX];
+	bool wide = vcpu_long_mode(v) && (to_svm(v)->vmcb->save.cs.attrib & SVM_SELECTOR_L_MASK);
+
+	return wide ? v->regs[REG_RAX] : (u32)v->regs[REG_RAX];
 }
 
 bool nested_page_address(struct vcpu *v, u64 gpa)
@@ -142,19 +144,35 @@ int nested_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
 	}
 }
 
-/* An address of L1's own, or one of L2's: those of all its ASIDs are in one of ours. */
+/* Where L1 uses nested paging, what a linear address of L2's stood for when its translation was made is not known: all of the ASID goes. */
+static void flush_l2_address(struct svm_vcpu *svm, u32 asid, u64 linear)
+{
+	struct vcpu *v = &svm->vcpu;
+	bool paging;
+	int context = mmu_nested_find(v, asid, &paging);
+
+	if (context < 0)
+		return;
+	if (!paging) {
+		svm_flush_addr(svm, &svm->nested.asid[context], linear);
+		return;
+	}
+	mmu_nested_flush_addr(v, asid, linear);
+	svm_flush_asid(&svm->nested.asid[context]);
+}
+
+/* ASID 0 is L1's own. */
 enum exit_result nested_invlpga(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
 	u32 asid = v->regs[REG_RCX];
+	u64 linear = nested_insn_address(v);
 
 	if (nested_insn_faults(v))
 		return EXIT_RESUME;
 	if (asid)
-		mmu_nested_flush_addr(v, asid, v->regs[REG_RAX]);
-	if (!asid == !v->guest_mode)
-		svm_flush_current(svm);
+		flush_l2_address(svm, asid, linear);
 	else
-		svm->other_asid_gen = 0;
+		svm_flush_addr(svm, &svm->asid01, linear);
 	return vcpu_skip(v);
 }

@@ -104,6 +104,8 @@ static void set_no_guest(struct svm_vcpu *svm, bool gif)
 		nested_use_01(svm);
 		svm_flush_tlb(v);
 	}
+	/* Memory may have been written, of which L1's clean bits know nothing. */
+	svm->nested.current_gpa = NESTED_NO_CURRENT;
 	svm->nested.gif = gif;
 }
 
@@ -163,6 +165,7 @@ void nested_state_load(struct svm_vcpu *svm, const struct kvm_nested_state *head
 	vcpu_need_reg(v, REG_CR3);
 	event_nested_cancel(&v->events);
 	swap(n->vmcb12, *page);
+	n->current_gpa = NESTED_NO_CURRENT;
 	n->vmcb12_gpa = head->hdr.svm.vmcb_pa;
 	if (!v->guest_mode) {
 		move_registers(n->vmcb02, svm->vmcb01);
@@ -232,9 +235,9 @@ enum exit_result nested_pages(struct vcpu *v)
 		nested_request_pages(v);
 		return exit_error(v, ret);
 	}
-	svm->vmcb->control.nested_cr3 = v->mmu.root_hpa;
-	vmcb_dirty(svm->vmcb, CLEAN_NPT);
-	svm_flush_current(svm);
+	vmcb_update(svm->vmcb, control.nested_cr3, v->mmu.root_hpa, CLEAN_NPT);
+	svm_use_asid(svm, nested_asid(svm));
+	svm_flush_asid(svm->asid);
 	svm->nested.pristine = false;
 	return EXIT_RESUME;
 }

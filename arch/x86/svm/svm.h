@@ -50,9 +50,23 @@ struct svm_switch {
 };
 
 /**
+ * struct svm_asid - one of the host's ASIDs
+ * @gen: generation that it belongs to on the CPU that the vCPU ran on; 0: before it is used again, what it tags has to go
+ * @held: the same, but not 0 for that reason
+ * @asid: its number
+ */
+struct svm_asid {
+	u64 gen;
+	u64 held;
+	u32 asid;
+};
+
+/**
  * struct svm_nested - a vCPU that is a hypervisor; see nested.h
  * @vmcb02: control block of L2; NULL until L1 has executed VMRUN
  * @vmcb12: the copy of L1's control block
+ * @current_gpa: the copy, and L2's half of 02, are what was written there at the last #VMEXIT; NESTED_NO_CURRENT: of none
+ * @kept: clean bits of L1 that hold for this VMRUN
  * @msrpm02: both levels' MSR permission maps merged
  * @vmcb12_gpa: where L1 has it
  * @hsave_pa: VM_HSAVE_PA
@@ -62,10 +76,13 @@ struct svm_switch {
  * @gif: the global interrupt flag
  * @window: 02's virtual interrupt is L0's window
  * @pristine: nothing ran since KVM_SET_NESTED_STATE: @vmcb12 is what was set
+ * @asid: for each of the MMU's contexts
  */
 struct svm_nested {
 	struct vmcb *vmcb02;
 	struct vmcb *vmcb12;
+	u64 current_gpa;
+	u32 kept;
 	u32 *msrpm02;
 	u64 vmcb12_gpa;
 	u64 hsave_pa;
@@ -75,7 +92,10 @@ struct svm_nested {
 	bool gif;
 	bool window;
 	bool pristine;
+	struct svm_asid asid[NESTED_CONTEXTS];
 };
+
+#define NESTED_NO_CURRENT	(~0ull)
 
 /**
  * struct svm_vcpu - a vCPU on SVM; (v)
@@ -83,8 +103,8 @@ struct svm_nested {
  * @vmcb: control block in use
  * @vmcb01: control block of L1; holds what VMLOAD and VMSAVE switch for both levels
  * @sw: for the world switch
- * @asid_gen: generation of @vmcb's ASID on the CPU it ran on
- * @other_asid_gen: the same of the other level's control block
+ * @asid: that of @vmcb
+ * @asid01: that of @vmcb01
  * @msrpm: MSR permission map
  * @soft: the soft event that goes in, with RIP moved over its instruction
  * @step: the next entry is to stop behind one instruction, to open the NMI window; over when the entry is
@@ -98,8 +118,8 @@ struct svm_vcpu {
 	struct vmcb *vmcb;
 	struct vmcb *vmcb01;
 	struct svm_switch sw;
-	u64 asid_gen;
-	u64 other_asid_gen;
+	struct svm_asid *asid;
+	struct svm_asid asid01;
 	u32 *msrpm;
 	struct svm_soft soft;
 	u8 step;
@@ -121,6 +141,17 @@ static inline void vmcb_dirty(struct vmcb *vmcb, enum vmcb_clean bit)
 {
 	vmcb->control.clean &= ~BIT(bit);
 }
+
+/* Write a field of a control block, which leaves the CPU's copy of it good if it was the same. */
+#define vmcb_update(vmcb, field, value, bit)				\
+	do {								\
+		typeof((vmcb)->field) value_ = (value);			\
+									\
+		if ((vmcb)->field != value_) {				\
+			(vmcb)->field = value_;				\
+			vmcb_dirty(vmcb, bit);				\
+		}							\
+	} while (0)
 
 static inline void vmcb_intercept(struct vmcb *vmcb, unsigned int bit)
 {
@@ -193,9 +224,17 @@ DECLARE_PER_CPU(struct svm_cpu, svm_cpu);
 
 /* An ASID of this CPU's current generation for the VMCB; interrupts off. */
 void svm_new_asid(struct svm_vcpu *svm);
+/* The control block that is used next goes by this ASID. */
+void svm_use_asid(struct svm_vcpu *svm, struct svm_asid *a);
+/* All translations of the vCPU */
 void svm_flush_tlb(struct vcpu *v);
-/* Translations of the level that runs */
-void svm_flush_current(struct svm_vcpu *svm);
+/* What one ASID tags goes before it is used again. */
+static inline void svm_flush_asid(struct svm_asid *a)
+{
+	a->gen = 0;
+}
+/* One address of what an ASID tags, now */
+void svm_flush_addr(struct svm_vcpu *svm, const struct svm_asid *a, u64 linear);
 
 /* enter.c: the world switch and what surrounds it */
 void svm_enter(struct vcpu *v);

@@ -82,6 +82,8 @@ int svm_vcpu_init(struct vcpu *v)
 	svm->vmcb01 = svm->vmcb = (struct vmcb *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!svm->vmcb)
 		return -ENOMEM;
+	svm->asid = &svm->asid01;
+	svm->nested.current_gpa = NESTED_NO_CURRENT;
 	ret = svm_msrpm_alloc(svm);
 	if (ret) {
 		free_page((unsigned long)svm->vmcb);
@@ -358,8 +360,7 @@ void svm_set_dr7(struct vcpu *v)
 {
 	struct vmcb *vmcb = to_svm(v)->vmcb;
 
-	vmcb->save.dr7 = debug_effective_dr7(&v->cpu.debug);
-	vmcb_dirty(vmcb, CLEAN_DR);
+	vmcb_update(vmcb, save.dr7, debug_effective_dr7(&v->cpu.debug), CLEAN_DR);
 }
 
 void svm_update_cpuid(struct vcpu *v)
