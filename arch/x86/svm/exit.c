@@ -226,7 +226,6 @@ bool svm_fast_exit(struct svm_vcpu *svm)
 /* ---- the rest ---- */
 
 static enum exit_result on_cpuid(struct vcpu *v) { return exit_cpuid(v); }
-static enum exit_result on_hlt(struct vcpu *v) { return exit_hlt(v); }
 static enum exit_result on_vmmcall(struct vcpu *v)
 {
 	/* L0 has nothing to say to L2, whose own hypervisor does not want the call. */
@@ -239,6 +238,13 @@ static enum exit_result on_ud(struct vcpu *v) { return exit_ud(v); }
 static enum exit_result on_gp(struct vcpu *v) { return exit_gp(v); }
 static enum exit_result on_rsm(struct vcpu *v) { return exit_rsm(v); }
 static enum exit_result on_emulate(struct vcpu *v) { return exit_emulate(v); }
+
+static enum exit_result on_hlt(struct vcpu *v)
+{
+	if (unlikely(v->guest_mode) && nested_virq_wakes(to_svm(v)))
+		return vcpu_skip(v);
+	return exit_hlt(v);
+}
 
 /* The VMCB is undefined after a shutdown (APM vol. 2, "Shutdown Intercept"): INIT makes it a defined one. */
 static enum exit_result on_shutdown(struct vcpu *v)
@@ -306,8 +312,13 @@ static enum exit_result on_mov_dr(struct vcpu *v)
 
 static enum exit_result on_cr8_write(struct vcpu *v)
 {
+	unsigned long rip = vcpu_rip(v);
 	u8 before = v->cr8;
 	enum exit_result r = exit_emulate(v);
+
+	/* Without V_INTR_MASKING the write is to both TPRs. */
+	if (unlikely(v->guest_mode) && !to_svm(v)->own_tpr && vcpu_rip(v) != rip)
+		nested_set_int_ctl(to_svm(v), V_TPR_MASK, v->cr8);
 
 	if (r != EXIT_RESUME || vcpu_vm(v)->irqchip != IRQCHIP_NONE || v->cr8 >= before)
 		return r;

@@ -18,7 +18,7 @@
 #include <asm/reboot.h>
 
 static bool nrips = true, decode_assists = true, clean_bits = true, flush_by_asid = true, pause_filter = true,
-	    virt_spec_ctrl = true;
+	    virt_spec_ctrl = true, vgif = true;
 module_param(nrips, bool, 0444);
 MODULE_PARM_DESC(nrips, "use next-RIP save (SVM)");
 module_param(decode_assists, bool, 0444);
@@ -31,12 +31,14 @@ module_param(pause_filter, bool, 0444);
 MODULE_PARM_DESC(pause_filter, "use the PAUSE filter (SVM)");
 module_param(virt_spec_ctrl, bool, 0444);
 MODULE_PARM_DESC(virt_spec_ctrl, "let the CPU switch SPEC_CTRL (SVM)");
+module_param(vgif, bool, 0444);
+MODULE_PARM_DESC(vgif, "offer virtual GIF to guests that are hypervisors (SVM)");
 
 struct svm_caps svm_caps;
 
 DEFINE_PER_CPU(struct svm_cpu, svm_cpu);
 
-/* Clean bits and flushes of one ASID need nothing from the CPU. */
+/* Clean bits, flushes of one ASID and vGIF need nothing from the CPU. */
 static u32 nested_features(void)
 {
 	const struct { bool on; u8 bit; } feature[] = {
@@ -45,6 +47,9 @@ static u32 nested_features(void)
 		{ clean_bits, 5 },
 		{ flush_by_asid, 6 },
 		{ svm_caps.decode_assists, 7 },
+		{ svm_caps.pause_filter, 10 },
+		{ svm_caps.pause_threshold, 12 },
+		{ vgif, 16 },
 	};
 	unsigned int i;
 	u32 edx = 0;

@@ -96,9 +96,6 @@ void svm_vectoring(struct svm_vcpu *svm, struct event *e)
  */
 static void nested_windows(struct svm_vcpu *svm, bool wanted)
 {
-	struct vmcb_control_area *c02 = &svm->vmcb->control;
-	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
-
 	if (l2_masks(svm)) {
 		if (wanted && (svm->vmcb01->save.rflags & X86_EFLAGS_IF))
 			smp_send_reschedule(smp_processor_id());
@@ -108,9 +105,7 @@ static void nested_windows(struct svm_vcpu *svm, bool wanted)
 		return;
 	nested_sync_virq(svm);
 	svm->nested.window = wanted;
-	c02->int_ctl = (c02->int_ctl & ~INT_CTL_VIRQ) | (wanted ? V_IRQ_MASK | V_IGN_TPR_MASK | V_INTR_PRIO_MASK :
-							 c12->int_ctl & INT_CTL_VIRQ);
-	c02->int_vector = wanted ? 0 : c12->int_vector;
+	nested_put_virq(svm);
 	nested_build_intercepts(svm);
 }
 

@@ -26,6 +26,12 @@ static inline bool l2_masks(const struct svm_vcpu *svm)
 	return svm->nested.vmcb12->control.int_ctl & V_INTR_MASKING_MASK;
 }
 
+/* L2 has a GIF of its own: vGIF. */
+static inline bool l2_has_gif(const struct svm_vcpu *svm)
+{
+	return (svm->nested.vmcb12->control.int_ctl & V_GIF_ENABLE_MASK) && guest_has(&svm->vcpu, GUEST_VGIF);
+}
+
 static inline bool l1_pages(const struct svm_vcpu *svm)
 {
 	return svm->nested.vmcb12->control.nested_ctl & SVM_NESTED_CTL_NP_ENABLE;
@@ -51,6 +57,12 @@ void nested_build_intercepts(struct svm_vcpu *svm);
 int nested_merge_msrpm(struct svm_vcpu *svm);
 /* V_IRQ and TPR of L2 as they are now, into 12 */
 void nested_sync_virq(struct svm_vcpu *svm);
+/* 02's virtual interrupt: L0's window, or L1's as far as L2 may take it */
+void nested_put_virq(struct svm_vcpu *svm);
+/* V_GIF, or V_TPR without V_INTR_MASKING, changes. */
+void nested_set_int_ctl(struct svm_vcpu *svm, u32 mask, u32 val);
+/* L1's virtual interrupt is one that ends a HLT of L2's. */
+bool nested_virq_wakes(struct svm_vcpu *svm);
 
 /* nested.c: the switch */
 enum exit_result nested_vmrun(struct vcpu *v);

@@ -48,15 +48,67 @@ void nested_build_intercepts(struct svm_vcpu *svm)
 	put_intercepts(svm->nested.vmcb02, to);
 }
 
+/*
+ * L1's virtual interrupt cannot be taken whatever L2's IF is: because of L2's own GIF, or of V_TPR where that is not what L2 has for CR8. Both change
+ * only in instructions that exit, so that the CPU need not know them.
+ */
+static bool virq_held(const struct svm_vcpu *svm)
+{
+	u32 ctl = svm->nested.vmcb12->control.int_ctl;
+
+	if (l2_has_gif(svm) && !(ctl & V_GIF_MASK))
+		return true;
+	if (l2_masks(svm) || (ctl & V_IGN_TPR_MASK))
+		return false;
+	return (ctl & V_INTR_PRIO_MASK) >> V_INTR_PRIO_SHIFT <= (ctl & V_TPR_MASK);
+}
+
 void nested_sync_virq(struct svm_vcpu *svm)
 {
 	const struct vmcb_control_area *c02 = &svm->nested.vmcb02->control;
 	struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
-	u32 from02 = svm->nested.window ? 0 : V_IRQ_MASK;
+	u32 from02 = svm->nested.window || virq_held(svm) ? 0 : V_IRQ_MASK;
 
 	if (l2_masks(svm))
 		from02 |= V_TPR_MASK;
 	c12->int_ctl = (c12->int_ctl & ~from02) | (c02->int_ctl & from02);
+}
+
+void nested_put_virq(struct svm_vcpu *svm)
+{
+	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
+	struct vmcb_control_area *c02 = &svm->nested.vmcb02->control;
+	u32 virq = 0;
+
+	if (svm->nested.window)
+		virq = V_IRQ_MASK | V_IGN_TPR_MASK | V_INTR_PRIO_MASK;
+	else if (!virq_held(svm))
+		virq = (c12->int_ctl & INT_CTL_VIRQ) | (l2_masks(svm) ? 0 : V_IGN_TPR_MASK);
+	c02->int_ctl = (c02->int_ctl & ~INT_CTL_VIRQ) | virq;
+	c02->int_vector = svm->nested.window ? 0 : c12->int_vector;
+}
+
+/* Bits of L1's int_ctl that are L0's to keep: those that 02 does not hold */
+void nested_set_int_ctl(struct svm_vcpu *svm, u32 mask, u32 val)
+{
+	struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
+
+	nested_sync_virq(svm);
+	c12->int_ctl = (c12->int_ctl & ~mask) | val;
+	nested_put_virq(svm);
+}
+
+bool nested_virq_wakes(struct svm_vcpu *svm)
+{
+	u32 ctl;
+
+	if (!(vcpu_rflags(&svm->vcpu) & X86_EFLAGS_IF))
+		return false;
+	nested_sync_virq(svm);
+	ctl = svm->nested.vmcb12->control.int_ctl;
+	if (!(ctl & V_IRQ_MASK) || virq_held(svm))
+		return false;
+	return (ctl & V_IGN_TPR_MASK) || (ctl & V_INTR_PRIO_MASK) >> V_INTR_PRIO_SHIFT > (ctl & V_TPR_MASK);
 }
 
 static void build_virq(struct svm_vcpu *svm)
@@ -64,13 +116,13 @@ static void build_virq(struct svm_vcpu *svm)
 	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
 	struct vmcb_control_area *c02 = &svm->nested.vmcb02->control;
 
-	c02->int_ctl = V_INTR_MASKING_MASK | (c12->int_ctl & INT_CTL_VIRQ);
+	c02->int_ctl = V_INTR_MASKING_MASK;
 	/* Without masking CR8 is one register for both levels, and is filled in at the entry. */
 	svm->own_tpr = l2_masks(svm);
 	if (svm->own_tpr)
 		c02->int_ctl |= c12->int_ctl & V_TPR_MASK;
-	c02->int_vector = c12->int_vector;
 	c02->int_state = c12->int_state & SVM_INTERRUPT_SHADOW_MASK;
+	nested_put_virq(svm);
 }
 
 /* Words of the map that may have a bit cleared in 01's: MSRs of the lists in msr.c, 16 of them each. All are in the map's first page. */
@@ -104,13 +156,16 @@ int nested_merge_msrpm(struct svm_vcpu *svm)
 
 static void build_pause_filter(struct svm_vcpu *svm)
 {
-	const struct vmcb_control_area *from = &svm->vmcb01->control;
+	bool l1s = l1_intercepts(svm, INTERCEPT_PAUSE);
+	const struct vmcb_control_area *from = &(l1s ? svm->nested.vmcb12 : svm->vmcb01)->control;
 	struct vmcb *vmcb02 = svm->nested.vmcb02;
 	u16 count = from->pause_filter_count, thresh = from->pause_filter_thresh;
 
-	/* L1 that intercepts PAUSE without a filter wants every one. */
-	if (l1_intercepts(svm, INTERCEPT_PAUSE))
-		count = thresh = 0;
+	/* L1 that intercepts PAUSE and has no filter wants every one. */
+	if (l1s && !guest_has(&svm->vcpu, GUEST_PAUSE_FILTER))
+		count = 0;
+	if (l1s && !guest_has(&svm->vcpu, GUEST_PAUSE_THRESHOLD))
+		thresh = 0;
 	vmcb_update(vmcb02, control.pause_filter_count, count, CLEAN_INTERCEPTS);
 	vmcb_update(vmcb02, control.pause_filter_thresh, thresh, CLEAN_INTERCEPTS);
 }

@@ -65,20 +65,27 @@ enum exit_result nested_vmsave(struct vcpu *v)
 	return copy_state(v, false);
 }
 
-enum exit_result nested_stgi(struct vcpu *v)
+static enum exit_result set_gif(struct vcpu *v, bool gif)
 {
+	struct svm_vcpu *svm = to_svm(v);
+
 	if (nested_insn_faults(v))
 		return EXIT_RESUME;
-	to_svm(v)->nested.gif = true;
+	if (v->guest_mode && l2_has_gif(svm))
+		nested_set_int_ctl(svm, V_GIF_MASK, gif ? V_GIF_MASK : 0);
+	else
+		svm->nested.gif = gif;
 	return vcpu_skip(v);
+}
+
+enum exit_result nested_stgi(struct vcpu *v)
+{
+	return set_gif(v, true);
 }
 
 enum exit_result nested_clgi(struct vcpu *v)
 {
-	if (nested_insn_faults(v))
-		return EXIT_RESUME;
-	to_svm(v)->nested.gif = false;
-	return vcpu_skip(v);
+	return set_gif(v, false);
 }
 
 bool nested_rdmsr_tsc(struct svm_vcpu *svm)

@@ -69,3 +69,21 @@ void need_svm(void)
 	if (!(supported(0x80000001, 0) & 4))
 		tap_skip("guests are not offered SVM");
 }
+
+void svm_run_with(void *fn, u32 features)
+{
+	enum run_end end;
+	struct vm *vm;
+
+	need_svm();
+	if (!(svm_features() & features))
+		tap_skip("the feature is not offered");
+	vm = vm_create(1);
+	vcpu_set_long(vm->vcpu, fn, 0);
+	/* Without controllers in the kernel userspace is told of a TPR that is lowered. */
+	do {
+		end = vcpu_run(vm->vcpu);
+	} while (end == RUN_OTHER && vm->vcpu->run->exit_reason == KVM_EXIT_SET_TPR);
+	CHECK_EQ(end, RUN_DONE);
+	vm_destroy(vm);
+}

@@ -62,6 +62,7 @@ _Static_assert(offsetof(struct svm_vmcb, g_pat) == 0x668, "g_pat");
 /* Bits of intercept[], counted through; the exit code is the same number. */
 #define ICPT_INTR	0x60
 #define ICPT_NMI	0x61
+#define ICPT_SMI	0x62
 #define ICPT_INIT	0x63
 #define ICPT_VINTR	0x64
 #define ICPT_IRET	0x74
@@ -116,8 +117,15 @@ GUEST_INLINE void vmmcall(void) { asm volatile("vmmcall" : : : "memory"); }
 void need_svm(void);
 /* CPUID 8000_000A EDX as the guest sees it */
 u32 svm_features(void);
+/* A case that is a guest: @fn until it is done. Skipped where none of these features is offered. */
+void svm_run_with(void *fn, u32 features);
 #define SVM_FEATURE_NP		(1u << 0)
 #define SVM_FEATURE_NRIPS	(1u << 3)
+#define SVM_FEATURE_CLEAN	(1u << 5)
+#define SVM_FEATURE_FLUSH_ASID	(1u << 6)
 #define SVM_FEATURE_DECODE	(1u << 7)
+#define SVM_FEATURE_PAUSE	(1u << 10)
+#define SVM_FEATURE_PAUSE_GAP	(1u << 12)
+#define SVM_FEATURE_VGIF	(1u << 16)
 
 #endif
