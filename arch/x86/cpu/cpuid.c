@@ -264,7 +264,8 @@ static void derive_limits(struct vcpu *v, const struct cpuid_table *t)
 	for (i = 0; i < ARRAY_SIZE(cr4_features); i++)
 		if (guest_has(v, cr4_features[i].feature))
 			c->cr4_reserved &= ~cr4_features[i].bits;
-	c->efer_allowed = efer_bits(c->features);
+	/* What the module does not offer is not to be had, whatever userspace shows its guest. */
+	c->efer_allowed = efer_bits(c->features) & cpuid_host_efer();
 	c->spec_ctrl_allowed = 0;
 	for (i = 0; i < ARRAY_SIZE(msr_features); i++)
 		if (guest_has(v, msr_features[i].feature))

@@ -291,6 +291,9 @@ void svm_set_efer(struct vcpu *v)
 	/* VMRUN demands SVME of every guest. */
 	vmcb->save.efer = v->efer | EFER_SVME;
 	vmcb_dirty(vmcb, CLEAN_CR);
+	/* With SVM off no instruction could set it again. */
+	if (!(v->efer & EFER_SVME) && !v->guest_mode)
+		to_svm(v)->nested.gif = true;
 }
 
 int svm_cpl(struct vcpu *v)
