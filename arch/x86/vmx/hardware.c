@@ -176,6 +176,7 @@ int vmx_enable(void)
 	if (ret)
 		return ret;
 	c->current_vmx = NULL;
+	vmx_l1d_show();
 	intel_pt_handle_vmx(1);
 	cr4_set_bits(X86_CR4_VMXE);
 	if (!insn_vmxon(page_to_phys(c->vmxon))) {

@@ -28,6 +28,7 @@ DEFINE_STATIC_KEY_FALSE(vmx_l1d_wanted);
 static DEFINE_STATIC_KEY_FALSE(flush_wanted);
 static DEFINE_STATIC_KEY_FALSE(flush_cond);
 static struct page *flush_pages;
+static enum vmx_l1d_flush_state l1d_mode;
 
 static enum vmx_l1d_flush_state by_kernel(void)
 {
@@ -82,8 +83,14 @@ int vmx_l1d_setup(void)
 		static_branch_enable(&vmx_l1d_wanted);
 	if (mode == VMENTER_L1D_FLUSH_COND)
 		static_branch_enable(&flush_cond);
-	l1tf_vmx_mitigation = mode;
+	l1d_mode = mode;
+	vmx_l1d_show();
 	return 0;
+}
+
+void vmx_l1d_show(void)
+{
+	WRITE_ONCE(l1tf_vmx_mitigation, l1d_mode);
 }
 
 void vmx_l1d_unsetup(void)

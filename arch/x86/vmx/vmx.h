@@ -215,6 +215,8 @@ void vmx_host_restore(struct vmx_vcpu *vmx);
 DECLARE_STATIC_KEY_FALSE(vmx_l1d_wanted);
 int vmx_l1d_setup(void);
 void vmx_l1d_unsetup(void);
+/* Tell the kernel, whose vulnerabilities file shows it, the mode: the in-tree module takes it back, also when it is refused. Any context. */
+void vmx_l1d_show(void);
 void vmx_l1d_flush(struct vmx_vcpu *vmx);
 
 /* perf.c: the host's performance monitoring */
