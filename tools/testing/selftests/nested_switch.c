@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "emulator.h"
 #include "svm.h"
 
 static bool parameter(void)
@@ -21,14 +22,6 @@ static bool parameter(void)
 	if (c != 'Y' && c != 'N')
 		tap_skip("no such parameter");
 	return c == 'Y';
-}
-
-static bool on_amd(void)
-{
-	u32 r[4];
-
-	cpuid(0, 0, r);
-	return r[1] == 0x68747541;	/* "Auth" */
 }
 
 static struct vm *create(void *fn, bool shown)
@@ -74,7 +67,7 @@ static void guest_absent(void)
 TEST(capability)
 {
 	struct kvm_nested_state s = { .size = sizeof(s) };
-	bool on = parameter() && on_amd();
+	bool on = parameter() && host_is_amd();
 	struct vm *vm = vm_create(1);
 
 	CHECK_EQ(!!(svm_features() & SVM_FEATURE_NP), on);
@@ -93,7 +86,7 @@ TEST(instructions)
 	bool on = parameter();
 	struct vm *vm;
 
-	if (!on_amd())
+	if (!host_is_amd())
 		tap_skip("not an AMD host");
 	vm = create(on ? guest_there : guest_absent, true);
 	if (on) {
@@ -112,7 +105,7 @@ TEST(hidden_by_cpuid)
 	struct vm *vm;
 
 	parameter();
-	if (!on_amd())
+	if (!host_is_amd())
 		tap_skip("not an AMD host");
 	vm = create(guest_absent, false);
 	RUN_UNTIL_DONE(vm->vcpu);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cpu.h"
+#include "emulator.h"
 #include "stats.h"
 
 #define MMIO 0x20000000ull
@@ -122,14 +123,6 @@ static void guest_busy_vmx(void)
 	asm volatile("sti; nop; cli");
 	GUEST_ASSERT_EQ(taken, 2);
 	guest_done();
-}
-
-static bool host_is_amd(void)
-{
-	u32 regs[4];
-
-	cpuid(0, 0, regs);
-	return regs[1] == 0x68747541;
 }
 
 TEST(a_busy_guest)

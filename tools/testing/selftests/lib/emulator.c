@@ -32,7 +32,7 @@ bool host_is_bochs(void)
 	return first_line_has("/sys/class/dmi/id/bios_vendor", "Bochs");
 }
 
-static bool vendor_is_amd(void)
+bool host_is_amd(void)
 {
 	uint32_t regs[4];
 
@@ -42,10 +42,10 @@ static bool vendor_is_amd(void)
 
 bool host_is_bochs_svm(void)
 {
-	return vendor_is_amd() && host_is_bochs();
+	return host_is_amd() && host_is_bochs();
 }
 
 bool host_forgets_virtual_interrupts(void)
 {
-	return !vendor_is_amd() && host_is_bochs() && !first_line_has("/sys/module/strata/parameters/apicv", "N");
+	return !host_is_amd() && host_is_bochs() && !first_line_has("/sys/module/strata/parameters/apicv", "N");
 }

@@ -12,6 +12,9 @@ bool host_is_tcg(void);
 /* Bochs, as Intel's or AMD's CPU */
 bool host_is_bochs(void);
 
+/* The CPU's vendor is AMD: SVM. */
+bool host_is_amd(void);
+
 /*
  * With the in-tree module Bochs' SVM was seen to show DR6 as 0 after a #DB exit, and the emulator to
  * end in a triple fault when a guest is stepped.
