@@ -242,6 +242,18 @@ static enum exit_result on_io(struct vcpu *v)
 #define EPT_LINEAR	(BIT(7) | BIT(8))	/* both: the translation of a linear address, not a table on the way to it */
 #define EPT_UNBLOCK_NMI	BIT(12)
 
+/*
+ * The instruction runs again, and its breakpoint has been seen to: RF is saved as 1 (SDM, "Saving RIP, RSP, RFLAGS, and SSP"). Bochs saves it
+ * as the fetch left it, 0.
+ */
+static noinline void keep_breakpoint_off(struct vcpu *v)
+{
+	unsigned long rflags = vcpu_rflags(v);
+
+	if (!(rflags & X86_EFLAGS_RF) && !v->events.delivering.type)
+		vcpu_set_reg(v, REG_RFLAGS, rflags | X86_EFLAGS_RF);
+}
+
 static enum exit_result on_ept_violation(struct vcpu *v)
 {
 	unsigned long qual = vmread(EXIT_QUALIFICATION);
@@ -259,6 +271,8 @@ static enum exit_result on_ept_violation(struct vcpu *v)
 		reblock_nmi(v);
 	if (!vmx_shadow(v))
 		vmx_no_step_trap(v);
+	if (unlikely(v->cpu.debug.active | v->cpu.debug.guest_owned))
+		keep_breakpoint_off(v);
 	return exit_page_fault(v, vmread(GUEST_PHYSICAL_ADDRESS), access);
 }
 
