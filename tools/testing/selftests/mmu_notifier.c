@@ -283,6 +283,7 @@ static void guest_hammer(u64 me)
 {
 	u64 gpa, seq, v;
 
+	guest_sti();
 	for (seq = 1; !stop; seq++) {
 		for (gpa = GPA + 8 * me; gpa < GPA + SIZE; gpa += 0x8000) {
 			*(volatile u64 *)gpa = seq << 8 | me;

@@ -153,7 +153,7 @@ GUEST_INLINE void guest_fail(const char *file, int line, const char *expr, uint6
 		GUEST_ASSERT_EQ(this_cpu()->vector, vec);			\
 	} while (0)
 
-/* For guests that spin: while a guest's IF is 0, Bochs' SVM holds the host's interrupts back. */
+/* For guests that spin: while a guest's IF is 0, Bochs' SVM holds the host's interrupts back, and now and then its VMX. */
 GUEST_INLINE void guest_sti(void)
 {
 	asm volatile("sti" : : : "memory");
