@@ -218,7 +218,6 @@ void ioapic_get_state(const struct ioapic *io, struct kvm_ioapic_state *s)
 	s->ioregsel = io->select;
 	s->id = io->id >> 24;
 	s->irr = io->edges;
-	s->pad = io->lines;
 	for (pin = 0; pin < IOAPIC_PINS; pin++) {
 		s->redirtbl[pin].bits = io->entry[pin];
 		if (is_level(io, pin))
@@ -234,7 +233,8 @@ u32 ioapic_set_state(struct ioapic *io, const struct kvm_ioapic_state *s)
 	io->base = s->base_address;
 	io->select = s->ioregsel & 0xff;
 	io->id = (s->id << 24) & ID_BITS;
-	io->lines = (s->pad | s->irr) & GENMASK(IOAPIC_PINS - 1, 0);
+	/* Not @pad: QEMU leaves there what was on its stack. */
+	io->lines = s->irr & GENMASK(IOAPIC_PINS - 1, 0);
 	for (pin = 0; pin < IOAPIC_PINS; pin++) {
 		io->entry[pin] = s->redirtbl[pin].bits & ENTRY_BITS & ~IOAPIC_ENTRY_STATUS;
 		if (!is_level(io, pin)) {

@@ -116,15 +116,14 @@ void ioapic_eoi_vectors(const struct ioapic *io, u64 map[4]);
 /**
  * ioapic_get_state() - KVM_GET_IRQCHIP
  * @io: the IOAPIC
- * @s: irr has the lines of level-triggered pins and unsent edges; pad, which others leave
- *	zero, has all lines
+ * @s: irr has the lines of level-triggered pins and unsent edges; pad is zero
  */
 void ioapic_get_state(const struct ioapic *io, struct kvm_ioapic_state *s);
 
 /**
  * ioapic_set_state() - KVM_SET_IRQCHIP
  * @io: the IOAPIC; who holds a line up is forgotten: the first source of a pin that changes decides
- * @s: the image
+ * @s: the image; pad is not looked at
  *
  * Return: the pins to be serviced.
  */

@@ -286,10 +286,16 @@ START_TEST(random_walk)
 			memset(&image, 0xa5, sizeof(image));
 			ioapic_get_state(&io, &image);
 			memset(&io, 0x5a, sizeof(io));
+			/* QEMU does not fill it in. */
+			image.pad = 0xffffffff;
 			pins = ioapic_set_state(&io, &image);
+			image.pad = 0;
 			ioapic_get_state(&io, &again);
 			ck_equal(image, again);
 			moved = true;
+			/* The line of an edge that was sent is not in it. */
+			if (!level_mode)
+				memset(up, 0, sizeof(up));
 			break;
 		}
 		expect_eq(pins, expect_msg_out ? 1 << 7 : 0);
