@@ -43,7 +43,7 @@ static const struct row map64[] = {
 	SEG64(0x040, SMRAM_FS), SEG64(0x050, SMRAM_GS), SEG64(0x070, SMRAM_LDTR), SEG64(0x090, SMRAM_TR),
 	F(0x064, 2, gdtr.limit), F(0x068, 8, gdtr.base), F(0x084, 2, idtr.limit), F(0x088, 8, idtr.base),
 	F(0x0c8, 1, io_restart), F(0x0c9, 1, auto_halt), F(0x0cb, 1, shadow),
-	F(0x0d0, 8, efer), F(0x0d8, 8, svm_guest), F(0x0e0, 8, svm_vmcb),
+	F(0x0d0, 8, efer), F(0x0d8, 8, svm_guest), F(0x0e0, 8, svm_block),
 	F(0x0fc, 4, revision), F(0x100, 4, smbase),
 	F(0x148, 8, cr4), F(0x150, 8, cr3), F(0x158, 8, cr0), F(0x160, 8, dr7), F(0x168, 8, dr6),
 	F(0x170, 8, rflags), F(0x178, 8, rip),
@@ -246,7 +246,7 @@ static bool segments_legal(const struct smram_state *s)
 /* A guest's guest has SVM, and its control block is a page. */
 static bool nested_legal(const struct smram_state *s)
 {
-	return !s->svm_guest || (s->svm_guest == 1 && (s->efer & EFER_BIT_SVME) && !(s->svm_vmcb & 0xfff));
+	return !s->svm_guest || (s->svm_guest == 1 && (s->efer & EFER_BIT_SVME) && !(s->svm_block & 0xfff));
 }
 
 enum smram_fault smram_check(const struct smram_state *s, const struct cr_limits *l)

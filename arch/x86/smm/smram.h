@@ -77,7 +77,7 @@ struct smram_table {
  * @gdtr: GDTR
  * @idtr: IDTR
  * @svm_guest: the SMI interrupted a guest of this guest's (SVM, 64-bit map only)
- * @svm_vmcb: then: where its VMCB is
+ * @svm_block: then: where its control block is
  * @smbase: RSM moves SMRAM here
  * @revision: SMRAM_REVISION_*; RSM does not look at it
  * @auto_halt: the SMI came in HLT; RSM goes back there if it is still set
@@ -98,7 +98,7 @@ struct smram_state {
 	struct smram_table gdtr;
 	struct smram_table idtr;
 	u64 svm_guest;
-	u64 svm_vmcb;
+	u64 svm_block;
 	u32 smbase;
 	u32 revision;
 	u16 auto_halt;

@@ -32,7 +32,7 @@ int nested_smm_save(struct vcpu *v, struct smram_state *s)
 	if (virt_guest_write(&v->virt, svm->nested.hsave_pa + offsetof(struct vmcb, save), &l1, sizeof(l1)) || store_12(svm))
 		return -EFAULT;
 	s->svm_guest = 1;
-	s->svm_vmcb = svm->nested.vmcb12_gpa;
+	s->svm_block = svm->nested.vmcb12_gpa;
 	return 0;
 }
 
@@ -60,7 +60,7 @@ int nested_rsm(struct vcpu *v, const struct smram_state *s)
 {
 	struct kvm_nested_state head = {
 		.flags = KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_GIF_SET,
-		.hdr.svm.vmcb_pa = s->svm_vmcb,
+		.hdr.svm.vmcb_pa = s->svm_block,
 	};
 	struct svm_vcpu *svm = to_svm(v);
 	struct vmcb *vmcb12;
@@ -68,7 +68,7 @@ int nested_rsm(struct vcpu *v, const struct smram_state *s)
 
 	if (!s->svm_guest)
 		return 0;
-	if (v->guest_mode || !nested_page_address(v, s->svm_vmcb) || nested_alloc(svm) || nested_copy_in(svm, s->svm_vmcb))
+	if (v->guest_mode || !nested_page_address(v, s->svm_block) || nested_alloc(svm) || nested_copy_in(svm, s->svm_block))
 		return -EINVAL;
 	vmcb12 = svm->nested.vmcb12;
 	pat = vmcb12->save.g_pat;

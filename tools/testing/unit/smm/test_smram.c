@@ -31,7 +31,7 @@ static const struct place places64[] = {
 	P("TR selector", 0xfe90, 2, seg[SMRAM_TR].selector), P("TR attributes", 0xfe92, 2, seg[SMRAM_TR].attrib),
 	P("TR limit", 0xfe94, 4, seg[SMRAM_TR].limit), P("TR base", 0xfe98, 8, seg[SMRAM_TR].base),
 	P("I/O restart", 0xfec8, 1, io_restart), P("auto-halt restart", 0xfec9, 1, auto_halt),
-	P("EFER", 0xfed0, 8, efer), P("SVM guest", 0xfed8, 8, svm_guest), P("SVM VMCB", 0xfee0, 8, svm_vmcb),
+	P("EFER", 0xfed0, 8, efer), P("SVM guest", 0xfed8, 8, svm_guest), P("SVM VMCB", 0xfee0, 8, svm_block),
 	P("SMBASE", 0xff00, 4, smbase), P("CR4", 0xff48, 8, cr4), P("CR3", 0xff50, 8, cr3), P("CR0", 0xff58, 8, cr0),
 	P("DR7", 0xff60, 8, dr7), P("DR6", 0xff68, 8, dr6), P("RFLAGS", 0xff70, 8, rflags), P("RIP", 0xff78, 8, rip),
 	P("R15", 0xff80, 8, gpr[15]), P("R14", 0xff88, 8, gpr[14]), P("R9", 0xffb0, 8, gpr[9]), P("R8", 0xffb8, 8, gpr[8]),
@@ -318,12 +318,12 @@ START_TEST(nested)
 	l.efer_allowed |= EFER_BIT_SVME;
 	s.efer |= EFER_BIT_SVME;
 	s.svm_guest = 1;
-	s.svm_vmcb = 0x5000;
+	s.svm_block = 0x5000;
 	ck_assert_int_eq(smram_check(&s, &l), SMRAM_OK);
 	ck_assert_int_eq(smram_check(&s, &limits), SMRAM_EFER);
-	s.svm_vmcb = 0x5008;
+	s.svm_block = 0x5008;
 	ck_assert_int_eq(smram_check(&s, &l), SMRAM_NESTED);
-	s.svm_vmcb = 0x5000;
+	s.svm_block = 0x5000;
 	s.svm_guest = 3;
 	ck_assert_int_eq(smram_check(&s, &l), SMRAM_NESTED);
 }
