@@ -6,6 +6,7 @@
 #include "exit.h"
 #include "intercepts.h"
 #include "ioctl.h"
+#include "nested/nested.h"
 
 #include "../../virt/arch.h"
 #include "../../virt/virt.h"
@@ -222,6 +223,8 @@ static int pick_backend(void)
 		if (ret == -ENODEV)
 			continue;
 		backend = known[i];
+		if (!backend_caps.nested_state_size)
+			nested_enabled = false;
 		return ret;
 	}
 	pr_err("strata: this CPU has neither SVM nor VMX, or the firmware has disabled it\n");

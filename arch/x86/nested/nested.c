@@ -6,9 +6,9 @@
 
 #include <linux/moduleparam.h>
 
-bool nested_enabled;
+bool nested_enabled = true;
 module_param_named(nested, nested_enabled, bool, 0444);
-MODULE_PARM_DESC(nested, "offer guests the CPU's virtualization");
+MODULE_PARM_DESC(nested, "offer guests the CPU's virtualization; N once loaded where the backend cannot");
 
 void nested_switch_regs(struct vcpu *v, const struct nested_regs *r)
 {

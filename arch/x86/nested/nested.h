@@ -9,7 +9,7 @@
 #include "../../../virt/ioctl.h"
 #include "../strata.h"
 
-/* The module parameter "nested": guests are offered the CPU's virtualization. */
+/* The module parameter "nested": guests are offered the CPU's virtualization. False, too, where the backend has nothing to offer. */
 extern bool nested_enabled;
 
 /**

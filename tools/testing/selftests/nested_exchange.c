@@ -2,7 +2,7 @@
 /*
  * What: a guest hypervisor and its L2 move between strata and the in-tree module, there and back at every stop: in L1 with GIF clear, in L2 with and
  * without nested paging, with virtual interrupts, interrupts and NMIs pending; and from strata alone at an entry whose event has still to go in.
- * Conditions: AMD host; strata loaded, with nested=1; the in-tree modules in /modules-intree. Modules are loaded and unloaded in turn.
+ * Conditions: AMD host; strata loaded; the in-tree modules in /modules-intree. Modules are loaded and unloaded in turn.
  * Expected: the guest counts every event once. Restored in the in-tree module's own order, nested state last.
  */
 #include <errno.h>
