@@ -18,8 +18,9 @@ int nested_alloc(struct svm_vcpu *svm)
 	if (n->vmcb02)
 		return 0;
 	n->vmcb12 = (struct vmcb *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	n->spare12 = (struct vmcb *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	n->msrpm02 = (u32 *)__get_free_pages(GFP_KERNEL_ACCOUNT, 1);
-	if (!n->vmcb12 || !n->msrpm02)
+	if (!n->vmcb12 || !n->spare12 || !n->msrpm02)
 		goto err_free;
 	n->vmcb02 = (struct vmcb *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!n->vmcb02)
@@ -37,9 +38,10 @@ void nested_free(struct svm_vcpu *svm)
 	struct svm_nested *n = &svm->nested;
 
 	free_page((unsigned long)n->vmcb12);
+	free_page((unsigned long)n->spare12);
 	free_pages((unsigned long)n->msrpm02, 1);
 	free_page((unsigned long)n->vmcb02);
-	n->vmcb12 = n->vmcb02 = NULL;
+	n->vmcb12 = n->spare12 = n->vmcb02 = NULL;
 	n->msrpm02 = NULL;
 }
 

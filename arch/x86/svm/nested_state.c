@@ -15,6 +15,9 @@
 static_assert(sizeof(((struct kvm_svm_nested_state_data *)NULL)->vmcb12) == PAGE_SIZE);
 static_assert(offsetof(struct kvm_nested_state, data) == sizeof(struct kvm_nested_state));
 
+/* Behind L1's save area nothing is defined, whatever else the header has there: it reads as zero. */
+#define STATE_DEFINED	offsetofend(struct vmcb, save)
+
 void nested_sync_control(struct svm_vcpu *svm)
 {
 	struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
@@ -30,11 +33,11 @@ void nested_sync_control(struct svm_vcpu *svm)
 static int put_l1(struct svm_vcpu *svm, struct vmcb __user *user)
 {
 	const struct svm_nested *n = &svm->nested;
-	const size_t rest = sizeof(struct vmcb);
 
 	if (copy_to_user(&user->save, &svm->vmcb01->save, sizeof(user->save)) ||
 	    put_user((u64)n->l1_cr0, &user->save.cr0) || put_user(n->l1_pat, &user->save.g_pat) ||
-	    put_user((u64)DR7_INIT, &user->save.dr7) || clear_user((void __user *)user + rest, PAGE_SIZE - rest))
+	    put_user((u64)DR7_INIT, &user->save.dr7) ||
+	    clear_user((void __user *)user + STATE_DEFINED, PAGE_SIZE - STATE_DEFINED))
 		return -EFAULT;
 	return 0;
 }
@@ -189,7 +192,6 @@ void nested_state_load(struct svm_vcpu *svm, const struct kvm_nested_state *head
 int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user)
 {
 	struct svm_vcpu *svm = to_svm(v);
-	struct vmcb *vmcb;
 	int ret;
 
 	ret = nested_check_state(head, KVM_STATE_NESTED_FORMAT_SVM, STATE_FLAGS);
@@ -201,20 +203,15 @@ int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head, const 
 	}
 	if (head->size < sizeof(*head) + PAGE_SIZE || !nested_page_address(v, head->hdr.svm.vmcb_pa))
 		return -EINVAL;
-	vmcb = (struct vmcb *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!vmcb)
-		return -ENOMEM;
-	/* Behind the save area nothing is defined. */
-	if (copy_from_user(vmcb, (const void __user *)user + sizeof(*user), sizeof(*vmcb)))
-		ret = -EFAULT;
-	else if (!nested_state_valid(v, vmcb, head->flags & KVM_STATE_NESTED_RUN_PENDING))
-		ret = -EINVAL;
-	else
-		ret = nested_alloc(svm);
-	if (!ret)
-		nested_state_load(svm, head, &vmcb);
-	free_page((unsigned long)vmcb);
-	return ret;
+	ret = nested_alloc(svm);
+	if (ret)
+		return ret;
+	if (copy_from_user(svm->nested.spare12, (const void __user *)user + sizeof(*user), STATE_DEFINED))
+		return -EFAULT;
+	if (!nested_state_valid(v, svm->nested.spare12, head->flags & KVM_STATE_NESTED_RUN_PENDING))
+		return -EINVAL;
+	nested_state_load(svm, head, &svm->nested.spare12);
+	return 0;
 }
 
 /* What of a state that was set depends on other ioctls or on guest memory. */

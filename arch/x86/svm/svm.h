@@ -65,6 +65,7 @@ struct svm_asid {
  * struct svm_nested - a vCPU that is a hypervisor; see nested.h
  * @vmcb02: control block of L2; NULL until L1 has executed VMRUN
  * @vmcb12: the copy of L1's control block
+ * @spare12: where the next KVM_SET_NESTED_STATE reads what may become @vmcb12
  * @current_gpa: the copy, and L2's half of 02, are what was written there at the last #VMEXIT; NESTED_NO_CURRENT: of none
  * @kept: clean bits of L1 that hold for this VMRUN
  * @msrpm02: both levels' MSR permission maps merged
@@ -81,6 +82,7 @@ struct svm_asid {
 struct svm_nested {
 	struct vmcb *vmcb02;
 	struct vmcb *vmcb12;
+	struct vmcb *spare12;
 	u64 current_gpa;
 	u32 kept;
 	u32 *msrpm02;

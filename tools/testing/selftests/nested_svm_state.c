@@ -313,6 +313,37 @@ TEST(set_checks)
 	vm_destroy(vm);
 }
 
+/* Nothing of the image is what userspace's buffer held before, or memory of the host's. */
+static void filled(struct vcpu *vcpu)
+{
+	static struct image a, b;
+	unsigned int i;
+
+	memset(a.bytes, 0x55, sizeof(a.bytes));
+	memset(b.bytes, 0xaa, sizeof(b.bytes));
+	a.nested.size = b.nested.size = NESTED_SIZE;
+	xioctl(vcpu->fd, KVM_GET_NESTED_STATE, &a.nested);
+	xioctl(vcpu->fd, KVM_GET_NESTED_STATE, &b.nested);
+	CHECK(!memcmp(a.bytes, b.bytes, sizeof(a.bytes)));
+	for (i = sizeof(struct kvm_nested_state) + offsetof(struct svm_vmcb, rsvd_698); i < NESTED_SIZE; i++)
+		if (a.bytes[i])
+			tap_fail(__FILE__, __LINE__, "byte %u is %#x", i, a.bytes[i]);
+}
+
+TEST(every_byte_is_written)
+{
+	struct vm *vm = stop_in_l2();
+
+	filled(vm->vcpu);
+	xioctl(vm->vcpu->fd, KVM_SET_NESTED_STATE, &base.nested);
+	filled(vm->vcpu);
+	RUN_UNTIL(vm->vcpu, STRATA_EXIT_EACH);
+	save(vm->vcpu, &base);
+	if (base.nested.flags & KVM_STATE_NESTED_GUEST_MODE)
+		filled(vm->vcpu);
+	vm_destroy(vm);
+}
+
 /* L1's control block is where no memory is: no entry, a clean exit, and with the memory back all goes on. */
 TEST(page_is_gone)
 {
