@@ -65,10 +65,12 @@ struct vm_mmu {
  * @format: enum mmu_nested_format
  * @root: address of L1's table, 0 without nested paging
  * @cr4: @efer: @pat: what its entries mean
+ * @compare: L1 flushed an address of it: before it is used again the shadow is compared with L1's tables
  */
 struct nested_context {
 	u32 asid;
 	u8 format;
+	bool compare;
 	u64 root;
 	unsigned long cr4;
 	u64 efer;

@@ -20,7 +20,7 @@ static bool same_context(const struct nested_context *a, const struct nested_con
 	       a->pat == b->pat;
 }
 
-/* Remember a context. Return: it was known, so what it translates need not be looked at. */
+/* Remember a context. Return: it was known, so what the CPU has of it may be used. */
 static bool use_context(struct vcpu_nested *n, const struct nested_context *c)
 {
 	unsigned int i;
@@ -64,9 +64,14 @@ void mmu_nested_flush_asid(struct vcpu *v, u32 asid)
 		shadow_flush_root(v);
 }
 
-void mmu_nested_flush_addr(struct vcpu *v, u32 asid, u64 linear)
+void mmu_nested_flush_addr(struct vcpu *v, unsigned int context)
 {
-	mmu_nested_flush_asid(v, asid);
+	struct vcpu_nested *n = &v->mmu.nested;
+
+	if (n->active && n->paging && n->last == context)
+		shadow_flush_root(v);
+	else
+		n->known[context].compare = true;
 }
 
 /* ---- in and out ---- */
@@ -134,8 +139,10 @@ int mmu_nested_enter(struct vcpu *v, const struct mmu_nested_conf *conf)
 	n->active = true;
 	n->paging = paging;
 	known = use_context(n, &c);
-	if (!known && paging)
+	if (paging && (!known || n->known[n->last].compare)) {
+		n->known[n->last].compare = false;
 		shadow_flush_root(v);
+	}
 	return !known ? 1 : n->last != last ? 2 : 0;
 }
 
@@ -144,17 +151,14 @@ unsigned int mmu_nested_context(const struct vcpu *v)
 	return v->mmu.nested.last;
 }
 
-int mmu_nested_find(const struct vcpu *v, u32 asid, bool *paging)
+int mmu_nested_find(const struct vcpu *v, u32 asid)
 {
 	const struct vcpu_nested *n = &v->mmu.nested;
 	unsigned int i;
 
-	for (i = 0; i < NESTED_CONTEXTS; i++) {
-		if (n->known[i].asid != asid)
-			continue;
-		*paging = n->known[i].format != NESTED_NONE;
-		return i;
-	}
+	for (i = 0; i < NESTED_CONTEXTS; i++)
+		if (n->known[i].asid == asid)
+			return i;
 	return -1;
 }
 

@@ -86,8 +86,8 @@ int mmu_nested_enter(struct vcpu *v, const struct mmu_nested_conf *conf);
 /* The context that L2 runs or ran in last, 0..NESTED_CONTEXTS-1 */
 unsigned int mmu_nested_context(const struct vcpu *v);
 
-/* The context of an ASID of L1's, and whether it has nested paging; -1: L1 has flushed it, or did not use it yet. */
-int mmu_nested_find(const struct vcpu *v, u32 asid, bool *paging);
+/* The context of an ASID of L1's; -1: L1 has flushed it, or did not use it yet. */
+int mmu_nested_find(const struct vcpu *v, u32 asid);
 
 /**
  * mmu_nested_leave() - the vCPU is back in L1
@@ -147,12 +147,12 @@ void mmu_nested_flush_asid(struct vcpu *v, u32 asid);
 /**
  * mmu_nested_flush_addr() - INVLPGA
  * @v: the vCPU
- * @asid: ASID of L2's, not 0 (that is L1's own)
- * @linear: linear address of L2's
+ * @context: what mmu_nested_find() gave
  *
- * Flushes more than that: what a linear address of another time means is not known.
+ * The caller takes the address out of the CPU's TLB. What it stood for when its translation was made is not known, so the whole shadow is compared with L1's
+ * tables when it is used next, in L2 at once; of what the CPU has nothing else goes, as L1 has not flushed it.
  */
-void mmu_nested_flush_addr(struct vcpu *v, u32 asid, u64 linear);
+void mmu_nested_flush_addr(struct vcpu *v, unsigned int context);
 
 /**
  * mmu_nested_reset() - as if L1 had flushed everything, on all vCPUs

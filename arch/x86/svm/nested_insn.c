@@ -151,21 +151,14 @@ int nested_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
 	}
 }
 
-/* Where L1 uses nested paging, what a linear address of L2's stood for when its translation was made is not known: all of the ASID goes. */
 static void flush_l2_address(struct svm_vcpu *svm, u32 asid, u64 linear)
 {
-	struct vcpu *v = &svm->vcpu;
-	bool paging;
-	int context = mmu_nested_find(v, asid, &paging);
+	int context = mmu_nested_find(&svm->vcpu, asid);
 
 	if (context < 0)
 		return;
-	if (!paging) {
-		svm_flush_addr(svm, &svm->nested.asid[context], linear);
-		return;
-	}
-	mmu_nested_flush_addr(v, asid, linear);
-	svm_flush_asid(&svm->nested.asid[context]);
+	svm_flush_addr(svm, &svm->nested.asid[context], linear);
+	mmu_nested_flush_addr(&svm->vcpu, context);
 }
 
 /* ASID 0 is L1's own. */
