@@ -5,16 +5,9 @@
  * Every field is either L0's own or an allow-listed one of L1's; what L0 has to intercept stays intercepted whatever L1 asks for.
  */
 #include "nested.h"
+#include "nested_check.h"
 
-/* Intercepts that L1 is offered: not the write traps of SEV-ES, nor INVLPGB, MCOMMIT and TLBSYNC, which guests do not have. */
-static const u32 offered[MAX_INTERCEPT] = {
-	[INTERCEPT_CR]		= ~0u,
-	[INTERCEPT_DR]		= ~0u,
-	[INTERCEPT_EXCEPTION]	= ~0u,
-	[INTERCEPT_WORD3]	= ~0u,
-	[INTERCEPT_WORD4]	= GENMASK(INTERCEPT_RDPRU - INTERCEPT_VMRUN, 0),
-	[INTERCEPT_WORD5]	= BIT(INTERCEPT_INVPCID - INTERCEPT_INVLPGB),
-};
+static_assert(SVM_INTERCEPT_WORDS == MAX_INTERCEPT);
 
 static void put_intercepts(struct vmcb *vmcb, const u32 *to)
 {
@@ -31,12 +24,9 @@ static inline void pass(u32 *intercepts, unsigned int bit)
 
 void nested_build_intercepts(struct svm_vcpu *svm)
 {
-	const u32 *own = svm->vmcb01->control.intercepts, *l1 = svm->nested.vmcb12->control.intercepts;
 	u32 to[MAX_INTERCEPT] __aligned(sizeof(long));
-	unsigned int i;
 
-	for (i = 0; i < MAX_INTERCEPT; i++)
-		to[i] = own[i] | (l1[i] & offered[i]);
+	svm_merge_intercepts(svm->vmcb01->control.intercepts, svm->nested.vmcb12->control.intercepts, to);
 	/* With a TPR of its own L2 needs nobody to watch it. */
 	if (l2_masks(svm) && !l1_intercepts(svm, INTERCEPT_CR8_WRITE))
 		pass(to, INTERCEPT_CR8_WRITE);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The consistency checks of VMRUN. Pure.
+ * The consistency checks of VMRUN, and the intercepts of both levels in one. Pure.
  */
 #include "nested_check.h"
+
+#include <asm/svm.h>
 
 #define IOPM_SIZE	(3 * 4096ull)
 #define MSRPM_SIZE	(2 * 4096ull)
@@ -135,4 +137,19 @@ enum svm_refusal svm_check_save(const struct svm_entry *e, const struct svm_limi
 u64 svm_entry_efer(u64 efer, u64 cr0)
 {
 	return (efer & EFER_LME) && (cr0 & CR0_PG) ? efer | EFER_LMA : efer & ~EFER_LMA;
+}
+
+/* Not the write traps of SEV-ES, nor INVLPGB, MCOMMIT and TLBSYNC, which guests do not have. */
+static const u32 offered[SVM_INTERCEPT_WORDS] = {
+	[0 ... 3] = ~0u,	/* CRn, DRn, exceptions, and what the first word of instructions has */
+	[4] = BIT(SVM_EXIT_RDPRU - SVM_EXIT_VMRUN + 1) - 1,
+	[5] = BIT(SVM_EXIT_INVPCID & 31),
+};
+
+void svm_merge_intercepts(const u32 *own, const u32 *l1, u32 *to)
+{
+	unsigned int i;
+
+	for (i = 0; i < SVM_INTERCEPT_WORDS; i++)
+		to[i] = own[i] | (l1[i] & offered[i]);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What VMRUN refuses (APM vol. 2, "Canonicalization and Consistency Checks", "Event Injection", "Nested Paging and VMRUN/#VMEXIT"), as a pure
- * function of a copy of the guest's control block. No kernel header beyond types and bits: the unit suite links it too.
+ * function of a copy of the guest's control block; and what of its intercepts counts. No kernel header beyond types and bits: the unit suite links it too.
  */
 #ifndef STRATA_NESTED_CHECK_H
 #define STRATA_NESTED_CHECK_H
@@ -113,6 +113,17 @@ static inline enum svm_refusal svm_check_entry(const struct svm_entry *e, const 
 
 	return r ? r : svm_check_save(e, l);
 }
+
+/* Words of the control block's intercepts */
+#define SVM_INTERCEPT_WORDS	6
+
+/**
+ * svm_merge_intercepts() - what L2 exits by
+ * @own: L0's, for L1
+ * @l1: L1's for L2, of which only what is offered counts
+ * @to: filled in: whatever L1 says, all of @own is in it
+ */
+void svm_merge_intercepts(const u32 *own, const u32 *l1, u32 *to);
 
 /* EFER as VMRUN loads it: LMA follows LME and paging. */
 u64 svm_entry_efer(u64 efer, u64 cr0);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Suite of VMRUN's consistency checks: each check alone, what just passes, and random control blocks against a list of the
- * manual's sentences.
+ * manual's sentences; of the intercepts that L1 switches off.
  */
 #include "arch/x86/svm/nested_check.h"
 
+#include <asm/svm.h>
 #include <check.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define WIDTH		40
 #define EFER_OK		0xd01ull	/* SCE LME LMA NXE */
@@ -233,6 +235,60 @@ START_TEST(random_blocks)
 }
 END_TEST
 
+/* What L0 cannot do without, by exit code, which is the number of the intercept */
+static const unsigned int mandatory[] = {
+	SVM_EXIT_WRITE_CR4, SVM_EXIT_EXCP_BASE + 1, SVM_EXIT_EXCP_BASE + 17, SVM_EXIT_EXCP_BASE + 18, SVM_EXIT_INTR, SVM_EXIT_NMI, SVM_EXIT_SMI,
+	SVM_EXIT_INIT, SVM_EXIT_CR0_SEL_WRITE, SVM_EXIT_RDPMC, SVM_EXIT_CPUID, SVM_EXIT_RSM, SVM_EXIT_INVD, SVM_EXIT_HLT, SVM_EXIT_INVLPGA,
+	SVM_EXIT_IOIO, SVM_EXIT_MSR, SVM_EXIT_TASK_SWITCH, SVM_EXIT_SHUTDOWN, SVM_EXIT_VMRUN, SVM_EXIT_VMMCALL, SVM_EXIT_VMLOAD,
+	SVM_EXIT_VMSAVE, SVM_EXIT_STGI, SVM_EXIT_CLGI, SVM_EXIT_SKINIT, SVM_EXIT_WBINVD, SVM_EXIT_MONITOR, SVM_EXIT_MWAIT, SVM_EXIT_XSETBV,
+	SVM_EXIT_RDPRU,
+};
+#define NR_MANDATORY	(sizeof(mandatory) / sizeof(mandatory[0]))
+
+static bool intercepted(const u32 *words, unsigned int bit)
+{
+	return words[bit / 32] >> bit % 32 & 1;
+}
+
+/* L1 intercepts everything but one that L0 needs: it stays, as do all others. */
+START_TEST(switched_off)
+{
+	u32 own[SVM_INTERCEPT_WORDS] = {}, l1[SVM_INTERCEPT_WORDS], to[SVM_INTERCEPT_WORDS];
+	unsigned int bit = mandatory[_i], i;
+
+	for (i = 0; i < NR_MANDATORY; i++)
+		own[mandatory[i] / 32] |= 1u << mandatory[i] % 32;
+	memset(l1, 0xff, sizeof(l1));
+	l1[bit / 32] &= ~(1u << bit % 32);
+	svm_merge_intercepts(own, l1, to);
+	ck_assert(intercepted(to, bit));
+	memset(l1, 0, sizeof(l1));
+	svm_merge_intercepts(own, l1, to);
+	ck_assert(!memcmp(to, own, sizeof(to)));
+}
+END_TEST
+
+/* Whatever the words are: L0's are there, and of L1's what has a meaning for guests. */
+START_TEST(random_intercepts)
+{
+	u32 own[SVM_INTERCEPT_WORDS], l1[SVM_INTERCEPT_WORDS], to[SVM_INTERCEPT_WORDS];
+	unsigned int round, bit;
+
+	for (round = 0; round < 20000; round++) {
+		for (bit = 0; bit < SVM_INTERCEPT_WORDS; bit++) {
+			own[bit] = random64();
+			l1[bit] = random64();
+		}
+		svm_merge_intercepts(own, l1, to);
+		for (bit = 0; bit < 32 * SVM_INTERCEPT_WORDS; bit++) {
+			bool known = bit <= SVM_EXIT_RDPRU || bit == SVM_EXIT_INVPCID;
+
+			ck_assert_uint_eq(intercepted(to, bit), intercepted(own, bit) || (known && intercepted(l1, bit)));
+		}
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("svm checks");
@@ -242,7 +298,9 @@ int main(void)
 
 	tcase_add_loop_test(named, each_alone, 0, sizeof(rows) / sizeof(rows[0]));
 	tcase_add_test(named, all_covered);
+	tcase_add_loop_test(named, switched_off, 0, NR_MANDATORY);
 	tcase_add_test(rnd, random_blocks);
+	tcase_add_test(rnd, random_intercepts);
 	tcase_set_timeout(rnd, 600);
 	suite_add_tcase(s, named);
 	suite_add_tcase(s, rnd);
