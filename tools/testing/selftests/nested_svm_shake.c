@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: L1 enters control blocks that are random in all fields, or nearly right; a second vCPU changes them meanwhile; userspace
- * interrupts, sends NMIs and INTs, and moves nested state about. NESTED_FUZZ_SECONDS (4), NESTED_FUZZ_SEED.
- * Conditions: guests are offered SVM.
+ * interrupts, sends NMIs, INTs and SMIs whose save area it changes, and moves nested state about. NESTED_FUZZ_SECONDS (4), NESTED_FUZZ_SEED.
+ * Conditions: guests are offered SVM; SMM for the last case.
  * Expected: no refusal by the CPU of what strata made of it (KVM_EXIT_FAIL_ENTRY), no word in the host's log, a neighbour that works.
  */
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "smm.h"
 #include "svm.h"
 
 static volatile u64 seed, rounds, entered, invalid;
@@ -130,10 +131,32 @@ static void *run_flip(void *arg)
 	for (;;) {
 		int r = vcpu_run_raw(vcpu);
 
-		if (r && r != -EINTR)
+		if ((r && r != -EINTR) || vcpu->run->immediate_exit)
 			return NULL;
-		pthread_testcancel();
 	}
+}
+
+/* The timer's signals are for the first vCPU's thread alone. */
+static pthread_t start_flip(struct vcpu *vcpu)
+{
+	pthread_t thread;
+	sigset_t alarm;
+
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	vcpu_set_long(vcpu, guest_flip, 0);
+	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+	REQUIRE_EQ(pthread_create(&thread, NULL, run_flip, vcpu), 0);
+	pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+	return thread;
+}
+
+/* A signal alone could come just before the thread goes into KVM_RUN, and be gone. */
+static void stop_flip(struct vcpu *vcpu, pthread_t thread)
+{
+	vcpu->run->immediate_exit = 1;
+	pthread_kill(thread, SIGUSR1);
+	pthread_join(thread, NULL);
 }
 
 static u64 env(const char *name, u64 otherwise)
@@ -155,7 +178,8 @@ static u64 seconds(void)
 static void again(struct vcpu *vcpu, u64 s)
 {
 	struct kvm_nested_state none = { .format = KVM_STATE_NESTED_FORMAT_SVM, .flags = KVM_STATE_NESTED_GIF_SET, .size = sizeof(none) };
-	struct kvm_vcpu_events events = { .flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW };
+	struct kvm_vcpu_events events = { .flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
+						     KVM_VCPUEVENT_VALID_SMM };
 
 	xioctl(vcpu->fd, KVM_SET_NESTED_STATE, &none);
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
@@ -183,6 +207,32 @@ static void shake(struct vcpu *vcpu, u64 r)
 	kvm_ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
 }
 
+/*
+ * A bit of the save area that RSM will read, mostly. Left out: SMBASE, and control registers, of which there are combinations that TCG does not
+ * survive.
+ */
+static void change_smram(u8 *smram, u64 r)
+{
+	unsigned int at = (r >> 8) % 512;
+
+	if (!(r & 3) || (at & ~7u) == S64_EFER || (at & ~7u) == S64_CR4 || (at & ~7u) == S64_CR0 || (at & ~7u) == S64_SMBASE)
+		return;
+	smram[SMM_SAVE + at] ^= 1 << (r >> 32 & 7);
+}
+
+/* What RSM leads to may write anywhere. A life in which L1 does nothing is the last on this memory. */
+static u8 *pristine;
+
+static void renew(struct vm *vm)
+{
+	const u64 counts[] = { *guest_var(vm, &rounds), *guest_var(vm, &entered), *guest_var(vm, &invalid) };
+
+	memcpy(vm->mem, pristine, SLOT0_SIZE);
+	*guest_var(vm, &rounds) = counts[0];
+	*guest_var(vm, &entered) = counts[1];
+	*guest_var(vm, &invalid) = counts[2];
+}
+
 static void neighbour(void)
 {
 	struct vm *vm = vm_create(1);
@@ -192,14 +242,17 @@ static void neighbour(void)
 	vm_destroy(vm);
 }
 
-static void fuzz(bool flip, u64 how_long)
+enum { FLIP = 1, SMI = 2 };
+
+static void fuzz(unsigned int what)
 {
-	u64 s = env("NESTED_FUZZ_SEED", 1), end = seconds() + how_long, kicks = 0, lives = 0, last = 0, stuck = 0;
+	u64 s = env("NESTED_FUZZ_SEED", 1), end, kicks = 0, lives = 0, last = 0, stuck = 0, smis = 0, born = 0;
 	struct itimerval tick = { .it_interval.tv_usec = 20000, .it_value.tv_usec = 20000 };
 	struct kvm_interrupt irq = { .irq = 0x40 };
 	struct sigaction sa = { .sa_handler = on_signal };
-	pthread_t thread;
+	pthread_t thread = 0;
 	struct vcpu *vcpu;
+	u8 *smram = NULL;
 	struct vm *vm;
 
 	need_svm();
@@ -207,13 +260,19 @@ static void fuzz(bool flip, u64 how_long)
 	vcpu = vm->vcpu;
 	*guest_var(vm, &guest_handlers[NMI_VECTOR]) = on_nmi;
 	*guest_var(vm, &guest_handlers[0x40]) = on_nmi;
-	if (flip) {
-		vcpu_set_long(vcpu + 1, guest_flip, 0);
-		REQUIRE_EQ(pthread_create(&thread, NULL, run_flip, vcpu + 1), 0);
+	sigaction(SIGALRM, &sa, NULL);
+	sigaction(SIGUSR1, &sa, NULL);
+	if (what & FLIP)
+		thread = start_flip(vcpu + 1);
+	if (what & SMI) {
+		smram = smm_prepare(vm, 1);
+		pristine = malloc(SLOT0_SIZE);
+		REQUIRE(pristine);
+		memcpy(pristine, vm->mem, SLOT0_SIZE);
 	}
 	again(vcpu, ++s);
-	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &tick, NULL);
+	end = seconds() + env("NESTED_FUZZ_SECONDS", 4);
 	while (seconds() < end) {
 		int r = vcpu_run_raw(vcpu);
 		u64 now = *guest_var(vm, &rounds);
@@ -223,6 +282,8 @@ static void fuzz(bool flip, u64 how_long)
 			kvm_ioctl(vcpu->fd, KVM_NMI, NULL);
 			if (kicks % 3 == 0)
 				kvm_ioctl(vcpu->fd, KVM_INTERRUPT, &irq);
+			if (smram)
+				kvm_ioctl(vcpu->fd, KVM_SMI, NULL);
 			if (kicks % 2)
 				shake(vcpu, kicks * 0x9e3779b97f4a7c15ull);
 			stuck = now == last ? stuck + 1 : 0;
@@ -235,32 +296,44 @@ static void fuzz(bool flip, u64 how_long)
 		} else if (vcpu->run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
 			tap_fail(__FILE__, __LINE__, "seed %llu, round %llu: the CPU refused to enter", (unsigned long long)s,
 				 (unsigned long long)now);
+		} else if (smram && vcpu->run->exit_reason == KVM_EXIT_IO && vcpu->run->io.port == PORT_SMM && vcpu->run->io.direction) {
+			change_smram(smram, ++smis * 0x9e3779b97f4a7c15ull);
+			continue;
 		}
 		/* It left for userspace, or goes round and round: another life */
 		stuck = 0;
 		lives++;
+		if (smram && now == born)
+			renew(vm);
+		born = now;
 		again(vcpu, ++s);
 	}
 	setitimer(ITIMER_REAL, &(struct itimerval){ }, NULL);
-	tap_note("%llu rounds, %llu entered, %llu refused, %llu lives", (unsigned long long)*guest_var(vm, &rounds),
+	tap_note("%llu rounds, %llu entered, %llu refused, %llu SMIs, %llu lives", (unsigned long long)*guest_var(vm, &rounds),
 		 (unsigned long long)*guest_var(vm, &entered), (unsigned long long)*guest_var(vm, &invalid),
-		 (unsigned long long)lives);
-	CHECK(*guest_var(vm, &rounds) > 20 && *guest_var(vm, &entered) > 5 && *guest_var(vm, &invalid) > 5);
-	if (flip) {
-		pthread_cancel(thread);
-		pthread_kill(thread, SIGALRM);
-		pthread_join(thread, NULL);
-	}
+		 (unsigned long long)smis, (unsigned long long)lives);
+	/* Behind a wild RSM the guest's counters may be anything. */
+	if (smram)
+		CHECK(smis > 5);
+	else
+		CHECK(*guest_var(vm, &rounds) > 20 && *guest_var(vm, &entered) > 5 && *guest_var(vm, &invalid) > 5);
+	if (what & FLIP)
+		stop_flip(vcpu + 1, thread);
 	vm_destroy(vm);
 	neighbour();
 }
 
-TEST_TIMEOUT(random_blocks, 120)
+TEST_TIMEOUT(random_blocks, 100000)
 {
-	fuzz(false, env("NESTED_FUZZ_SECONDS", 4));
+	fuzz(0);
 }
 
-TEST_TIMEOUT(changed_meanwhile, 120)
+TEST_TIMEOUT(changed_meanwhile, 100000)
 {
-	fuzz(true, env("NESTED_FUZZ_SECONDS", 4));
+	fuzz(FLIP);
+}
+
+TEST_TIMEOUT(random_smm, 100000)
+{
+	fuzz(SMI);
 }
