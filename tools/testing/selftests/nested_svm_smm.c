@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: SMM while L2 runs and L1 leaves SMIs to L0: the save area, the state in the handler, RSM back into L2; save areas and state of L1's that RSM
- * must refuse; a vCPU moved inside SMM; SMIs that L1 intercepts; the flag of SMM toggled under L2.
+ * must refuse, and the triple fault of that moved to another vCPU; a vCPU moved inside SMM; SMIs that L1 intercepts; the flag of SMM toggled under L2.
  * Conditions: guests are offered SVM; no in-kernel interrupt controller; strata.
  * Expected: L2 and L1 notice nothing. A refused RSM is a triple fault with the vCPU as it was.
  */
@@ -10,6 +10,8 @@
 
 #include "npt.h"
 #include "smm.h"
+#include "state.h"
+#include "../../../include/uapi/linux/strata.h"
 
 #define S64_SVM_GUEST	0x0d8
 #define S64_SVM_VMCB	0x0e0
@@ -259,6 +261,72 @@ TEST(refused_ways_back)
 			tap_fail(__FILE__, __LINE__, "%s: not as it was", bad[i].name);
 		vm_destroy(vm);
 	}
+}
+
+/* ... and the triple fault is an event like others: saved before it is taken, and taken elsewhere. */
+static const struct vm_config each_exit = { .nr_vcpus = 1, .payload = true, .triple_fault = true, .each = true };
+
+static void run_to_port(struct vcpu *vcpu, u16 port)
+{
+	enum run_end end;
+
+	do {
+		end = vcpu_run(vcpu);
+	} while (end == RUN_OTHER && vcpu->run->exit_reason == STRATA_EXIT_EACH);
+	REQUIRE(end == RUN_OTHER && vcpu->run->exit_reason == KVM_EXIT_IO && vcpu->run->io.port == port);
+}
+
+static bool fault_waits(struct vcpu *vcpu)
+{
+	struct kvm_vcpu_events events;
+
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
+	return (events.flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) && events.triple_fault.pending;
+}
+
+static void move_the_fault(unsigned int row, u64 *seed)
+{
+	struct vm *vm = vm_create_with(&each_exit, NULL), *other;
+	static struct image before, after;
+	static struct vm_state state;
+	u8 *smram, order[NR_PARTS];
+
+	smram = smm_prepare(vm, 1);
+	*guest_var(vm, &with_npt) = true;
+	vcpu_set_long(vm->vcpu, guest_main, 0);
+	run_to_port(vm->vcpu, PORT_LOOP);
+	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
+	run_to_port(vm->vcpu, PORT_SMM);
+	bad[row].spoil(vm, smram);
+	do {
+		RUN_UNTIL(vm->vcpu, STRATA_EXIT_EACH);
+	} while (!fault_waits(vm->vcpu));
+	state_save(vm, &each_exit, NULL, &state);
+	other = vm_create_with(&each_exit, vm);
+	state_shuffle(seed, order);
+	state_restore(other, &each_exit, order, row & 1, &state);
+	get(vm->vcpu, &before);
+	get(other->vcpu, &after);
+	CHECK_EQ(memcmp(&before, &after, sizeof(before)), 0);
+	RUN_UNTIL(other->vcpu, KVM_EXIT_SHUTDOWN);
+	RUN_UNTIL(vm->vcpu, KVM_EXIT_SHUTDOWN);
+	get(vm->vcpu, &before);
+	get(other->vcpu, &after);
+	CHECK_EQ(memcmp(&before, &after, sizeof(before)), 0);
+	CHECK(!fault_waits(other->vcpu));
+	CHECK_EQ(after.s.events.smi.smm, 1);
+	vm_destroy(other);
+	vm_destroy(vm);
+}
+
+TEST(refused_way_back_moved)
+{
+	u64 seed = 5;
+	unsigned int i;
+
+	need_npt();
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		move_the_fault(i, &seed);
 }
 
 /* SMM switched on and off by userspace under L2 (what CVE-2022-48763 did not survive): L2 goes on in what it was given. */
