@@ -330,6 +330,29 @@ static void guest_injects(void)
 	guest_done();
 }
 
+static void guest_injects_soft(void)
+{
+	u32 i;
+
+	for (i = 0; i < 256; i++)
+		guest_handlers[i] = on_event;
+	npt_guest_init(&npt, NPT_4LEVEL);
+	svm_clgi();
+	/* As INT n, INT3 and ICEBP: L2 goes on where RIP and next_rip both point. */
+	svm_vmcb.next_rip = (u64)l2_calls;
+	svm_vmcb.event_inj = INJ_VALID | INJ_SOFT | 0x80;
+	GUEST_ASSERT_EQ(run_l2(l2_calls), SVM_EXIT_VMMCALL);
+	GUEST_ASSERT_EQ(seen[0x80], 1);
+	svm_vmcb.event_inj = INJ_VALID | INJ_EXCEPTION | BP_VECTOR;
+	GUEST_ASSERT_EQ(run_l2(l2_calls), SVM_EXIT_VMMCALL);
+	GUEST_ASSERT_EQ(seen[BP_VECTOR], 1);
+	svm_vmcb.event_inj = INJ_VALID | INJ_EXCEPTION | DB_VECTOR;
+	GUEST_ASSERT_EQ(run_l2(l2_calls), SVM_EXIT_VMMCALL);
+	GUEST_ASSERT_EQ(seen[DB_VECTOR], 1);
+	svm_stgi();
+	guest_done();
+}
+
 /* Strata says in the nested state that the entry is under way, and which event is to go in. */
 static bool event_waits(struct vcpu *vcpu)
 {
@@ -338,14 +361,13 @@ static bool event_waits(struct vcpu *vcpu)
 	       ((struct svm_vmcb *)(image.bytes + sizeof(image.nested)))->event_inj & INJ_VALID;
 }
 
-static void waits_for(unsigned int which)
+static void waits_for(void *guest, unsigned int which)
 {
 	unsigned int n = 0;
 	struct vm *vm;
 
-	find_modules();
 	vm = create(NULL, true);
-	vcpu_set_long(vm->vcpu, guest_injects, 0);
+	vcpu_set_long(vm->vcpu, guest, 0);
 	do {
 		REQUIRE_EQ(vcpu_run(vm->vcpu), RUN_OTHER);
 		REQUIRE_EQ(vm->vcpu->run->exit_reason, STRATA_EXIT_EACH);
@@ -356,6 +378,23 @@ static void waits_for(unsigned int which)
 	use(STRATA);
 }
 
-TEST(interrupt_of_an_entry)	{ waits_for(0); }
-TEST(exception_of_an_entry)	{ waits_for(1); }
-TEST(nmi_of_an_entry)		{ waits_for(2); }
+static void waits(unsigned int which)
+{
+	find_modules();
+	waits_for(guest_injects, which);
+}
+
+static void soft_waits(unsigned int which)
+{
+	find_modules();
+	if (!(svm_features() & SVM_FEATURE_NRIPS))
+		tap_skip("without next-RIP save the in-tree module's soft events get lost on TCG");
+	waits_for(guest_injects_soft, which);
+}
+
+TEST(interrupt_of_an_entry)	{ waits(0); }
+TEST(exception_of_an_entry)	{ waits(1); }
+TEST(nmi_of_an_entry)		{ waits(2); }
+TEST(int_n_of_an_entry)		{ soft_waits(0); }
+TEST(int3_of_an_entry)		{ soft_waits(1); }
+TEST(icebp_of_an_entry)		{ soft_waits(2); }
