@@ -54,11 +54,16 @@ static int by_value(const void *a, const void *b)
 }
 
 /* @round returns ticks for one event. */
+/* One figure alone, if there is a second argument */
+static const char *only;
+
 void figure(const char *name, u64 (*round)(void *), void *arg)
 {
 	u64 samples[ROUNDS];
 	unsigned int i;
 
+	if (only && strcmp(only, name))
+		return;
 	round(arg);
 	for (i = 0; i < ROUNDS; i++)
 		samples[i] = round(arg);
@@ -358,6 +363,8 @@ int main(int argc, char **argv)
 {
 	int kvm = kvm_open();
 
+	if (argc > 2)
+		only = argv[2];
 	if (argc > 1 && !strcmp(argv[1], "irq")) {
 		irq_figures();
 		return EXIT_SUCCESS;
