@@ -22,14 +22,13 @@ unsigned int shadow_table_bytes(const struct shadow_role *r, u64 *gpa, unsigned 
 
 /* Entries of one word of @present that L1's table does not have any more. User access is open; -EFAULT leaves it so. */
 static __always_inline int find_in_word(const struct shadow_page *sp, const void __user *table, unsigned int shift, unsigned int word,
-					unsigned long *differ)
+					unsigned long *differ, unsigned int *todo)
 {
 	unsigned long left = sp->present[word];
 	u32 narrow;
 	u64 wide;
 
-	*differ = 0;
-	for (; left; left &= left - 1) {
+	for (; left; left &= left - 1, --*todo) {
 		unsigned int i = word * BITS_PER_LONG + __ffs(left);
 
 		if (sp->role.paging == WALK_32BIT) {
@@ -46,48 +45,73 @@ fault:
 	return -EFAULT;
 }
 
-/* Return: 0; 1: something differs; -EFAULT: it cannot be read without sleeping. */
+/* Return: 0; 1: something differs; -EFAULT: it cannot be read without sleeping. @differ has the words up to the last entry. */
 static int find_differences(const struct shadow_page *sp, const void __user *table, unsigned int len, unsigned int shift,
 			    unsigned long *differ)
 {
+	unsigned int word, todo = sp->used;
 	unsigned long any = 0;
-	unsigned int word;
 	int ret = 0;
 
 	if (!user_access_begin(table, len))
 		return -EFAULT;
-	for (word = 0; word < BITS_TO_LONGS(TDP_ENTRIES) && !ret; word++) {
-		ret = find_in_word(sp, table, shift, word, &differ[word]);
+	for (word = 0; todo && !ret; word++) {
+		differ[word] = 0;
+		if (!sp->present[word])
+			continue;
+		ret = find_in_word(sp, table, shift, word, &differ[word], &todo);
 		any |= differ[word];
 	}
 	user_access_end();
 	return ret ?: !!any;
 }
 
-int shadow_cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp)
+static void drop_words(struct vm_shadow *s, struct shadow_page *sp, const unsigned long *differ)
+{
+	unsigned int word, todo = sp->used;
+
+	for (word = 0; todo; word++) {
+		unsigned long left = differ[word];
+
+		todo -= hweight_long(sp->present[word]);
+		for (; left; left &= left - 1)
+			shadow_drop(s, sp, word * BITS_PER_LONG + __ffs(left));
+	}
+}
+
+/* Page faults are disabled. @slot: of the last table, as walk_hva() has it */
+static int cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp, const struct virt_slot **slot)
 {
 	DECLARE_BITMAP(differ, TDP_ENTRIES);
-	const struct virt_slot *slot = NULL;
 	const void __user *table;
-	unsigned int i, len, shift;
-	int ret = 1;
+	unsigned int len, shift;
 	u64 gpa;
+	int ret;
+
+	len = shadow_table_bytes(&sp->role, &gpa, &shift);
+	table = walk_hva(v, gpa, slot);
+	if (table) {
+		ret = find_differences(sp, table, len, shift, differ);
+		if (likely(ret <= 0))
+			return ret;
+	} else {
+		bitmap_copy(differ, sp->present, TDP_ENTRIES);
+	}
+	drop_words(s, sp, differ);
+	return 0;
+}
+
+int shadow_cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp)
+{
+	const struct virt_slot *slot = NULL;
+	int ret;
 
 	/* As in read_table() */
 	smp_rmb();
-	len = shadow_table_bytes(&sp->role, &gpa, &shift);
-	table = walk_hva(v, gpa, &slot);
 	pagefault_disable();
-	if (table)
-		ret = find_differences(sp, table, len, shift, differ);
-	else
-		bitmap_fill(differ, TDP_ENTRIES);
+	ret = cut_differences(v, s, sp, &slot);
 	pagefault_enable();
-	if (ret <= 0)
-		return ret;
-	for_each_set_bit(i, differ, TDP_ENTRIES)
-		shadow_drop(s, sp, i);
-	return 0;
+	return ret;
 }
 
 /* How much a flush compares itself, in entries, and what a page costs beside them: not more than the faults would that it saves */
@@ -105,50 +129,74 @@ static bool is_above_root(const struct shadow_page *sp)
 	return sp->role.kind == SHADOW_TOP && sp->role.level > sp->role.levels;
 }
 
-static bool refresh(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp, u64 gen, int *budget);
+/**
+ * struct refresh - one flush
+ * @v: the vCPU
+ * @s: the VM's shadow
+ * @slot: slot of the last table
+ * @gen: the generation that begins
+ * @budget: what may still be compared
+ */
+struct refresh {
+	struct vcpu *v;
+	struct vm_shadow *s;
+	const struct virt_slot *slot;
+	u64 gen;
+	int budget;
+};
 
-static void refresh_children(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp, u64 gen, int *budget)
+static bool refresh(struct refresh *r, struct shadow_page *sp);
+
+static void refresh_children(struct refresh *r, struct shadow_page *sp)
 {
-	unsigned int i;
+	unsigned int word, todo = sp->used;
 
-	for_each_set_bit(i, sp->present, TDP_ENTRIES) {
-		struct shadow_page *child;
+	for (word = 0; todo; word++) {
+		unsigned long left = sp->present[word];
 
-		if (tdp_leaf(READ_ONCE(sp->table[i]), sp->role.level))
-			continue;
-		child = shadow_child(s, sp, i);
-		if (child->valid < gen && !refresh(v, s, child, gen, budget))
-			shadow_drop(s, sp, i);
+		for (; left; left &= left - 1, todo--) {
+			unsigned int i = word * BITS_PER_LONG + __ffs(left);
+			struct shadow_page *child;
+
+			if (tdp_leaf(READ_ONCE(sp->table[i]), sp->role.level))
+				continue;
+			child = shadow_child(r->s, sp, i);
+			if (child->valid < r->gen && !refresh(r, child))
+				shadow_drop(r->s, sp, i);
+		}
 	}
 }
 
 /* Compare a page, and those below it, as far as the budget goes. False: it is not of that generation now. */
-static bool refresh(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp, u64 gen, int *budget)
+static bool refresh(struct refresh *r, struct shadow_page *sp)
 {
-	if (!is_table(sp) && !is_above_root(sp))
+	bool table = is_table(sp);
+
+	if (!table && !is_above_root(sp))
 		return false;
-	*budget -= REFRESH_PAGE + sp->used;
-	if (*budget < 0 || (is_table(sp) && shadow_cut_differences(v, s, sp)))
+	r->budget -= REFRESH_PAGE + sp->used;
+	if (r->budget < 0 || (table && cut_differences(r->v, r->s, sp, &r->slot)))
 		return false;
 	if (sp->role.level > 1)
-		refresh_children(v, s, sp, gen, budget);
-	sp->valid = gen;
+		refresh_children(r, sp);
+	sp->valid = r->gen;
 	return true;
 }
 
 void shadow_flush_root(struct vcpu *v)
 {
-	struct vm *vm = vcpu_vm(v);
-	struct vm_shadow *s = vm_shadow(vm);
+	struct refresh r = { .v = v, .s = vm_shadow(vcpu_vm(v)), .budget = REFRESH_BUDGET };
 	struct shadow_page *root = v->mmu.nested.root;
-	int budget = REFRESH_BUDGET;
-	u64 gen;
+	struct vm *vm = vcpu_vm(v);
 
 	read_lock(&vm->virt.mmu_lock);
-	spin_lock(&s->lock);
-	gen = atomic64_inc_return(&s->gen);
-	if (!root->used || !refresh(v, s, root, gen, &budget))
-		shadow_renew(s, root, gen);
-	spin_unlock(&s->lock);
+	spin_lock(&r.s->lock);
+	/* The increment is a full barrier: what L1 wrote before the flush is read after it. */
+	r.gen = atomic64_inc_return(&r.s->gen);
+	pagefault_disable();
+	if (!root->used || !refresh(&r, root))
+		shadow_renew(r.s, root, r.gen);
+	pagefault_enable();
+	spin_unlock(&r.s->lock);
 	read_unlock(&vm->virt.mmu_lock);
 }
