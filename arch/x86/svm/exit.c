@@ -5,6 +5,7 @@
 #include "nested.h"
 #include "../emulate/emulate.h"
 #include "../exit.h"
+#include "../fast.h"
 #include "../trace_kvm.h"
 
 #include <linux/mm.h>
@@ -94,10 +95,9 @@ bool svm_skip(struct vcpu *v)
 
 /* ---- exits that are handled with interrupts off ---- */
 
-/* Nothing but the instruction itself happens: no trap of TF or of userspace, nothing waiting. */
-static __always_inline bool plain(struct vcpu *v)
+static __always_inline bool plain(const struct vcpu *v)
 {
-	return !(v->regs[REG_RFLAGS] & (X86_EFLAGS_TF | X86_EFLAGS_RF)) && !v->exit_slow;
+	return fast_plain(v, v->regs[REG_RFLAGS]);
 }
 
 /* Not a code of the CPU: the exit was handled with interrupts off, and the run loop has something to do. */
@@ -106,25 +106,8 @@ static __always_inline bool plain(struct vcpu *v)
 /* Something may be to do before the next entry: then the fast path is left, with the exit handled. */
 static __always_inline void done(struct vcpu *v)
 {
-	if (READ_ONCE(v->virt.requests) || (v->apic && apic_offers(v->apic)))
+	if (fast_leaves_work(v))
 		to_svm(v)->vmcb->control.exit_code = EXIT_DONE;
-}
-
-/* MSRs whose write neither sleeps nor takes a lock that is taken with interrupts on. */
-static __always_inline bool msr_fast(const struct vcpu *v, u32 msr)
-{
-	switch (msr) {
-	case MSR_IA32_TSC_ADJUST:
-		return true;
-	case MSR_IA32_TSC_DEADLINE:
-	case LAPIC_X2APIC_MSR + LAPIC_TPR / 0x10:
-	case LAPIC_X2APIC_MSR + LAPIC_EOI / 0x10:
-	case LAPIC_X2APIC_MSR + LAPIC_ICR / 0x10:
-	case LAPIC_X2APIC_MSR + LAPIC_SELF_IPI / 0x10:
-		return v->apic;
-	default:
-		return false;
-	}
 }
 
 /*
@@ -138,7 +121,7 @@ static bool fast_wrmsr(struct svm_vcpu *svm)
 	unsigned long rip = v->regs[REG_RIP];
 	u32 msr = v->regs[REG_RCX], state = c->int_state;
 
-	if (!msr_fast(v, msr) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter))
+	if (!fast_msr(v, msr) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter))
 		return false;
 	if (unlikely(v->pv.eoi_offered) && !eoi_collect(v, false))
 		return false;

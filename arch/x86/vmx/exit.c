@@ -5,6 +5,7 @@
 #include "vmx.h"
 #include "insn.h"
 #include "../exit.h"
+#include "../fast.h"
 #include "../trace_kvm.h"
 
 #include <linux/nospec.h>
@@ -29,27 +30,9 @@ bool vmx_skip(struct vcpu *v)
 
 /* ---- exits that are handled with interrupts off ---- */
 
-/* Nothing but the instruction itself happens: no trap of TF or of userspace, nothing waiting. */
 static __always_inline bool plain(struct vcpu *v)
 {
-	return !v->exit_slow && !(vcpu_rflags(v) & (X86_EFLAGS_TF | X86_EFLAGS_RF));
-}
-
-/* MSRs whose write neither sleeps nor takes a lock that is taken with interrupts on. */
-static __always_inline bool msr_fast(const struct vcpu *v, u32 msr)
-{
-	switch (msr) {
-	case MSR_IA32_TSC_ADJUST:
-		return true;
-	case MSR_IA32_TSC_DEADLINE:
-	case LAPIC_X2APIC_MSR + LAPIC_TPR / 0x10:
-	case LAPIC_X2APIC_MSR + LAPIC_EOI / 0x10:
-	case LAPIC_X2APIC_MSR + LAPIC_ICR / 0x10:
-	case LAPIC_X2APIC_MSR + LAPIC_SELF_IPI / 0x10:
-		return v->apic;
-	default:
-		return false;
-	}
+	return fast_plain(v, vcpu_rflags(v));
 }
 
 /* True if the guest may be entered again at once; otherwise the exit is done all the same if @vmx->reason says so. */
@@ -58,7 +41,7 @@ static bool fast_wrmsr(struct vmx_vcpu *vmx)
 	struct vcpu *v = &vmx->vcpu;
 	u32 msr = v->regs[REG_RCX];
 
-	if (!msr_fast(v, msr) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter))
+	if (!fast_msr(v, msr) || rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter))
 		return false;
 	if (unlikely(v->pv.eoi_offered) && !eoi_collect(v, false))
 		return false;
@@ -68,7 +51,7 @@ static bool fast_wrmsr(struct vmx_vcpu *vmx)
 	if (trace_kvm_msr_enabled())
 		trace_kvm_msr(true, msr, vcpu_edx_eax(v), false);
 	/* Something to do before the next entry: leave. */
-	if (READ_ONCE(v->virt.requests) || (v->apic && apic_offers(v->apic))) {
+	if (fast_leaves_work(v)) {
 		vmx->reason = VMX_EXIT_DONE;
 		return false;
 	}
