@@ -182,6 +182,21 @@ void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64
 	set_entry(sp, i, entry, seen);
 }
 
+void shadow_map_piece(struct vm_shadow *s, struct shadow_page *sp, const struct shadow_new *new, unsigned int nr, struct shadow_frames *f)
+{
+	u64 unit = frame_unit(sp->role.base >> PAGE_SHIFT, sp->role.level);
+	unsigned int n;
+
+	for (n = 0; n < nr; n++) {
+		unsigned int i = new[n].index;
+		u32 *head = &f->head[(unit + i) % TDP_ENTRIES];
+
+		f->used += !*head;
+		chain_add(s, head, sp, i);
+		set_entry(sp, i, new[n].entry, 0);
+	}
+}
+
 static void drop_all(struct vm_shadow *s, struct shadow_page *sp)
 {
 	unsigned int i;

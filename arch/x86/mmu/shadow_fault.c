@@ -307,7 +307,8 @@ static u64 make_leaf(u64 own, int own_level, u64 gfn, int level, bool write, boo
 	return uncached ? leaf : leaf | nested_memtype_bits(memtype, level);
 }
 
-static void put_leaf(struct shadow_fault *f, struct shadow_page *sp)
+/* Return: the leaf. */
+static u64 put_leaf(struct shadow_fault *f, struct shadow_page *sp)
 {
 	unsigned int i = tdp_index(f->gpa >> PAGE_SHIFT, sp->role.level);
 	u64 ad = tdp_format()->accessed | tdp_format()->dirty;
@@ -319,31 +320,38 @@ static void put_leaf(struct shadow_fault *f, struct shadow_page *sp)
 	new = make_leaf(f->own, f->own_level, f->gfn, sp->role.level, write, exec, memtype) | tdp_format()->accessed;
 	if (tdp_present(old)) {
 		if (!((old ^ new) & ~ad) && (!sp->seen || sp->seen[i] == seen))
-			return;	/* another vCPU was here */
+			return new;	/* another vCPU was here */
 		shadow_drop(f->s, sp, i);
 		f->flush = true;
 	}
 	shadow_map(f->s, sp, i, new, seen, shadow_frames_of(f->s, sp, i, seen));
 	list_move(&sp->lru, &f->s->lru);
+	return new;
 }
 
 /*
- * A piece of a large page: neighbours of a 4K page that the VM's own tables have already, too. They get their A bit when they are used.
+ * A piece of a large page: neighbours of a 4K page that the VM's own tables have already, too. They get their A bit when they are used. Most differ from
+ * the page's own @leaf in the frame only.
  */
-static void put_neighbours(struct shadow_fault *f, struct shadow_page *sp)
+static void put_neighbours(struct shadow_fault *f, struct shadow_page *sp, u64 leaf)
 {
-	unsigned int self = tdp_index(f->gpa >> PAGE_SHIFT, 1), i = self & ~7U, end = i + 8;
-	struct shadow_frames *frames;
+	const u64 frame = tdp_format()->addr, ad = tdp_format()->accessed | tdp_format()->dirty;
+	unsigned int self = tdp_index(f->gpa >> PAGE_SHIFT, 1), first = self & ~7U, i, nr = 0;
+	struct shadow_new new[8];
 
 	if (sp->role.kind != SHADOW_PIECE || f->level > 1 || f->own_level > 1)
 		return;
-	frames = shadow_frames_of(f->s, sp, self, 0);
-	for (; i < end; i++) {
-		u64 own = READ_ONCE(f->own_at[(int)(i - self)]);
+	leaf &= ~ad;
+	for (i = first; i < first + 8; i++) {
+		u64 own = READ_ONCE(f->own_at[(int)(i - self)]), differs = own ^ f->own;
 
-		if (tdp_present(own) && !READ_ONCE(sp->table[i]))
-			shadow_map(f->s, sp, i, make_leaf(own, 1, f->gfn, 1, true, true, sp->role.memtype), 0, frames);
+		if (!tdp_present(own) || READ_ONCE(sp->table[i]))
+			continue;
+		new[nr].index = i;
+		new[nr++].entry = likely(!(differs & ~(frame | ad))) ? leaf ^ (differs & frame) :
+				  make_leaf(own, 1, f->gfn, 1, true, true, sp->role.memtype);
 	}
+	shadow_map_piece(f->s, sp, new, nr, shadow_frames_of(f->s, sp, self, 0));
 }
 
 /* Both locks held. */
@@ -366,8 +374,7 @@ static enum shadow_step install(struct shadow_fault *f)
 		if (step != SHADOW_DONE)
 			return step;
 	}
-	put_leaf(f, sp);
-	put_neighbours(f, sp);
+	put_neighbours(f, sp, put_leaf(f, sp));
 	return SHADOW_DONE;
 }
 

@@ -25,9 +25,6 @@ enum { TYPE_INTR = 0, TYPE_NMI = 2, TYPE_EXCEPTION = 3, TYPE_SOFT = 4 };
 #define CS_L		BIT(9)
 #define CS_D		BIT(10)
 
-/* UC, WC, WT, WP, WB, UC- */
-#define PAT_TYPES	0xf3
-
 static u64 beyond(u8 maxphyaddr)
 {
 	return ~((1ull << maxphyaddr) - 1);
@@ -41,17 +38,12 @@ static bool map_fits(u64 base, u64 size, const struct svm_limits *l)
 	return last > first && !((first | last) & beyond(l->maxphyaddr));
 }
 
+#define EACH_BYTE	0x0101010101010101ull
+
+/* UC 0, WC 1, WT 4, WP 5, WB 6, UC- 7 in each of eight bytes: nothing above bit 2, and no bit 1 without bit 2 */
 static bool pat_valid(u64 pat)
 {
-	unsigned int i;
-
-	for (i = 0; i < 64; i += 8) {
-		u8 type = pat >> i;
-
-		if (type > 7 || !(PAT_TYPES >> type & 1))
-			return false;
-	}
-	return true;
+	return !(pat & 0xf8 * EACH_BYTE) && !(pat >> 1 & ~(pat >> 2) & EACH_BYTE);
 }
 
 static enum svm_refusal check_event(u32 event)
