@@ -34,7 +34,7 @@ u64 shadow_host_pat __ro_after_init;
  * @own_at: where it is
  * @own_level: its level
  * @level: of the leaf to be made
- * @flush: a present entry was replaced: the CPU's own translations of it must go
+ * @flush: a present entry was replaced by what is not only more permissive: the CPU's own translations of it must go
  * @copy_of: the role whose table is in vcpu_nested.copy
  * @copy_gen: as of this generation
  */
@@ -307,6 +307,15 @@ static u64 make_leaf(u64 own, int own_level, u64 gfn, int level, bool write, boo
 	return uncached ? leaf : leaf | nested_memtype_bits(memtype, level);
 }
 
+/* The new leaf only allows more, which the CPU sees when it faults on what it has of the old one (AMD APM vol. 2, "TLB Management"). */
+static bool only_more(u64 old, u64 new)
+{
+	const struct tdp_format *fmt = tdp_format();
+	u64 grants = fmt->write | fmt->exec, denies = fmt->noexec, differs = (old ^ new) & ~(fmt->accessed | fmt->dirty);
+
+	return !(differs & ~(grants | denies)) && !(differs & grants & old) && !(differs & denies & new);
+}
+
 /* Return: the leaf. */
 static u64 put_leaf(struct shadow_fault *f, struct shadow_page *sp)
 {
@@ -321,8 +330,8 @@ static u64 put_leaf(struct shadow_fault *f, struct shadow_page *sp)
 	if (tdp_present(old)) {
 		if (!((old ^ new) & ~ad) && (!sp->seen || sp->seen[i] == seen))
 			return new;	/* another vCPU was here */
+		f->flush |= !only_more(old, new);
 		shadow_drop(f->s, sp, i);
-		f->flush = true;
 	}
 	shadow_map(f->s, sp, i, new, seen, shadow_frames_of(f->s, sp, i, seen));
 	list_move(&sp->lru, &f->s->lru);

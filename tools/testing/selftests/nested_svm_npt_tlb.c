@@ -319,3 +319,40 @@ TEST(nothing_is_built_without_flush)
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
 }
+
+/* Pages are read before they are written: L1's D bits cost a fault each, and no flush. */
+static void guest_dirties(void)
+{
+	u64 i;
+
+	npt_guest_init(&npt, NPT_4LEVEL);
+	for (i = 0; i < PAGES; i++)
+		npt_set(&npt, NPT_PLAY + (i << 12), 1, data_page(i) | NPT_RWX);
+	touch_all(0);
+	guest_sync(1);
+	for (i = 0; i < PAGES; i++)
+		GUEST_ASSERT_DONE(NPT_WRITE, NPT_PLAY + (i << 12) + 16);
+	guest_sync(2);
+	for (i = 0; i < PAGES; i++)
+		GUEST_ASSERT_EQ(npt_get(&npt, NPT_PLAY + (i << 12), 1) & (PTE_A | PTE_D), PTE_A | PTE_D);
+	guest_done();
+}
+
+TEST(more_rights_flush_nothing)
+{
+	u64 faults, flushes;
+	struct vm *vm;
+
+	need_npt();
+	STRATA_ONLY("counts flushes");
+	vm = vm_create(1);
+	vcpu_set_long(vm->vcpu, guest_dirties, 0);
+	RUN_UNTIL_SYNC(vm->vcpu, 1);
+	faults = stat_value(vm->vcpu, "pf_taken");
+	flushes = stat_value(vm->vcpu, "tlb_flush");
+	RUN_UNTIL_SYNC(vm->vcpu, 2);
+	CHECK_EQ(stat_value(vm->vcpu, "pf_taken") - faults, PAGES);
+	CHECK_EQ(stat_value(vm->vcpu, "tlb_flush") - flushes, 0);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
