@@ -8,6 +8,7 @@
 #include "halt.h"
 #include "cpu/rows.h"
 #include "event/abi.h"
+#include "mmu/shadow.h"
 #include "nested/nested.h"
 #include "trace_queue.h"
 
@@ -156,6 +157,11 @@ static const struct ioctl_row vcpu_rows[] = {
 };
 
 /* ---- VM settings ---- */
+
+static long set_nr_mmu_pages(struct virt_vm *vm, void *data, unsigned long raw)
+{
+	return shadow_set_limit(to_vm(vm), raw);
+}
 
 static long set_tss_addr(struct virt_vm *vm, void *data, unsigned long raw)
 {
@@ -311,6 +317,7 @@ static long enable_max_vcpu_id(struct vm *vm, const struct kvm_enable_cap *cap)
 static const struct cap_row caps[] = {
 	{ KVM_CAP_IRQCHIP, 1 },
 	{ KVM_CAP_HLT, 1 },
+	{ KVM_CAP_MMU_SHADOW_CACHE_CONTROL, 1 },
 	{ KVM_CAP_USER_MEMORY, 1 },
 	{ KVM_CAP_USER_MEMORY2, 1 },
 	{ KVM_CAP_SET_TSS_ADDR, 1 },
@@ -439,6 +446,7 @@ static const struct ioctl_row vcpu_cap_rows[] = {
 static const struct ioctl_row vm_rows[] = {
 	{ KVM_ENABLE_CAP,		IOCTL_LOCK, .vm = vm_enable_cap },
 	{ KVM_SET_TSS_ADDR,		IOCTL_RAW, .vm = set_tss_addr },
+	{ KVM_SET_NR_MMU_PAGES,		IOCTL_RAW, .vm = set_nr_mmu_pages },
 	{ KVM_SET_IDENTITY_MAP_ADDR,	IOCTL_LOCK, .vm = set_identity_map_addr },
 };
 

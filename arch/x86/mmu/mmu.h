@@ -44,6 +44,7 @@ struct tdp_format {
  * @levels: depth of the tables, 4 or 5
  * @pages: (a) table pages in use
  * @logs_writes: what the CPU notes about written pages is wanted: there was a logged slot. It stays
+ * @shadow_limit: KVM_SET_NR_MMU_PAGES, 0: not called
  * @shadow: shadow of L1's nested tables, NULL before the first of them; set once, with mmu_lock held exclusively
  * @nx: NX huge pages
  */
@@ -52,6 +53,7 @@ struct vm_mmu {
 	u8 levels;
 	bool logs_writes;
 	atomic_long_t pages;
+	u32 shadow_limit;
 	struct vm_shadow *shadow;
 	struct vm_nx nx;
 };

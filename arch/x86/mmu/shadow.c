@@ -273,7 +273,7 @@ struct shadow_page *shadow_add(struct vcpu *v, const struct shadow_role *role, u
 	lockdep_assert_held(&s->lock);
 
 	/* Another vCPU has taken the room that was made for this one. */
-	if (s->nr == s->max || !n->spare_nr)
+	if (s->nr >= READ_ONCE(s->max) || !n->spare_nr)
 		return NULL;
 	sp = n->spare[--n->spare_nr];
 	sp->role = *role;
@@ -345,7 +345,7 @@ int shadow_fill_spare(struct vcpu *v)
 			return -ENOMEM;
 		n->spare[n->spare_nr++] = sp;
 	}
-	if (unlikely(READ_ONCE(s->nr) + ARRAY_SIZE(n->spare) > s->max))
+	if (unlikely(READ_ONCE(s->nr) + ARRAY_SIZE(n->spare) > READ_ONCE(s->max)))
 		reclaim(vm, s, SHADOW_BATCH);
 	return 0;
 }
@@ -520,10 +520,15 @@ void shadow_vcpu_destroy(struct vcpu *v)
 
 /* ---- the whole ---- */
 
+static u32 pages_needed(const struct vm *vm)
+{
+	return SHADOW_PAGES_MIN + READ_ONCE(vm->virt.nr_vcpus) * SHADOW_PAGES_VCPU;
+}
+
 static u32 page_limit(struct vcpu *v)
 {
 	struct virt_slots *slots = virt_slots(v->virt.vm, v->virt.as_id);
-	u64 pages = 0, limit = shadow_pages;
+	u64 pages = 0, limit = READ_ONCE(vcpu_vm(v)->mmu.shadow_limit) ?: shadow_pages;
 	unsigned int i;
 
 	for (i = 0; i < slots->nr; i++)
@@ -531,7 +536,7 @@ static u32 page_limit(struct vcpu *v)
 	/* L2 that has all of the memory in 4K pages needs one for 512 of them; L1 may have it twice, and more guests than one. */
 	if (!limit)
 		limit = pages / (TDP_ENTRIES / 4);
-	limit = max_t(u64, limit, SHADOW_PAGES_MIN + READ_ONCE(v->virt.vm->nr_vcpus) * SHADOW_PAGES_VCPU);
+	limit = max_t(u64, limit, pages_needed(vcpu_vm(v)));
 	return min_t(u64, limit, SHADOW_PAGES_MAX);
 }
 
@@ -557,7 +562,7 @@ static struct vm_shadow *shadow_alloc(u32 max)
 	}
 	for (i = 0; i < max; i++)
 		s->free_id[i] = i + 1;
-	s->max = max;
+	s->max = s->size = max;
 	s->seed = get_random_u32();
 	spin_lock_init(&s->lock);
 	INIT_LIST_HEAD(&s->lru);
@@ -584,6 +589,22 @@ int shadow_create(struct vcpu *v)
 	write_unlock(&vm->virt.mmu_lock);
 	if (s)
 		shadow_free(s);
+	return 0;
+}
+
+int shadow_set_limit(struct vm *vm, unsigned long nr)
+{
+	struct vm_shadow *s;
+
+	if (nr < SHADOW_PAGES_MIN)
+		return -EINVAL;
+	nr = min_t(unsigned long, nr, SHADOW_PAGES_MAX);
+	write_lock(&vm->virt.mmu_lock);
+	WRITE_ONCE(vm->mmu.shadow_limit, nr);
+	s = vm->mmu.shadow;
+	if (s)
+		WRITE_ONCE(s->max, min_t(u32, max_t(u32, nr, pages_needed(vm)), s->size));
+	write_unlock(&vm->virt.mmu_lock);
 	return 0;
 }
 

@@ -120,7 +120,8 @@ struct shadow_frames {
  * @page: by id
  * @free_id: stack of ids not in use
  * @nr: pages in use
- * @max: how many there may be
+ * @max: how many there may be; others only lower it
+ * @size: how many ids there are
  * @seed: of the hash
  * @lru: pages
  * @frames: struct shadow_frames, by shadow_frames_index()
@@ -133,6 +134,7 @@ struct vm_shadow {
 	u32 *free_id;
 	u32 nr;
 	u32 max;
+	u32 size;
 	u32 seed;
 	struct list_head lru;
 	struct xarray frames;
@@ -158,6 +160,15 @@ bool shadow_age(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool clear)
 
 /* As if L1 had flushed everything: each page is compared with L1's table before it is used again. No lock held. */
 void shadow_reset(struct vm *vm);
+
+/**
+ * shadow_set_limit() - how many pages the VM's shadow may have (KVM_SET_NR_MMU_PAGES)
+ * @vm: the machine
+ * @nr: pages; what a vCPU in L2 cannot do without is always there. If the shadow is in use already, it does not grow.
+ *
+ * Return: 0, -EINVAL.
+ */
+int shadow_set_limit(struct vm *vm, unsigned long nr);
 
 /* PAT of the host, for the memory types of L1's tables */
 extern u64 shadow_host_pat;

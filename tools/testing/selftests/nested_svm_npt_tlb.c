@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: L1 changes its nested page tables between two runs of L2, with and without a flush; several sets of tables and ASIDs; what
- * runs of L2 cost if nothing was flushed.
+ * runs of L2 cost if nothing was flushed; few pages for it all.
  * Conditions: guests are offered SVM with nested paging.
  * Expected: what was taken away is gone after a flush, what was given is there without; nothing is built anew without a flush.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -205,6 +206,67 @@ TEST(many_roots)
 	run(guest_many);
 }
 
+#define PAGES	64
+
+static void touch_all(u64 flush_each)
+{
+	u64 i;
+
+	for (i = 0; i < PAGES; i++) {
+		svm_vmcb.tlb_ctl = flush_each;
+		GUEST_ASSERT_DONE(NPT_READ, NPT_PLAY + (i << 12));
+	}
+}
+
+static void guest_cost(void)
+{
+	u64 i;
+
+	npt_guest_init(&npt, NPT_4LEVEL);
+	for (i = 0; i < PAGES; i++)
+		npt_set(&npt, NPT_PLAY + (i << 12), 1, data_page(i) | NPT_RWX);
+	touch_all(0);
+	guest_sync(1);
+	for (i = 0; i < 10; i++)
+		touch_all(0);
+	guest_sync(2);
+	/* One flush, then all pages: the tables are looked at again, not the pages. */
+	svm_vmcb.tlb_ctl = 1;
+	GUEST_ASSERT_DONE(NPT_READ, NPT_PLAY);
+	touch_all(0);
+	guest_sync(3);
+	/* A flush in each run: what has not changed is compared at the flush itself. */
+	touch_all(1);
+	guest_sync(4);
+	guest_done();
+}
+
+/* The same with as few pages of L0's as there may be, so that tables are reclaimed all the time; and with less of them than before. */
+TEST(few_pages)
+{
+	struct vm *vm;
+
+	need_npt();
+	NEED_CAP(KVM_CAP_MMU_SHADOW_CACHE_CONTROL);
+	vm = vm_create(1);
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, (void *)63), -EINVAL);
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, (void *)64), 0);
+	vcpu_set_long(vm->vcpu, guest_many, 0);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+
+	vm = vm_create(1);
+	vcpu_set_long(vm->vcpu, guest_cost, 0);
+	RUN_UNTIL_SYNC(vm->vcpu, 1);
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, (void *)64), 0);
+	RUN_UNTIL_SYNC(vm->vcpu, 2);
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, (void *)~0ul), 0);
+	RUN_UNTIL_SYNC(vm->vcpu, 3);
+	RUN_UNTIL_SYNC(vm->vcpu, 4);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
 /* A table that is its own child, at every level */
 static void guest_recursive(void)
 {
@@ -254,41 +316,6 @@ static u64 stat_value(struct vcpu *vcpu, const char *name)
 	close(fd);
 	REQUIRE(value != ~0ull);
 	return value;
-}
-
-#define PAGES	64
-
-static void touch_all(u64 flush_each)
-{
-	u64 i;
-
-	for (i = 0; i < PAGES; i++) {
-		svm_vmcb.tlb_ctl = flush_each;
-		GUEST_ASSERT_DONE(NPT_READ, NPT_PLAY + (i << 12));
-	}
-}
-
-static void guest_cost(void)
-{
-	u64 i;
-
-	npt_guest_init(&npt, NPT_4LEVEL);
-	for (i = 0; i < PAGES; i++)
-		npt_set(&npt, NPT_PLAY + (i << 12), 1, data_page(i) | NPT_RWX);
-	touch_all(0);
-	guest_sync(1);
-	for (i = 0; i < 10; i++)
-		touch_all(0);
-	guest_sync(2);
-	/* One flush, then all pages: the tables are looked at again, not the pages. */
-	svm_vmcb.tlb_ctl = 1;
-	GUEST_ASSERT_DONE(NPT_READ, NPT_PLAY);
-	touch_all(0);
-	guest_sync(3);
-	/* A flush in each run: what has not changed is compared at the flush itself. */
-	touch_all(1);
-	guest_sync(4);
-	guest_done();
 }
 
 TEST(nothing_is_built_without_flush)
