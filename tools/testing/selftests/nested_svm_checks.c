@@ -49,6 +49,8 @@ static void guest_refused(void)
 	REFUSED(b->asid = 0);
 	REFUSED(b->iopm = 1ull << 52);
 	REFUSED(b->msrpm = 1ull << 52);
+	REFUSED(b->nested_ctl = 1; b->ncr3 = 1ull << 52);
+	REFUSED(b->nested_ctl = 1; b->g_pat = 0x0007040600070402ull);
 	REFUSED(b->event_inj = INJ_VALID | 1 << 8);
 	REFUSED(b->event_inj = INJ_VALID | INJ_EXCEPTION | 2);
 	REFUSED(b->event_inj = INJ_VALID | INJ_EXCEPTION | 40);
