@@ -307,7 +307,7 @@ static void l2_calls(void)
 	vmmcall();
 }
 
-static void guest_injects(void)
+static void ready_to_inject(void)
 {
 	u32 i;
 
@@ -315,6 +315,11 @@ static void guest_injects(void)
 		guest_handlers[i] = on_event;
 	npt_guest_init(&npt, NPT_4LEVEL);
 	svm_clgi();
+}
+
+static void guest_injects(void)
+{
+	ready_to_inject();
 	svm_vmcb.event_inj = INJ_VALID | INJ_INTR | 0x44;
 	svm_guest_restart(l2_calls);
 	svm_vmcb.rflags |= RFLAGS_IF;
@@ -332,12 +337,7 @@ static void guest_injects(void)
 
 static void guest_injects_soft(void)
 {
-	u32 i;
-
-	for (i = 0; i < 256; i++)
-		guest_handlers[i] = on_event;
-	npt_guest_init(&npt, NPT_4LEVEL);
-	svm_clgi();
+	ready_to_inject();
 	/* As INT n, INT3 and ICEBP: L2 goes on where RIP and next_rip both point. */
 	svm_vmcb.next_rip = (u64)l2_calls;
 	svm_vmcb.event_inj = INJ_VALID | INJ_SOFT | 0x80;
@@ -395,6 +395,6 @@ static void soft_waits(unsigned int which)
 TEST(interrupt_of_an_entry)	{ waits(0); }
 TEST(exception_of_an_entry)	{ waits(1); }
 TEST(nmi_of_an_entry)		{ waits(2); }
-TEST(int_n_of_an_entry)		{ soft_waits(0); }
-TEST(int3_of_an_entry)		{ soft_waits(1); }
-TEST(icebp_of_an_entry)		{ soft_waits(2); }
+TEST_TIMEOUT(int_n_of_an_entry, 200)	{ soft_waits(0); }
+TEST_TIMEOUT(int3_of_an_entry, 200)	{ soft_waits(1); }
+TEST_TIMEOUT(icebp_of_an_entry, 200)	{ soft_waits(2); }

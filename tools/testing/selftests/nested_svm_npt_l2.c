@@ -5,9 +5,6 @@
  * Conditions: guests are offered SVM (with nested paging); 5 levels: the CPU has them, and the host uses them.
  * Expected: as on bare hardware (APM vol. 2, "Page-Fault Exception", "Nested Paging").
  */
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "npt.h"
 
 /* Linear address in L2 that the tests map as they like; not one of L2's physical ones */
@@ -239,18 +236,6 @@ static void run_l2(u64 mode, bool paging)
 	vcpu_set_long(vm->vcpu, guest_l2, 0);
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
-}
-
-static void need_la57(void)
-{
-	int kvm = kvm_open();
-	struct kvm_cpuid2 *cpuid = supported_cpuid(kvm);
-	struct kvm_cpuid_entry2 *e = cpuid_entry(cpuid, 7, 0);
-
-	if (!e || !(e->ecx & 1 << 16))
-		tap_skip("no 5-level paging");
-	free(cpuid);
-	close(kvm);
 }
 
 TEST(no_paging)			{ run_l2(NO_PAGING, false); }

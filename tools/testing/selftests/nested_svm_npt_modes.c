@@ -4,9 +4,6 @@
  * Conditions: guests are offered SVM with nested paging; 5 levels: the CPU has them, and the host uses them.
  * Expected: the format is that of L1's own paging at VMRUN (APM vol. 2, "Nested Paging", "Legacy PAE Mode").
  */
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "npt.h"
 
 static struct npt npt;
@@ -146,13 +143,6 @@ TEST(l1_4_levels) { run(guest_4level); }
 
 TEST(l1_5_levels)
 {
-	int kvm = kvm_open();
-	struct kvm_cpuid2 *cpuid = supported_cpuid(kvm);
-	struct kvm_cpuid_entry2 *e = cpuid_entry(cpuid, 7, 0);
-
-	if (!e || !(e->ecx & 1 << 16))
-		tap_skip("no 5-level paging");
-	free(cpuid);
-	close(kvm);
+	need_la57();
 	run(guest_5level);
 }

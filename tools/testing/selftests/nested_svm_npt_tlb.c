@@ -218,7 +218,7 @@ static void touch_all(u64 flush_each)
 	}
 }
 
-static void guest_cost(void)
+static void map_and_touch_all(void)
 {
 	u64 i;
 
@@ -227,6 +227,13 @@ static void guest_cost(void)
 		npt_set(&npt, NPT_PLAY + (i << 12), 1, data_page(i) | NPT_RWX);
 	touch_all(0);
 	guest_sync(1);
+}
+
+static void guest_cost(void)
+{
+	u64 i;
+
+	map_and_touch_all();
 	for (i = 0; i < 10; i++)
 		touch_all(0);
 	guest_sync(2);
@@ -352,11 +359,7 @@ static void guest_dirties(void)
 {
 	u64 i;
 
-	npt_guest_init(&npt, NPT_4LEVEL);
-	for (i = 0; i < PAGES; i++)
-		npt_set(&npt, NPT_PLAY + (i << 12), 1, data_page(i) | NPT_RWX);
-	touch_all(0);
-	guest_sync(1);
+	map_and_touch_all();
 	for (i = 0; i < PAGES; i++)
 		GUEST_ASSERT_DONE(NPT_WRITE, NPT_PLAY + (i << 12) + 16);
 	guest_sync(2);

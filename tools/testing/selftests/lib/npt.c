@@ -2,6 +2,9 @@
 /*
  * L1's nested page tables; see npt.h.
  */
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "npt.h"
 
 static u64 pool_next = NPT_POOL;
@@ -140,4 +143,17 @@ void need_npt(void)
 	need_svm();
 	if (!(svm_features() & SVM_FEATURE_NP))
 		tap_skip("guests are not offered nested paging");
+}
+
+void need_la57(void)
+{
+	int kvm = kvm_open();
+	struct kvm_cpuid2 *cpuid = supported_cpuid(kvm);
+	struct kvm_cpuid_entry2 *e = cpuid_entry(cpuid, 7, 0);
+	bool there = e && (e->ecx & 1 << 16);
+
+	free(cpuid);
+	close(kvm);
+	if (!there)
+		tap_skip("no 5-level paging");
 }

@@ -74,5 +74,7 @@ extern volatile u64 npt_value;
 
 /* Skips the case where guests are not offered nested paging. */
 void need_npt(void);
+/* ... or 5-level paging */
+void need_la57(void);
 
 #endif
