@@ -182,18 +182,23 @@ void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64
 	set_entry(sp, i, entry, seen);
 }
 
-void shadow_map_piece(struct vm_shadow *s, struct shadow_page *sp, const struct shadow_new *new, unsigned int nr, struct shadow_frames *f)
+void shadow_map_alike(struct vm_shadow *s, struct shadow_page *sp, unsigned int first, unsigned int nr, const u64 *own, u64 like, u64 leaf,
+		      struct shadow_frames *f)
 {
+	const u64 frame = tdp_format()->addr, free = frame | tdp_format()->accessed | tdp_format()->dirty;
 	u64 unit = frame_unit(sp->role.base >> PAGE_SHIFT, sp->role.level);
-	unsigned int n;
+	unsigned int i;
 
-	for (n = 0; n < nr; n++) {
-		unsigned int i = new[n].index;
-		u32 *head = &f->head[(unit + i) % TDP_ENTRIES];
+	for (i = first; i < first + nr; i++, own++) {
+		u64 differs = READ_ONCE(*own) ^ like;
+		u32 *head;
 
+		if ((differs & ~free) || READ_ONCE(sp->table[i]))
+			continue;
+		head = &f->head[(unit + i) % TDP_ENTRIES];
 		f->used += !*head;
 		chain_add(s, head, sp, i);
-		set_entry(sp, i, new[n].entry, 0);
+		set_entry(sp, i, leaf ^ (differs & frame), 0);
 	}
 }
 

@@ -230,12 +230,12 @@ struct shadow_frames *shadow_frames_of(struct vm_shadow *s, const struct shadow_
 /* Put an entry where none is. A leaf's list of frames is there already: @f. */
 void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, struct shadow_page *child, u64 entry, u64 seen);
 void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen, struct shadow_frames *f);
-/* The same for some leaves of a piece */
-struct shadow_new {
-	u64 entry;
-	unsigned int index;
-};
-void shadow_map_piece(struct vm_shadow *s, struct shadow_page *sp, const struct shadow_new *new, unsigned int nr, struct shadow_frames *f);
+/*
+ * The same for @nr leaves of a piece from @first on, where none is yet: as @leaf, if the VM's own leaves @own differ from @like, the one that @leaf was made
+ * from, in the frame only
+ */
+void shadow_map_alike(struct vm_shadow *s, struct shadow_page *sp, unsigned int first, unsigned int nr, const u64 *own, u64 like, u64 leaf,
+		      struct shadow_frames *f);
 
 /* Cut the links to pages older than @valid, and be of that age. */
 void shadow_renew(struct vm_shadow *s, struct shadow_page *sp, u64 valid);

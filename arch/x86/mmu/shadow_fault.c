@@ -339,28 +339,17 @@ static u64 put_leaf(struct shadow_fault *f, struct shadow_page *sp)
 }
 
 /*
- * A piece of a large page: neighbours of a 4K page that the VM's own tables have already, too. They get their A bit when they are used. Most differ from
- * the page's own @leaf in the frame only.
+ * A piece of a large page: neighbours of a 4K page that the VM's own tables have already, too, if they differ from the page's own @leaf in the frame only. They get
+ * their A bit when they are used.
  */
 static void put_neighbours(struct shadow_fault *f, struct shadow_page *sp, u64 leaf)
 {
-	const u64 frame = tdp_format()->addr, ad = tdp_format()->accessed | tdp_format()->dirty;
-	unsigned int self = tdp_index(f->gpa >> PAGE_SHIFT, 1), first = self & ~7U, i, nr = 0;
-	struct shadow_new new[8];
+	unsigned int self = tdp_index(f->gpa >> PAGE_SHIFT, 1), first = self & ~7U;
 
 	if (sp->role.kind != SHADOW_PIECE || f->level > 1 || f->own_level > 1)
 		return;
-	leaf &= ~ad;
-	for (i = first; i < first + 8; i++) {
-		u64 own = READ_ONCE(f->own_at[(int)(i - self)]), differs = own ^ f->own;
-
-		if (!tdp_present(own) || READ_ONCE(sp->table[i]))
-			continue;
-		new[nr].index = i;
-		new[nr++].entry = likely(!(differs & ~(frame | ad))) ? leaf ^ (differs & frame) :
-				  make_leaf(own, 1, f->gfn, 1, true, true, sp->role.memtype);
-	}
-	shadow_map_piece(f->s, sp, new, nr, shadow_frames_of(f->s, sp, self, 0));
+	leaf &= ~(tdp_format()->accessed | tdp_format()->dirty);
+	shadow_map_alike(f->s, sp, first, 8, f->own_at - (self - first), f->own, leaf, shadow_frames_of(f->s, sp, self, 0));
 }
 
 /* Both locks held. */
@@ -487,8 +476,17 @@ static enum nested_fault_result fix(struct shadow_fault *f, u64 kind, struct mmu
 
 enum nested_fault_result mmu_nested_fault(struct vcpu *v, u64 gpa, u32 access, bool table, struct mmu_nested_fault *nf)
 {
-	struct shadow_fault f = { .v = v, .s = vm_shadow(vcpu_vm(v)), .gpa = gpa, .access = access };
 	enum nested_fault_result r;
+	struct shadow_fault f;
+
+	/* The walk's outcome, most of it, is filled in before it is looked at. */
+	f.v = v;
+	f.s = vm_shadow(vcpu_vm(v));
+	f.gpa = gpa;
+	f.access = access;
+	f.flush = false;
+	f.copy_of = (struct shadow_role) { };
+	f.copy_gen = 0;
 
 	if (gpa >> PAGE_SHIFT >= tdp_limit(vcpu_vm(v)))
 		return failed(&f, -EFAULT);
