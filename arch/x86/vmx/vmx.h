@@ -6,6 +6,7 @@
 #define STRATA_VMX_H
 
 #include "../backend.h"
+#include "caps_pure.h"
 
 #include <linux/jump_label.h>
 #include <asm/desc_defs.h>
@@ -26,37 +27,8 @@
 #define VMX_CR4_GUEST	(X86_CR4_PVI | X86_CR4_DE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_PGE | \
 			 X86_CR4_TSD | X86_CR4_FSGSBASE)
 
-/* Secondary controls that the headers of 6.1 do not name */
-#define VMX_CPU2_XSAVES	BIT(20)
-#define VMX_CPU2_ENCLV	BIT(28)
-
-/* Both or neither: the x2APIC's MSRs in the virtual-APIC page, and delivery from there */
-#define VMX_CPU2_APICV	(SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
-
 /* Fraction bits of the TSC multiplier */
 #define VMX_TSC_FRAC	48
-
-/**
- * struct vmx_caps - what this CPU's VMX offers, after the module parameters had their say; constant after load
- * @basic: IA32_VMX_BASIC
- * @misc: IA32_VMX_MISC
- * @ept_vpid: IA32_VMX_EPT_VPID_CAP
- * @pin: pin-based controls
- * @cpu: primary processor-based controls
- * @cpu2: secondary processor-based controls, those included that depend on the guest
- * @exit: VM-exit controls
- * @entry: VM-entry controls
- * @cr0_fixed: bits that must be 1 in CR0 (PE and PG are the guest's all the same)
- * @cr4_fixed: bits that must be 1 in CR4
- */
-struct vmx_caps {
-	u64 basic;
-	u64 misc;
-	u64 ept_vpid;
-	u32 pin, cpu, cpu2, exit, entry;
-	unsigned long cr0_fixed;
-	unsigned long cr4_fixed;
-};
 
 extern struct vmx_caps vmx_caps;
 
