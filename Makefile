@@ -126,6 +126,7 @@ check-build: check-build-6.12 check-build-6.1
 
 check-build-%: setup-build
 	$(call build,/lib/modules/$(call kver,$*)/build,$(B)/$(call kver,$*)-strict,$(STRICT))
+	@tools/testing/mitigations $(B)/$(call kver,$*)-strict/strata.ko /lib/modules/$(call kver,$*)/source
 
 bench: setup modules-$(KERNEL)
 	@tools/bench/compare --host $(HOST) --kernel $(KERNEL)

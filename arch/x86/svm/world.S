@@ -116,6 +116,8 @@ SYM_FUNC_START(svm_world_switch)
 	xor %r13d, %r13d
 	xor %r14d, %r14d
 	xor %r15d, %r15d
+	xor %ecx, %ecx
+	xor %edx, %edx
 	xor %ebx, %ebx
 	xor %esi, %esi
 	xor %ebp, %ebp

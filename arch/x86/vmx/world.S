@@ -124,6 +124,7 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 .Lout:
 	/* The guest's return predictions go before the first RET; its register values before anything speculates with them. */
 	FILL_RETURN_BUFFER %rcx, 32, X86_FEATURE_RSB_VMEXIT, X86_FEATURE_RSB_VMEXIT_LITE
+	xor %ecx, %ecx
 	xor %edx, %edx
 	xor %ebx, %ebx
 	xor %esi, %esi
