@@ -233,7 +233,7 @@ TEST(tsc)
 	struct vm *vm = vm_create(1);
 	struct vcpu *vcpu = vm->vcpu;
 	u64 before, after, seen;
-	int khz;
+	int khz, khz_after;
 
 	vcpu_set_long(vcpu, guest_tsc, 0);
 	CHECK_EQ(vcpu_get_msr(vcpu, MSR_TSC, &before), 1);
@@ -246,8 +246,14 @@ TEST(tsc)
 	seen = vcpu_report(vcpu)->spare[0];
 	CHECK(seen >= 1ull << 50 && seen < (1ull << 50) + (1ull << 40));
 	khz = kvm_ioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL);
-	CHECK(khz > 0);
-	CHECK_EQ(kvm_ioctl_val(vcpu->fd, KVM_SET_TSC_KHZ, khz), 0);
-	CHECK_EQ(kvm_ioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL), khz);
+	/* A loaded emulator's clocks drift apart, and the host's kernel may stop trusting the TSC at any time. */
+	if (khz == -EIO) {
+		tap_note("the host's TSC is unstable");
+	} else {
+		CHECK(khz > 0);
+		CHECK_EQ(kvm_ioctl_val(vcpu->fd, KVM_SET_TSC_KHZ, khz), 0);
+		khz_after = kvm_ioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL);
+		CHECK(khz_after == khz || khz_after == -EIO);
+	}
 	vm_destroy(vm);
 }
