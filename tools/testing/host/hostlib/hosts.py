@@ -119,7 +119,7 @@ class Bochs:
         return f"""\
 config_interface: textconfig
 display_library: term
-cpu: model={machine.model or self.models[0]}, count=1, ips={self.ips}, reset_on_triple_fault=0
+cpu: model={machine.model or self.models[0]}, count={machine.smp}, ips={self.ips}, reset_on_triple_fault=0
 memory: guest={memory}, host={memory}
 romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file=/usr/share/vgabios/vgabios.bin
