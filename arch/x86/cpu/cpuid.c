@@ -90,21 +90,38 @@ static const struct feature_bit feature_bits[] = {
 	{ GUEST_SBPB,			0, LEAF_EAX, 27, 0x80000021 },
 };
 
-static __always_inline void execute(struct vcpu *v)
+static __always_inline void put(struct vcpu *v, u32 eax, u32 ebx, u32 ecx, u32 edx)
 {
 	const u32 regs = BIT(REG_RAX) | BIT(REG_RBX) | BIT(REG_RCX) | BIT(REG_RDX);
-	u32 leaf = vcpu_reg(v, REG_RAX), index = vcpu_reg(v, REG_RCX);
+
+	v->regs[REG_RAX] = eax;
+	v->regs[REG_RBX] = ebx;
+	v->regs[REG_RCX] = ecx;
+	v->regs[REG_RDX] = edx;
+	v->regs_avail |= regs;
+	v->regs_dirty |= regs;
+}
+
+static noinline void execute_missing(struct vcpu *v, u32 leaf, u32 index)
+{
 	struct cpuid_regs4 out;
+
+	cpuid_table_execute(&v->cpu.cpuid_table, leaf, index, &out);
+	put(v, out.r[LEAF_EAX], out.r[LEAF_EBX], out.r[LEAF_ECX], out.r[LEAF_EDX]);
+}
+
+static __always_inline void execute(struct vcpu *v)
+{
+	u32 leaf = vcpu_reg(v, REG_RAX), index = vcpu_reg(v, REG_RCX);
+	const struct kvm_cpuid_entry2 *e;
 
 	if (unlikely(leaf == 0xd))
 		xcr0_sync(v);
-	cpuid_table_execute(&v->cpu.cpuid_table, leaf, index, &out);
-	v->regs[REG_RAX] = out.r[LEAF_EAX];
-	v->regs[REG_RBX] = out.r[LEAF_EBX];
-	v->regs[REG_RCX] = out.r[LEAF_ECX];
-	v->regs[REG_RDX] = out.r[LEAF_EDX];
-	v->regs_avail |= regs;
-	v->regs_dirty |= regs;
+	e = cpuid_table_find(&v->cpu.cpuid_table, leaf, index);
+	if (likely(e))
+		put(v, e->eax, e->ebx, e->ecx, e->edx);
+	else
+		execute_missing(v, leaf, index);
 }
 
 static noinline void execute_traced(struct vcpu *v)

@@ -139,8 +139,6 @@ static __always_inline void timer_prepare(struct vmx_vcpu *vmx)
 {
 	const struct vcpu_apic *a = vmx->vcpu.apic;
 
-	if (unlikely(vmx->exit_soon))
-		return;
 	if (a && a->due)
 		vmx_timer_due(vmx, a->due);
 	else if (unlikely(vmx->timer != vmx_timer_longest))

@@ -65,6 +65,8 @@ void vmx_timer_due(struct vmx_vcpu *vmx, u64 due)
 {
 	u64 now = rdtsc(), value = due > now ? ((due - now) >> TIMER_SHIFT) + 2 : 0;
 
+	if (unlikely(vmx->exit_soon))
+		return;
 	value = min_t(u64, value, vmx_timer_longest);
 	if (value != vmx->timer)
 		set_timer(vmx, value);
@@ -72,7 +74,8 @@ void vmx_timer_due(struct vmx_vcpu *vmx, u64 due)
 
 void vmx_timer_default(struct vmx_vcpu *vmx)
 {
-	set_timer(vmx, vmx_timer_longest);
+	if (!vmx->exit_soon)
+		set_timer(vmx, vmx_timer_longest);
 }
 
 void vmx_timer_setup(void)
