@@ -15,11 +15,13 @@
  * struct virt_iobus - the devices of one bus
  * @nr: how many
  * @longest: length of the longest, which bounds the search
+ * @doorbells: one of them is atomic
  * @dev: sorted by address
  */
 struct virt_iobus {
 	unsigned int nr;
 	u32 longest;
+	bool doorbells;
 	struct virt_iodev *dev[];
 };
 
@@ -33,6 +35,7 @@ static void replace(struct virt_vm *vm, enum virt_bus bus, struct virt_iobus *b)
 	struct virt_iobus *old = bus_of(vm, bus);
 
 	rcu_assign_pointer(vm->iobus[bus], b);
+	WRITE_ONCE(vm->doorbells[bus], b && b->doorbells);
 	synchronize_srcu_expedited(&vm->srcu);
 	kvfree(old);
 }
@@ -41,6 +44,7 @@ static void append(struct virt_iobus *b, struct virt_iodev *d)
 {
 	b->dev[b->nr++] = d;
 	b->longest = max(b->longest, d->len);
+	b->doorbells |= d->atomic;
 }
 
 int virt_iobus_add(struct virt_vm *vm, enum virt_bus bus, struct virt_iodev *d)
@@ -100,7 +104,8 @@ void virt_iobus_destroy(struct virt_vm *vm)
 	}
 }
 
-static bool find(struct virt_iobus *b, struct virt_vcpu *v, u64 addr, unsigned int len, void *data, bool write)
+/* With @atomic the search ends at a device that may sleep: it would have been asked first. */
+static __always_inline bool find(struct virt_iobus *b, struct virt_vcpu *v, u64 addr, unsigned int len, void *data, bool write, bool atomic)
 {
 	unsigned int lo = 0, hi = b->nr, mid;
 
@@ -117,7 +122,11 @@ static bool find(struct virt_iobus *b, struct virt_vcpu *v, u64 addr, unsigned i
 
 		if (addr - d->addr >= b->longest)
 			return false;
-		if (addr - d->addr < d->len && d->access(d, v, addr, len, data, write))
+		if (addr - d->addr >= d->len)
+			continue;
+		if (atomic && !d->atomic)
+			return false;
+		if (d->access(d, v, addr, len, data, write))
 			return true;
 	}
 	return false;
@@ -127,5 +136,19 @@ bool virt_iobus_access(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigne
 {
 	struct virt_iobus *b = srcu_dereference(v->vm->iobus[bus], &v->vm->srcu);
 
-	return b && find(b, v, addr, len, data, write);
+	return b && find(b, v, addr, len, data, write, false);
+}
+
+bool virt_iobus_doorbell(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len, void *data)
+{
+	struct virt_vm *vm = v->vm;
+	struct virt_iobus *b;
+	bool rung;
+	int index;
+
+	index = srcu_read_lock(&vm->srcu);
+	b = srcu_dereference(vm->iobus[bus], &vm->srcu);
+	rung = b && find(b, v, addr, len, data, true, true);
+	srcu_read_unlock(&vm->srcu, index);
+	return rung;
 }

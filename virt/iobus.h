@@ -20,12 +20,14 @@ enum virt_bus { VIRT_BUS_PIO, VIRT_BUS_MMIO, VIRT_NR_BUSES };
  * struct virt_iodev - a device on a bus
  * @addr: first address
  * @len: bytes; an access that begins within is offered to the device
+ * @atomic: @access may be called with interrupts off
  * @access: do it; false: not for this device (wrong length, wrong data): the next one is asked. Interrupts on, srcu held.
  * @release: the device has left the bus; no access is under way
  */
 struct virt_iodev {
 	u64 addr;
 	u32 len;
+	bool atomic;
 	bool (*access)(struct virt_iodev *d, struct virt_vcpu *v, u64 addr, unsigned int len, void *data, bool write);
 	void (*release)(struct virt_iodev *d);
 };
@@ -61,5 +63,17 @@ void virt_iobus_destroy(struct virt_vm *vm);
  * Return: true if a device served it.
  */
 bool virt_iobus_access(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len, void *data, bool write);
+
+/**
+ * virt_iobus_doorbell() - offer a write to the devices in the kernel that need not sleep; vm->doorbells says whether there are any
+ * @v: the vCPU, its thread, interrupts off; vm->srcu need not be held
+ * @bus: which
+ * @addr: port, or guest physical address
+ * @len: 1..8
+ * @data: what is written
+ *
+ * Return: true if such a device served it; false if another one may.
+ */
+bool virt_iobus_doorbell(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len, void *data);
 
 #endif

@@ -124,7 +124,7 @@ long virt_ioeventfd(struct virt_vm *vm, void *in, unsigned long raw)
 		kfree(e);
 		return ret;
 	}
-	e->dev = (struct virt_iodev) { .addr = arg->addr, .len = 1, .access = ring, .release = release };
+	e->dev = (struct virt_iodev) { .addr = arg->addr, .len = 1, .atomic = true, .access = ring, .release = release };
 	e->length = arg->len;
 	e->match = arg->flags & KVM_IOEVENTFD_FLAG_DATAMATCH;
 	e->data = arg->datamatch;

@@ -58,6 +58,7 @@ struct virt_coalesced;
  * @manual_protect: (m) KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 flags
  * @coalesced: (s) coalesced MMIO zones and ring
  * @iobus: (s) devices in the kernel, NULL without any
+ * @doorbells: (a) some of the bus need not sleep
  * @irqfds: eventfds that raise interrupts, see there
  * @stats: (a) counters
  * @stats_id: (c) name in the binary statistics
@@ -82,6 +83,7 @@ struct virt_vm {
 	u64 manual_protect;
 	struct virt_coalesced *coalesced;
 	struct virt_iobus __rcu *iobus[VIRT_NR_BUSES];
+	bool doorbells[VIRT_NR_BUSES];
 	struct virt_irqfds irqfds;
 	struct virt_vm_stats stats;
 	char stats_id[48];

@@ -82,6 +82,14 @@ enum exit_result vcpu_after_insn(struct vcpu *v, unsigned long rflags_before);
 /* io.c: instructions that wait for userspace. */
 enum exit_result io_complete(struct vcpu *v);
 enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in);
+/* An OUT, interrupts off: true if it rang a doorbell, and all that is left is the step over it. Where there are none there is no need to ask. */
+bool io_doorbell(struct vcpu *v, u16 port, unsigned int size);
+
+static inline bool io_has_doorbells(const struct vcpu *v)
+{
+	return READ_ONCE(v->virt.vm->doorbells[VIRT_BUS_PIO]);
+}
+
 enum exit_result io_msr(struct vcpu *v, u32 msr, u64 data, bool write, u32 reason);
 void io_forget(struct vcpu *v);
 

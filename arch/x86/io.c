@@ -51,6 +51,18 @@ static void put_rax(struct vcpu *v, const void *data, unsigned int size)
 	vcpu_set_reg(v, REG_RAX, rax);
 }
 
+bool io_doorbell(struct vcpu *v, u16 port, unsigned int size)
+{
+	unsigned long rax = v->regs[REG_RAX];
+
+	if (!virt_iobus_doorbell(&v->virt, VIRT_BUS_PIO, port, size, &rax))
+		return false;
+	v->virt.stats.io_exits++;
+	if (trace_kvm_pio_enabled())
+		trace_kvm_pio(true, port, size, &v->regs[REG_RAX]);
+	return true;
+}
+
 /*
  * OUT is over when userspace sees it: RIP is behind it. IN is over when userspace has answered. A single step's #DB exit after an
  * OUT would need a second exit at once; the trap waits for the next KVM_RUN.

@@ -139,7 +139,7 @@ static bool fast_wrmsr(struct svm_vcpu *svm)
 	return true;
 }
 
-static bool fast_rdmsr(struct svm_vcpu *svm)
+static noinline bool fast_rdmsr(struct svm_vcpu *svm)
 {
 	struct vcpu *v = &svm->vcpu;
 	u32 msr = v->regs[REG_RCX];
@@ -157,7 +157,7 @@ static bool fast_rdmsr(struct svm_vcpu *svm)
 }
 
 /* The step comes first, as for WRMSR. */
-static bool fast_hypercall(struct vcpu *v)
+static noinline bool fast_hypercall(struct vcpu *v)
 {
 	struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
 	unsigned long rip = v->regs[REG_RIP];
@@ -173,6 +173,19 @@ static bool fast_hypercall(struct vcpu *v)
 	}
 	v->virt.stats.hypercalls++;
 	v->regs[REG_RAX] = vcpu_long_mode(v) ? ret : (u32)ret;
+	done(v);
+	return true;
+}
+
+/* The step needs nothing that may not be at hand: the CPU says where the next instruction is. */
+static bool fast_out(struct vcpu *v)
+{
+	u32 info = to_svm(v)->vmcb->control.exit_info_1;
+
+	if (info & (SVM_IOIO_TYPE_MASK | SVM_IOIO_STR_MASK))
+		return false;
+	if (!io_doorbell(v, info >> 16, (info >> SVM_IOIO_SIZE_SHIFT) & 7) || !svm_skip(v))
+		return false;
 	done(v);
 	return true;
 }
@@ -199,6 +212,8 @@ bool svm_fast_exit(struct svm_vcpu *svm)
 		return fast_wrmsr(svm) && vmcb->control.exit_code != EXIT_DONE;
 	case SVM_EXIT_VMMCALL:
 		return plain(v) && fast_hypercall(v) && vmcb->control.exit_code != EXIT_DONE;
+	case SVM_EXIT_IOIO:
+		return io_has_doorbells(v) && plain(v) && fast_out(v) && vmcb->control.exit_code != EXIT_DONE;
 	case SVM_EXIT_PAUSE:
 		return plain(v) && svm_skip(v);
 	default:

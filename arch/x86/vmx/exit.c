@@ -35,8 +35,16 @@ static __always_inline bool plain(struct vcpu *v)
 	return fast_plain(v, vcpu_rflags(v));
 }
 
-/* True if the guest may be entered again at once; otherwise the exit is done all the same if @vmx->reason says so. */
-static bool fast_wrmsr(struct vmx_vcpu *vmx)
+/* The exit is done. True if the guest may be entered again at once; there may be something to do before, and then @vmx->reason says so. */
+static __always_inline bool done(struct vmx_vcpu *vmx)
+{
+	if (likely(!fast_leaves_work(&vmx->vcpu)))
+		return true;
+	vmx->reason = VMX_EXIT_DONE;
+	return false;
+}
+
+static noinline bool fast_wrmsr(struct vmx_vcpu *vmx)
 {
 	struct vcpu *v = &vmx->vcpu;
 	u32 msr = v->regs[REG_RCX];
@@ -50,19 +58,56 @@ static bool fast_wrmsr(struct vmx_vcpu *vmx)
 		return false;
 	if (trace_kvm_msr_enabled())
 		trace_kvm_msr(true, msr, vcpu_edx_eax(v), false);
-	/* Something to do before the next entry: leave. */
-	if (fast_leaves_work(v)) {
-		vmx->reason = VMX_EXIT_DONE;
+	if (!done(vmx))
 		return false;
-	}
 	vmx_apic_prepare(vmx);
 	return true;
+}
+
+static noinline bool fast_rdmsr(struct vcpu *v)
+{
+	u32 msr = v->regs[REG_RCX];
+	u64 val;
+
+	if (rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) || !msr_get_plain(v, msr, &val))
+		return false;
+	if (trace_kvm_msr_enabled())
+		trace_kvm_msr(false, msr, val, false);
+	vcpu_set_edx_eax(v, val);
+	return vmx_skip(v);
+}
+
+static noinline bool fast_hypercall(struct vmx_vcpu *vmx)
+{
+	struct vcpu *v = &vmx->vcpu;
+	long ret;
+
+	if (!pv_hypercall(v, true, &ret))
+		return false;
+	v->virt.stats.hypercalls++;
+	v->regs[REG_RAX] = vcpu_long_mode(v) ? ret : (u32)ret;
+	return vmx_skip(v) && done(vmx);
+}
+
+/* Exit qualification of I/O instructions */
+#define IO_SIZE(qual)	(((qual) & 7) + 1)
+#define IO_IN		BIT(3)
+#define IO_STRING	BIT(4)
+#define IO_PORT(qual)	((qual) >> 16 & 0xffff)
+
+static noinline bool fast_out(struct vmx_vcpu *vmx)
+{
+	unsigned long qual = vmread(EXIT_QUALIFICATION);
+	struct vcpu *v = &vmx->vcpu;
+
+	if ((qual & (IO_IN | IO_STRING)) || !io_doorbell(v, IO_PORT(qual), IO_SIZE(qual)))
+		return false;
+	return vmx_skip(v) && done(vmx);
 }
 
 bool vmx_fast_exit(struct vmx_vcpu *vmx)
 {
 	struct vcpu *v = &vmx->vcpu;
-	long ret;
 
 	switch (vmx->reason) {
 	case EXIT_REASON_CPUID:
@@ -72,13 +117,12 @@ bool vmx_fast_exit(struct vmx_vcpu *vmx)
 		return vmx_skip(v);
 	case EXIT_REASON_MSR_WRITE:
 		return plain(v) && fast_wrmsr(vmx);
+	case EXIT_REASON_MSR_READ:
+		return plain(v) && fast_rdmsr(v);
 	case EXIT_REASON_VMCALL:
-		/* Without an APIC none of them asks for anything. */
-		if (!plain(v) || v->apic || !pv_hypercall(v, true, &ret))
-			return false;
-		v->virt.stats.hypercalls++;
-		v->regs[REG_RAX] = vcpu_long_mode(v) ? ret : (u32)ret;
-		return vmx_skip(v);
+		return plain(v) && fast_hypercall(vmx);
+	case EXIT_REASON_IO_INSTRUCTION:
+		return io_has_doorbells(v) && plain(v) && fast_out(vmx);
 	default:
 		return false;
 	}
@@ -215,7 +259,7 @@ static enum exit_result on_io(struct vcpu *v)
 {
 	unsigned long qual = vmread(EXIT_QUALIFICATION);
 
-	return exit_io(v, qual >> 16, (qual & 7) + 1, qual & BIT(3), qual & BIT(4));
+	return exit_io(v, IO_PORT(qual), IO_SIZE(qual), qual & IO_IN, qual & IO_STRING);
 }
 
 /* Exit qualification of EPT violations */

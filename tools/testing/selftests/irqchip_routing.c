@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: routes that change while interrupts are on their way: an irqfd's MSI under a storm of KVM_SET_GSI_ROUTING, a resampled line whose
- * route changes, goes and moves while the guest serves it.
+ * route changes, goes and moves while the guest serves it; a doorbell that is the interrupt of the vCPU that rings it.
  * Conditions: KVM_CREATE_IRQCHIP.
  * Expected: each signal is one interrupt, by the old route or by the new; no line stays up without an owner, and whoever resamples hears of
- * the end.
+ * the end; the doorbell's interrupt comes before the vCPU goes on for long.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -236,5 +236,47 @@ TEST(its_route_moves)
 	RUN_UNTIL_SYNC(vm->vcpu, 2);
 	CHECK_EQ(resampled(irqfd.resamplefd), 1);
 	CHECK_EQ(lines_up(vm), 0);
+	vm_destroy(vm);
+}
+
+/* ---- a doorbell that is an interrupt ---- */
+
+#define BELL		0x660
+#define RINGS		200
+/* Of a loop: far less than until anything else ends the guest */
+#define SOON		100
+
+static void guest_rings(void)
+{
+	u64 i, j;
+
+	x2apic_on();
+	asm volatile("sti");
+	for (i = 0; i < RINGS; i++) {
+		if (i & 1)
+			out16(BELL, i);
+		else
+			out8(BELL, i);
+		for (j = 0; j < SOON && by_a == i; j++)
+			;
+		GUEST_ASSERT_EQ(by_a, i + 1);
+	}
+	guest_done();
+}
+
+TEST(doorbell_interrupts_its_ringer)
+{
+	struct kvm_ioeventfd bell = { .addr = BELL, .flags = KVM_IOEVENTFD_FLAG_PIO };
+	struct routes r = { .head.nr = 1, .entry[0] = msi(OTHER, VECTOR_A) };
+	struct kvm_irqfd irqfd = { .gsi = OTHER };
+	struct vm *vm;
+
+	guest_handlers[VECTOR_A] = on_a;
+	vm = pv_apic_vm(1, guest_rings);
+	xioctl(vm->fd, KVM_SET_GSI_ROUTING, &r);
+	bell.fd = irqfd.fd = eventfd(0, EFD_NONBLOCK);
+	xioctl(vm->fd, KVM_IRQFD, &irqfd);
+	xioctl(vm->fd, KVM_IOEVENTFD, &bell);
+	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
 }
