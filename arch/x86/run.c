@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The run loop: settle what userspace set, work requests, decide about events, enter, handle the exit.
+ * The run loop: settle what userspace set, work requests, have events decided, enter, handle the exit.
  *
  * From the moment the mode is IN_GUEST until the entry interrupts are off: who sets a request afterwards sends an IPI, which
  * ends the guest at once.
  */
 #include "backend.h"
+#include "decide.h"
 #include "exit.h"
 #include "halt.h"
-#include "emulate/emulate.h"
-#include "event/abi.h"
 #include "smm/smm.h"
 #include "trace_kvm.h"
 #include "trace_queue.h"
@@ -21,10 +20,8 @@
 
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
-#include <linux/smp.h>
 #include <linux/strata.h>
 #include <linux/vtime.h>
-#include <trace/events/ipi.h>
 #include <asm/debugreg.h>
 
 #define OP(ret, name, args) DEFINE_STATIC_CALL_NULL(backend_##name, *((struct backend_ops *)0)->name);
@@ -34,282 +31,6 @@ BACKEND_OPS(OP)
 void vcpu_cache_reg(struct vcpu *v, enum reg reg)
 {
 	backend_call(cache_reg)(v, reg);
-}
-
-void vcpu_raise(struct vcpu *v, u8 vector)
-{
-	event_raise(&v->events, &(struct event){ .type = EVENT_EXCEPTION, .vector = vector });
-}
-
-void vcpu_raise_error(struct vcpu *v, u8 vector, u32 error)
-{
-	event_raise(&v->events, &(struct event){ .type = EVENT_EXCEPTION, .vector = vector, .has_error = true, .error = error });
-}
-
-void vcpu_raise_pf(struct vcpu *v, u32 error, u64 cr2)
-{
-	event_raise(&v->events, &(struct event){ .type = EVENT_EXCEPTION, .vector = X86_TRAP_PF, .has_error = true, .error = error,
-						 .has_payload = true, .payload = cr2 });
-}
-
-void vcpu_raise_db(struct vcpu *v, u64 payload)
-{
-	event_raise(&v->events, &(struct event){ .type = EVENT_EXCEPTION, .vector = X86_TRAP_DB, .has_payload = true,
-						 .payload = payload });
-}
-
-bool vcpu_cs_long(struct vcpu *v)
-{
-	struct kvm_segment cs;
-
-	if (!vcpu_long_mode(v))
-		return false;
-	backend_call(get_segment)(v, &cs, SEG_CS);
-	return cs.l;
-}
-
-unsigned long vcpu_linear_rip(struct vcpu *v)
-{
-	struct kvm_segment cs;
-
-	backend_call(get_segment)(v, &cs, SEG_CS);
-	if (vcpu_long_mode(v) && cs.l)
-		return vcpu_rip(v);
-	return (u32)(cs.base + vcpu_rip(v));
-}
-
-unsigned int vcpu_insn_mode(struct vcpu *v)
-{
-	struct kvm_segment cs;
-
-	backend_call(get_segment)(v, &cs, SEG_CS);
-	if (vcpu_long_mode(v) && cs.l)
-		return EMU_MODE_64;
-	if (!(vcpu_cr0(v) & X86_CR0_PE) || (vcpu_rflags(v) & X86_EFLAGS_VM))
-		return EMU_MODE_16;
-	return cs.db ? EMU_MODE_32 : EMU_MODE_16;
-}
-
-void vcpu_view(struct vcpu *v, struct event_view *view)
-{
-	*view = (struct event_view) {
-		.gif		= true,
-		.guest_mode	= v->guest_mode,
-		.irqchip	= vcpu_vm(v)->irqchip,
-		.want_window	= v->want_window,
-		.wait_for_sipi	= v->mp_state == KVM_MP_STATE_INIT_RECEIVED || v->mp_state == KVM_MP_STATE_UNINITIALIZED,
-		.nmi_sti_blocked = backend_caps.nmi_sti_blocked,
-	};
-	if (v->apic) {
-		view->chip_vector = apic_offers(v->apic);
-		view->chip_accepts_extint = v->apic->extint;
-	}
-	backend_call(view)(v, view);
-	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_BLOCKIRQ))
-		view->intr_open = false;
-}
-
-void vcpu_reset(struct vcpu *v, bool init)
-{
-	memset(v->regs, 0, sizeof(v->regs));
-	v->regs_avail = ~0u;
-	v->regs_dirty = ~0u;
-	v->regs[REG_RIP] = 0xfff0;
-	v->regs[REG_RFLAGS] = X86_EFLAGS_FIXED;
-	v->regs[REG_RDX] = 0x600;	/* family 6, as CPUID is not known yet */
-	v->cr0 = X86_CR0_ET | X86_CR0_CD | X86_CR0_NW;
-	v->cr2 = v->cr3 = v->cr4 = v->cr8 = 0;
-	v->efer = 0;
-	if (!init)
-		v->apic_base = 0xfee00000 | BIT(11) | (v->virt.id == vcpu_vm(v)->irq.bsp_id ? BIT(8) : 0);
-	smm_follow(v);
-	if (v->apic)
-		apic_reset(v, init);
-	cpu_reset(v, init);
-	pv_reset(v);
-	backend_call(reset)(v, init);
-	backend_call(set_efer)(v);
-	backend_call(set_cr0)(v);
-	backend_call(set_cr3)(v);
-	backend_call(set_cr4)(v);
-	mmu_mode_changed(v);
-	backend_call(flush_tlb)(v);
-}
-
-/* ---- events ---- */
-
-/* Delivery begins: what the exception carries enters its register now. */
-static void apply_payload(struct vcpu *v, const struct event_plan *p)
-{
-	if (p->set_rf)
-		vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) | X86_EFLAGS_RF);
-	if (!p->event.has_payload)
-		return;
-	if (p->event.vector == X86_TRAP_PF)
-		v->cr2 = p->event.payload;
-	else if (p->event.vector == X86_TRAP_DB)
-		debug_apply_payload(v, p->event.payload);
-}
-
-/*
- * The entry takes the controllers' interrupt. Then the plan is made anew: what they offer next may need a window. The decision itself stands, as
- * an event in delivery comes before all others.
- */
-static bool acknowledge(struct vcpu *v)
-{
-	int vector = apic_ack(v);
-
-	if (vector >= 0)
-		event_acked(&v->events, vector);
-	return vector >= 0;
-}
-
-static void plan_again(struct vcpu *v, struct event_view *view, struct event_plan *plan, bool acked)
-{
-	vcpu_view(v, view);
-	/* Another vCPU took the PIC's interrupt: what is offered now asks for its own entry. */
-	view->chip_vector &= acked;
-	event_next(&v->events, view, plan);
-}
-
-/* What the decision does to events, for those who watch. @again: one was in delivery already. */
-static noinline void trace_decision(struct vcpu *v, const struct event_plan *p, bool again)
-{
-	const struct event *e = &v->events.delivering;
-	unsigned int windows = (p->irq_window ? TRACE_WINDOW_IRQ : 0) | (p->nmi_window ? TRACE_WINDOW_NMI : 0) |
-			       (p->smi_window ? TRACE_WINDOW_SMI : 0) | (p->gif_window ? TRACE_WINDOW_GIF : 0) |
-			       (p->trap_window ? TRACE_WINDOW_TRAP : 0) | (p->exit_soon ? TRACE_WINDOW_SOON : 0);
-
-	if (p->step != STEP_ENTER)
-		return;
-	if (windows)
-		trace_strata_event_windowed(v, windows);
-	if (!e->type)
-		return;
-	if (again)
-		trace_strata_event_reinjected(v, e);
-	else
-		trace_strata_event_picked(v, e);
-	if (e->type == EVENT_INTERRUPT || e->type == EVENT_SOFT_INT)
-		trace_kvm_inj_virq(e->vector, e->type == EVENT_SOFT_INT, again);
-	else if (e->type != EVENT_NMI)
-		trace_kvm_inj_exception(e, again);
-}
-
-static __always_inline bool trace_decision_enabled(void)
-{
-	return trace_strata_event_picked_enabled() || trace_strata_event_reinjected_enabled() ||
-	       trace_strata_event_windowed_enabled() ||
-	       trace_kvm_inj_virq_enabled() || trace_kvm_inj_exception_enabled();
-}
-
-/* An exception or a trap that was not there before; called where they may have been raised. */
-static noinline void trace_raised(struct vcpu *v)
-{
-	const struct event_queue *q = &v->events;
-
-	if (q->exception.type)
-		trace_strata_event_queued(v, PLACE_EXCEPTION, q->exception.type, q->exception.vector);
-	else if (q->pending_dbg)
-		trace_strata_event_queued(v, PLACE_TRAP, EVENT_EXCEPTION, X86_TRAP_DB);
-	if (q->triple_fault)
-		trace_strata_event_queued(v, PLACE_EXCEPTION, TRACE_SHUTDOWN, 0);
-}
-
-void vcpu_event_exit(struct vcpu *v, const struct event *vectoring)
-{
-	const struct event *e = &v->events.delivering;
-
-	if (trace_strata_event_delivered_enabled() && e->type && (e->type != vectoring->type || e->vector != vectoring->vector))
-		trace_strata_event_delivered(v, e);
-	event_exit(&v->events, vectoring);
-}
-
-/*
- * Most often the local APIC has just one interrupt, and it can go in: what decide_events() would do then. False: that has to look,
- * also at what was acknowledged, as the PIC may have come up with another one meanwhile.
- */
-static __always_inline bool take_chip_interrupt(struct vcpu *v)
-{
-	const struct vcpu_apic *a = v->apic;
-	struct event_view view = { .chip_vector = true };
-
-	if (!a || a->hw || !lapic_pending_vector(&a->lapic) || apic_pic_offers(a))
-		return false;
-	if ((v->guest_mode | v->want_window | v->windows | v->cpu.debug.guest_debug) || trace_decision_enabled())
-		return false;
-	backend_call(view)(v, &view);
-	if (unlikely(!event_only_chip(&v->events, &view) || !acknowledge(v) || apic_offers(a)))
-		return false;
-	backend_call(inject)(v);
-	v->virt.stats.irq_injections++;
-	return true;
-}
-
-/* Interrupts off, entry certain unless something else than an entry is due. */
-static noinline void decide_events(struct vcpu *v, struct event_plan *plan)
-{
-	/* What L1 asked for at its VM entry is there already, and goes in for the first time. */
-	bool again = v->events.delivering.type && !v->events.run_pending;
-	struct event_view view;
-
-	vcpu_view(v, &view);
-	event_next(&v->events, &view, plan);
-	if (plan->step == STEP_ACK_ENTER)
-		plan_again(v, &view, plan, acknowledge(v));
-	if (trace_decision_enabled())
-		trace_decision(v, plan, again);
-	if (plan->step != STEP_ENTER)
-		return;
-	if (plan->apply)
-		apply_payload(v, plan);
-	if (v->events.delivering.type) {
-		backend_call(inject)(v);
-		/* Events are counted, not attempts. */
-		v->virt.stats.irq_injections += !again && v->events.delivering.type == EVENT_INTERRUPT;
-		v->virt.stats.nmi_injections += !again && v->events.delivering.type == EVENT_NMI;
-	}
-	backend_call(windows)(v, plan);
-	v->windows = plan->irq_window | plan->nmi_window | plan->smi_window | plan->gif_window;
-	/* Interrupts are off: this one is pending at the entry, and ends the guest once the event is in. */
-	if (plan->exit_soon)
-		smp_send_reschedule(smp_processor_id());
-}
-
-static enum exit_result perform_step(struct vcpu *v, const struct event_plan *plan)
-{
-	switch (plan->step) {
-	case STEP_WINDOW_EXIT:
-		v->virt.run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
-		return EXIT_TO_USER;
-	case STEP_NESTED_EXIT:
-		trace_strata_event_intercepted(v, plan->cause, &plan->event);
-		return backend_call(nested_exit)(v, plan);
-	case STEP_SHUTDOWN:
-		return exit_shutdown(v);
-	case STEP_SMI:
-		return smm_enter(v);
-	case STEP_INIT:
-		vcpu_reset(v, true);
-		/* Without a local APIC in the kernel userspace knows what INIT means to its processors. */
-		if (v->apic)
-			v->mp_state = v->apic->lapic.cfg.bsp ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED;
-		return EXIT_RESUME;
-	default:
-		virt_vm_bugged(v->virt.vm);
-		return exit_error(v, -EIO);
-	}
-}
-
-/* A soft event whose length the CPU did not tell: the instruction is still at RIP. */
-static enum exit_result find_soft_length(struct vcpu *v)
-{
-	struct event *e = &v->events.delivering;
-
-	e->len = emu_soft_length(v, e);
-	if (e->len)
-		return EXIT_RESUME;
-	return exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV, e->vector, e->type);
 }
 
 /* ---- requests ---- */
@@ -407,6 +128,27 @@ static bool events_waiting(const struct vcpu *v)
 }
 
 /*
+ * Most often the local APIC has just one interrupt, and it can go in: what decide_entry() would do then. False: that has to look,
+ * also at what was acknowledged, as the PIC may have come up with another one meanwhile.
+ */
+static __always_inline bool take_chip_interrupt(struct vcpu *v)
+{
+	const struct vcpu_apic *a = v->apic;
+	struct event_view view = { .chip_vector = true };
+
+	if (!a || a->hw || !lapic_pending_vector(&a->lapic) || apic_pic_offers(a))
+		return false;
+	if ((v->guest_mode | v->want_window | v->windows | v->cpu.debug.guest_debug) || decide_traced())
+		return false;
+	backend_call(view)(v, &view);
+	if (unlikely(!event_only_chip(&v->events, &view) || !decide_acknowledge(v) || apic_offers(a)))
+		return false;
+	backend_call(inject)(v);
+	v->virt.stats.irq_injections++;
+	return true;
+}
+
+/*
  * Guest state in, world switch, guest state out. Interrupts are off; on return the host has taken what ended the guest.
  */
 static void enter_guest(struct vcpu *v)
@@ -450,7 +192,7 @@ static __always_inline enum exit_result try_enter(struct vcpu *v, bool *entered)
 	smp_store_mb(v->virt.mode, VIRT_IN_GUEST);
 	if (likely(!must_not_enter(v))) {
 		if (unlikely(events_waiting(v)) && !take_chip_interrupt(v))
-			decide_events(v, &plan);
+			decide_entry(v, &plan);
 		if (likely(plan.step == STEP_ENTER)) {
 			vtime_account_guest_enter();
 			enter_guest(v);
@@ -464,7 +206,7 @@ static __always_inline enum exit_result try_enter(struct vcpu *v, bool *entered)
 		vtime_account_guest_exit();
 	virt_srcu_resume(&v->virt);
 	preempt_enable();
-	return plan.step == STEP_ENTER ? EXIT_RESUME : perform_step(v, &plan);
+	return plan.step == STEP_ENTER ? EXIT_RESUME : decide_perform(v, &plan);
 }
 
 /*
@@ -502,12 +244,6 @@ static noinline enum exit_result do_host_work(struct vcpu *v)
 	return exit_error(v, -EINTR);
 }
 
-/* Where an event of L1's returns to is in L1's control block. */
-static bool soft_length_unknown(const struct event_queue *q)
-{
-	return event_is_soft(&q->delivering) && !q->delivering.len && !q->run_pending;
-}
-
 /* Signals and rescheduling; EXIT_ERROR with -EINTR if userspace is to see a signal. */
 static __always_inline enum exit_result work_host(struct vcpu *v)
 {
@@ -535,8 +271,8 @@ static __always_inline enum exit_result run_once(struct vcpu *v)
 		r = work_requests(v);
 	if (r == EXIT_RESUME)
 		r = work_host(v);
-	if (unlikely(soft_length_unknown(&v->events)) && r == EXIT_RESUME)
-		r = find_soft_length(v);
+	if (unlikely(decide_lacks_length(&v->events)) && r == EXIT_RESUME)
+		r = decide_find_length(v);
 	if (r != EXIT_RESUME)
 		return r;
 	if (unlikely(v->pv.vapic))
@@ -550,21 +286,13 @@ static __always_inline enum exit_result run_once(struct vcpu *v)
 		vapic_take(v);
 	r = backend_call(handle_exit)(v);
 	if (trace_strata_event_queued_enabled())
-		trace_raised(v);
+		decide_trace_raised(v);
 	if (unlikely(v->exit_slow) && r == EXIT_RESUME)
 		return exit_each(v);
 	return r;
 }
 
 /* ---- KVM_RUN ---- */
-
-static noinline void settle_interrupt(struct vcpu *v)
-{
-	struct event_view view;
-
-	vcpu_view(v, &view);
-	event_settle_user(&v->events, &view);
-}
 
 /* What userspace wrote into kvm_run or through ioctls since the last time becomes true. */
 static enum exit_result settle(struct vcpu *v)
@@ -585,7 +313,7 @@ static enum exit_result settle(struct vcpu *v)
 	}
 	v->want_window = READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
 	if (unlikely(event_run_begins(&v->events)))
-		settle_interrupt(v);
+		decide_settle_interrupt(v);
 	if (unlikely(v->cpu.pdptr_stale) && cr_settle(v))
 		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, vcpu_cr3(v), vcpu_cr4(v));
 	return v->io.kind == IO_NONE ? EXIT_RESUME : io_complete(v);
@@ -603,7 +331,7 @@ static bool ready_for_interrupt(struct vcpu *v)
 }
 
 /* What userspace reads in kvm_run. */
-static void report(struct vcpu *v)
+static __always_inline void report(struct vcpu *v)
 {
 	struct kvm_run *run = v->virt.run;
 
@@ -650,7 +378,7 @@ static enum exit_result settle_start(struct vcpu *v, bool *waits)
 		start_at(v, plan.event.vector);
 		return EXIT_RESUME;
 	default:
-		return perform_step(v, &plan);
+		return decide_perform(v, &plan);
 	}
 }
 
@@ -706,17 +434,6 @@ static enum exit_result wait_runnable(struct vcpu *v)
 	return EXIT_RESUME;
 }
 
-/* An exception and an event in delivery never coexist when KVM_RUN returns: they have been merged, or have gone to L1. */
-static noinline void settle_events(struct vcpu *v)
-{
-	struct event_plan plan;
-	struct event_view view;
-
-	vcpu_view(v, &view);
-	if (event_settle(&v->events, &view, &plan))
-		backend_call(nested_exit)(v, &plan);
-}
-
 /* From here on CPUID is fixed. */
 static void first_run(struct vcpu *v)
 {
@@ -738,7 +455,7 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 		vv->run->exit_reason = KVM_EXIT_UNKNOWN;
 	r = settle(v);
 	if (trace_strata_event_queued_enabled())
-		trace_raised(v);
+		decide_trace_raised(v);
 	if (r == EXIT_RESUME && !vv->wants_run)
 		r = exit_error(v, -EINTR);
 	while (r == EXIT_RESUME)
@@ -748,7 +465,7 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 		r = wait_for_end(v);
 	cpu_run_end(v);
 	if (unlikely(v->events.exception.type && v->events.delivering.type))
-		settle_events(v);
+		decide_settle_events(v);
 	report(v);
 	if (unlikely(v->resume_later)) {
 		v->resume_later = false;

@@ -256,7 +256,7 @@ static inline void vcpu_set_edx_eax(struct vcpu *v, u64 val)
 	vcpu_set_reg(v, REG_RDX, val >> 32);
 }
 
-/* Exceptions raised by the machine itself (run.c): queued, delivered at the next entry. */
+/* Exceptions raised by the machine itself (vcpu.c): queued, delivered at the next entry. */
 void vcpu_raise(struct vcpu *v, u8 vector);
 void vcpu_raise_error(struct vcpu *v, u8 vector, u32 error);
 void vcpu_raise_pf(struct vcpu *v, u32 error, u64 cr2);
@@ -285,11 +285,11 @@ unsigned long vcpu_linear_rip(struct vcpu *v);
 /* struct emu's and the debug interface's idea of where the CPU is: enum emu_mode */
 unsigned int vcpu_insn_mode(struct vcpu *v);
 
-/* What blocks the guest, for the event core (run.c). */
+/* What blocks the guest, for the event core (vcpu.c). */
 void vcpu_view(struct vcpu *v, struct event_view *view);
-/* event_exit(), seen by traces (run.c). Backends call this one. */
+/* event_exit(), seen by traces (decide.c). Backends call this one. */
 void vcpu_event_exit(struct vcpu *v, const struct event *vectoring);
-/* Registers and state as after RESET (or INIT); run.c */
+/* Registers and state as after RESET (or INIT); vcpu.c */
 void vcpu_reset(struct vcpu *v, bool init);
 
 #endif
