@@ -41,7 +41,7 @@ enum io_kind { IO_NONE, IO_EMULATE, IO_COMMIT, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR
  * @size: of an IO_PORT_IN, in bytes
  * @rip: where the instruction is, to notice that userspace moved on
  * @hinted: @hint_gpa was the operand's address
- * @memory_only: L2's, for an access to memory: see memory_ops in emu.c
+ * @memory_only: L2's, for an access to memory: see emu_memory_ops
  * @hint_gpa: where the nested page fault was, 0 if there was none
  * @rflags: of IO_COMMIT: before the instruction
  * @log: done accesses, in order
