@@ -36,7 +36,8 @@ class Qemu:
     patience = 60
     memory = 1024
     models = ("EPYC-Rome",)
-    append = "console=ttyS0 printk.devkmsg=on no_timer_check"
+    # On a loaded machine the emulated clocks drift apart so far that the kernel would no longer trust the TSC.
+    append = "console=ttyS0 printk.devkmsg=on tsc=reliable no_timer_check"
     guest_append = ""
     # Of strata
     params = ()
