@@ -15,7 +15,10 @@ rooms	:= $(wildcard Kbuild arch virt include)
 
 # The kernel to build for: KDIR if given, else the one of the emulated hosts.
 kver	= $(shell $(tool) fetch $(1))
-kdir	= $(if $(KDIR),$(KDIR),/lib/modules/$(call kver,$(KERNEL))/build)
+headers	= $(shell $(tool) fetch --headers $(1))
+# The headers that all flavours share, which those of a kernel name in their Makefile
+source	= $(shell sed -n 's|^include \(.*\)/Makefile$$|\1|p' $(1)/Makefile)
+kdir	= $(if $(KDIR),$(KDIR),$(call headers,$(KERNEL)))
 release	= $(shell $(MAKE) -s --no-print-directory -C $(1) kernelrelease 2>/dev/null)
 
 jobs	= $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -80,7 +83,7 @@ module-of:
 	@cp $(O)/strata.ko $(top)/strata.ko
 
 modules-%: setup-build
-	$(call build,/lib/modules/$(call kver,$*)/build,$(B)/$(call kver,$*))
+	$(call build,$(call headers,$*),$(B)/$(call kver,$*))
 
 selftests: setup-build
 	@if [ -e tools/testing/selftests/Makefile ]; then $(MAKE) $(jobs) -C tools/testing/selftests; fi
@@ -125,8 +128,8 @@ check-unit: setup-build
 check-build: check-build-6.12 check-build-6.1
 
 check-build-%: setup-build
-	$(call build,/lib/modules/$(call kver,$*)/build,$(B)/$(call kver,$*)-strict,$(STRICT))
-	@tools/testing/mitigations $(B)/$(call kver,$*)-strict/strata.ko /lib/modules/$(call kver,$*)/source
+	$(call build,$(call headers,$*),$(B)/$(call kver,$*)-strict,$(STRICT))
+	@tools/testing/mitigations $(B)/$(call kver,$*)-strict/strata.ko $(call source,$(call headers,$*))
 
 bench: setup modules-$(KERNEL)
 	@tools/bench/compare --host $(HOST) --kernel $(KERNEL)

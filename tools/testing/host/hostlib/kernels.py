@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Debian's kernels as files in build/kernels/<version>/: resolved by series through the meta packages,
-downloaded with apt-get and unpacked, never installed. build/kernels/<series> is a link to the version in
-use; it moves only when `strata-host fetch --update` is asked for, so that a check repeats.
+Debian's kernels and their headers as files in build/kernels/<version>/: resolved by series through the meta
+packages, downloaded with apt-get and unpacked, never installed: the headers' package would bring its kernel to
+the machine's boot menu. build/kernels/<series> is a link to the version in use; it moves only when
+`strata-host fetch --update` is asked for, so that a check repeats.
 """
 
+import contextlib
 import fcntl
 import glob
 import lzma
@@ -12,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 
 from . import BUILD, HostError
@@ -19,6 +22,8 @@ from . import BUILD, HostError
 META = {"6.12": "linux-image-6.12-amd64", "6.1": "linux-image-amd64"}
 ROOT = os.path.join(BUILD, "kernels")
 INTREE = {"amd": "kvm_amd", "intel": "kvm_intel"}
+# Where both are; every installed Debian 12 has it, but not every chroot.
+SOURCE = "deb http://deb.debian.org/debian-security bookworm-security main"
 
 
 class Kernel:
@@ -108,36 +113,68 @@ def _apt(argv, cwd=None):
 
 def _resolve(series):
     """The version that the series' meta package depends on today."""
-    match = re.search(r"Depends: linux-image-(\S+)", _apt(["apt-cache", "depends", META[series]]))
+    try:
+        answer = _apt(["apt-cache", "depends", META[series]])
+    except HostError as error:
+        raise HostError(f"{error}\napt knows no {META[series]}: it is in Debian's security archive. As root:\n"
+                        f"    echo '{SOURCE}' >> /etc/apt/sources.list && apt-get update") from error
+    match = re.search(r"Depends: linux-image-(\S+)", answer)
     if not match:
         raise HostError(f"{META[series]} names no kernel")
     return match.group(1)
 
 
-def _unpack(version):
-    partial = os.path.join(ROOT, f".{version}.partial")
+def _unpack(name, packages):
+    """The packages' files in build/kernels/<name>."""
+    partial = os.path.join(ROOT, f".{name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
-    print(f"strata-host: downloading linux-image-{version}", flush=True)
-    _apt(["apt-get", "download", f"linux-image-{version}"], cwd=partial)
-    deb = glob.glob(f"{partial}/*.deb")[0]
-    _run(["dpkg", "-x", deb, partial])
-    os.unlink(deb)
-    os.rename(partial, os.path.join(ROOT, version))
+    print(f"strata-host: downloading {' '.join(packages)}", file=sys.stderr, flush=True)
+    _apt(["apt-get", "download", *packages], cwd=partial)
+    for deb in glob.glob(f"{partial}/*.deb"):
+        _run(["dpkg", "-x", deb, partial])
+        os.unlink(deb)
+    os.rename(partial, os.path.join(ROOT, name))
+
+
+def headers(kernel):
+    """Where modules for it are built: the installed headers, else those in build/kernels, fetched if they are not there yet."""
+    version = kernel.version
+    installed = f"/lib/modules/{version}/build"
+    if os.path.exists(f"{installed}/Makefile"):
+        return installed
+    name = f"{version}-headers"
+    own = os.path.join(ROOT, name, "usr", "src", f"linux-headers-{version}")
+    with _locked():
+        if not os.path.exists(own):
+            meta = f"linux-headers-{version}"
+            wanted = re.findall(r"Depends: (linux-(?:headers|kbuild)-\S+)", _apt(["apt-cache", "depends", meta]))
+            _unpack(name, [meta, *wanted])
+            # The one file that says where it was to be
+            common = next(package for package in wanted if package.endswith("-common"))
+            with open(f"{own}/Makefile", "w") as file:
+                file.write(f"include {os.path.dirname(own)}/{common}/Makefile\n")
+    return own
+
+
+@contextlib.contextmanager
+def _locked():
+    os.makedirs(ROOT, exist_ok=True)
+    with open(os.path.join(ROOT, ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def get(series, update=False):
     """The Kernel of a series, fetched if it is not there yet."""
     if series not in META:
         return _by_version(series)
-    os.makedirs(ROOT, exist_ok=True)
     link = os.path.join(ROOT, series)
-    with open(os.path.join(ROOT, ".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked():
         if update or not os.path.exists(link):
             version = _resolve(series)
             if not os.path.exists(os.path.join(ROOT, version)):
-                _unpack(version)
+                _unpack(version, [f"linux-image-{version}"])
             if os.path.lexists(link):
                 os.unlink(link)
             os.symlink(version, link)
