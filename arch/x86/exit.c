@@ -231,6 +231,9 @@ enum exit_result exit_page_fault(struct vcpu *v, u64 gpa, u32 access)
 
 enum exit_result exit_mmio(struct vcpu *v, u64 gpa, bool operand)
 {
+	/* The event's delivery met no memory, not the instruction at RIP: only the CPU delivers events. */
+	if (unlikely(v->events.delivering.type))
+		return exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV, v->events.delivering.vector, gpa);
 	v->virt.stats.pf_emulate++;
 	io_forget(v);
 	v->io.hint_gpa = operand ? gpa : 0;

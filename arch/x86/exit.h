@@ -33,7 +33,10 @@ enum exit_result exit_mov_dr(struct vcpu *v, int dr, int gpr, bool write);
 /* Nested paging fault. @access may have ACCESS_FINAL: the fault was on the translated address, not on a guest page table. */
 #define ACCESS_FINAL	BIT(30)
 enum exit_result exit_page_fault(struct vcpu *v, u64 gpa, u32 access);
-/* An access to what is no memory. @gpa: L1's physical address; @operand: it is that of the instruction's operand, not of a table. */
+/*
+ * An access to what is no memory. @gpa: L1's physical address; @operand: it is that of the instruction's operand, not of a table. In the delivery
+ * of an event it is an internal error, with the event still to be delivered.
+ */
 enum exit_result exit_mmio(struct vcpu *v, u64 gpa, bool operand);
 /* emulate_task_switch(); @soft: caused by an instruction at RIP, which is stepped over first. */
 enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool has_error, u32 error, bool soft);
