@@ -102,7 +102,7 @@ static void emu_load(struct emu *e, struct vcpu *v)
 	r->efer = v->efer;
 }
 
-static void emu_load_rest(struct emu *e, struct vcpu *v)
+void emu_load_rest(struct emu *e, struct vcpu *v)
 {
 	struct emu_regs *r = &e->regs;
 
@@ -125,7 +125,7 @@ enum emu_status emu_guest_prepare(struct emu *e)
 
 	/* Not what the CPU exited for, but put in its place meanwhile: L1 is to have its exit. */
 	if (unlikely(v->guest_mode) && backend_call(nested_intercepts)(v, e))
-		return EMU_RETRY;
+		return EMU_LEAVE;
 	if (e->mode != EMU_MODE_64 || e->insn.seg == EMU_FS || e->insn.seg == EMU_GS || !emu_has_one_operand(&e->insn))
 		emu_load_rest(e, v);
 	return EMU_OK;
@@ -194,6 +194,25 @@ static enum exit_result unhandleable(struct vcpu *v, const struct emu *e)
 	return EXIT_TO_USER;
 }
 
+/*
+ * The CPU is to execute what was not there when it exited: another one has put it there, or L1 or userspace is to have its exit. It always comes
+ * back with the same exit if that was for the instruction's fetch, through tables in a ROM: then nobody can execute it.
+ */
+static enum exit_result leave_to_cpu(struct vcpu *v, const struct emu *e)
+{
+	u64 exits = v->virt.stats.exits;
+
+	/* In between at most a host's interrupt or two */
+	if (exits - v->io.left_at > 4 || v->io.left_rip != e->regs.rip)
+		v->io.left = 0;
+	v->io.left_at = exits;
+	v->io.left_rip = e->regs.rip;
+	if (++v->io.left < IO_LEFT_MAX)
+		return EXIT_RESUME;
+	v->io.left = 0;
+	return unhandleable(v, e);
+}
+
 static enum exit_result emu_done(struct vcpu *v, struct emu *e, enum emu_status s, unsigned long rflags)
 {
 	switch (s) {
@@ -222,6 +241,9 @@ static enum exit_result emu_done(struct vcpu *v, struct emu *e, enum emu_status 
 	case EMU_RETRY:
 		io_forget(v);
 		return EXIT_RESUME;
+	case EMU_LEAVE:
+		io_forget(v);
+		return leave_to_cpu(v, e);
 	default:
 		io_forget(v);
 		return unhandleable(v, e);

@@ -26,6 +26,9 @@ static inline bool emu_has_one_operand(const struct emu_insn *i)
 /* Everything; and what an access to memory needs, where another instruction has to be left to the CPU. */
 extern const struct emu_ops emu_machine_ops, emu_memory_ops;
 
+/* The registers that emu_guest_prepare() may have left out, as the vCPU has them now */
+void emu_load_rest(struct emu *e, struct vcpu *v);
+
 /* struct emu_ops has what each of these is. */
 enum emu_status emu_guest_prepare(struct emu *e);
 enum emu_status emu_guest_fetch(struct emu *e, u64 linear, void *buf, unsigned int len);

@@ -71,23 +71,38 @@ static enum emu_status op_set_dr(struct emu *e, unsigned int nr, u64 val)
 	return dr_status(e, debug_set(emu_vcpu(e), nr, val));
 }
 
-/*
- * RDMSR and WRMSR have exits of their own, which ask the filter. Here they are what another CPU, or userspace while it served an access,
- * has put in the place of an instruction that exited for something else: the CPU is to meet them itself.
- */
 static bool is_msr_insn(const struct emu *e)
 {
 	return e->insn.map == EMU_MAP_0F && (e->insn.opcode == 0x30 || e->insn.opcode == 0x32);
 }
 
+/* What the exits of RDMSR and WRMSR do, but what is userspace's: for that the CPU is to have its exit. */
+static enum emu_status msr_insn(struct emu *e, u32 index, u64 *val, bool write)
+{
+	struct vcpu *v = emu_vcpu(e);
+	int ret = 1;
+
+	if (msr_allowed(v, index, write))
+		ret = write ? msr_set(v, index, *val, false) : msr_get(v, index, val, false);
+	if (ret < 0 && ret != -ENOENT)
+		return EMU_UNHANDLEABLE;
+	if (ret)
+		return vcpu_vm(v)->cpu.user_space_msr ? EMU_LEAVE : gp_if(e, ret);
+	if (write) {	/* among them are bases of segments, and EFER */
+		emu_load_rest(e, v);
+		e->regs.efer = v->efer;
+	}
+	return EMU_OK;
+}
+
 static enum emu_status op_rdmsr(struct emu *e, u32 index, u64 *val)
 {
-	return is_msr_insn(e) ? EMU_RETRY : gp_if(e, msr_get(emu_vcpu(e), index, val, false));
+	return is_msr_insn(e) ? msr_insn(e, index, val, false) : gp_if(e, msr_get(emu_vcpu(e), index, val, false));
 }
 
 static enum emu_status op_wrmsr(struct emu *e, u32 index, u64 val)
 {
-	return is_msr_insn(e) ? EMU_RETRY : gp_if(e, msr_set(emu_vcpu(e), index, val, false));
+	return is_msr_insn(e) ? msr_insn(e, index, &val, true) : gp_if(e, msr_set(emu_vcpu(e), index, val, false));
 }
 
 static enum emu_status op_cpuid(struct emu *e, u32 regs[4])
@@ -195,7 +210,7 @@ static enum emu_status op_task(struct emu *e, enum emu_task_reason reason)
 {
 	if (likely(!emu_vcpu(e)->guest_mode))
 		return EMU_OK;
-	return reason == EMU_TASK_IRET ? EMU_UNHANDLEABLE : EMU_RETRY;
+	return reason == EMU_TASK_IRET ? EMU_UNHANDLEABLE : EMU_LEAVE;
 }
 
 const struct emu_ops emu_machine_ops = {
@@ -235,59 +250,59 @@ const struct emu_ops emu_machine_ops = {
  * In L2, where a nested page fault is all that made L0 emulate: the CPU found an access to memory there, and only that is done. If another
  * instruction has taken its place, one that L1 may intercept, the CPU is to execute it.
  */
-static enum emu_status retry_in(struct emu *e, u16 port, unsigned int size, u32 *val)
+static enum emu_status leave_in(struct emu *e, u16 port, unsigned int size, u32 *val)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry_out(struct emu *e, u16 port, unsigned int size, u32 val)
+static enum emu_status leave_out(struct emu *e, u16 port, unsigned int size, u32 val)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry_set(struct emu *e, unsigned int nr, u64 val)
+static enum emu_status leave_set(struct emu *e, unsigned int nr, u64 val)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry_task(struct emu *e, enum emu_task_reason reason)
+static enum emu_status leave_task(struct emu *e, enum emu_task_reason reason)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry_get_dr(struct emu *e, unsigned int nr, u64 *val)
+static enum emu_status leave_get_dr(struct emu *e, unsigned int nr, u64 *val)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry_read(struct emu *e, u32 index, u64 *val)
+static enum emu_status leave_read(struct emu *e, u32 index, u64 *val)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry_write(struct emu *e, u32 index, u64 val)
+static enum emu_status leave_write(struct emu *e, u32 index, u64 val)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry_cpuid(struct emu *e, u32 regs[4])
+static enum emu_status leave_cpuid(struct emu *e, u32 regs[4])
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry_rdtsc(struct emu *e, u64 *val)
+static enum emu_status leave_rdtsc(struct emu *e, u64 *val)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry_invlpg(struct emu *e, u64 linear)
+static enum emu_status leave_invlpg(struct emu *e, u64 linear)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
-static enum emu_status retry(struct emu *e)
+static enum emu_status leave(struct emu *e)
 {
-	return EMU_RETRY;
+	return EMU_LEAVE;
 }
 
 const struct emu_ops emu_memory_ops = {
@@ -297,24 +312,24 @@ const struct emu_ops emu_memory_ops = {
 	.write		= emu_guest_write,
 	.cmpxchg	= emu_guest_cmpxchg,
 	.probe		= emu_guest_probe,
-	.in		= retry_in,
-	.out		= retry_out,
-	.set_cr		= retry_set,
-	.task		= retry_task,
-	.get_dr		= retry_get_dr,
-	.set_dr		= retry_set,
-	.rdmsr		= retry_read,
-	.wrmsr		= retry_write,
-	.cpuid		= retry_cpuid,
-	.rdtsc		= retry_rdtsc,
-	.rdpmc		= retry_read,
-	.hlt		= retry,
-	.invlpg		= retry_invlpg,
-	.wbinvd		= retry,
-	.hypercall	= retry,
-	.rsm		= retry,
-	.xsetbv		= retry_write,
-	.xgetbv		= retry_read,
+	.in		= leave_in,
+	.out		= leave_out,
+	.set_cr		= leave_set,
+	.task		= leave_task,
+	.get_dr		= leave_get_dr,
+	.set_dr		= leave_set,
+	.rdmsr		= leave_read,
+	.wrmsr		= leave_write,
+	.cpuid		= leave_cpuid,
+	.rdtsc		= leave_rdtsc,
+	.rdpmc		= leave_read,
+	.hlt		= leave,
+	.invlpg		= leave_invlpg,
+	.wbinvd		= leave,
+	.hypercall	= leave,
+	.rsm		= leave,
+	.xsetbv		= leave_write,
+	.xgetbv		= leave_read,
 	.read_vec	= op_read_vec,
 	.write_vec	= op_write_vec,
 	.read_mmx	= op_read_mmx,

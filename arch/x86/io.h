@@ -12,6 +12,8 @@
 #include <linux/types.h>
 
 #define IO_LOG_MAX	24
+/* An instruction that is left to the CPU so many times in a row is one that it cannot execute. */
+#define IO_LEFT_MAX	64
 
 /**
  * struct io_access - one access that is done
@@ -44,6 +46,9 @@ enum io_kind { IO_NONE, IO_EMULATE, IO_COMMIT, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR
  * @memory_only: L2's, for an access to memory: see emu_memory_ops
  * @hint_gpa: where the nested page fault was, 0 if there was none
  * @rflags: of IO_COMMIT: before the instruction
+ * @left: times in a row that the instruction at @left_rip was left to the CPU
+ * @left_at: count of exits at the last time
+ * @left_rip: where it is
  * @log: done accesses, in order
  */
 struct vcpu_io {
@@ -57,6 +62,9 @@ struct vcpu_io {
 	unsigned long rip;
 	u64 hint_gpa;
 	unsigned long rflags;
+	unsigned int left;
+	u64 left_at;
+	unsigned long left_rip;
 	struct io_access log[IO_LOG_MAX];
 };
 

@@ -93,9 +93,10 @@ struct emu_regs {
  * @EMU_FAULT: struct emu.exc says what to raise
  * @EMU_IO: userspace must serve an access first; nothing is to be committed
  * @EMU_RETRY: a locked access lost a race: nothing happened, enter the guest or call again
+ * @EMU_LEAVE: a callback wants the CPU to execute the instruction itself: nothing happened, enter the guest
  * @EMU_UNHANDLEABLE: beyond this emulator; nothing is to be committed
  */
-enum emu_status { EMU_OK, EMU_FAULT, EMU_IO, EMU_RETRY, EMU_UNHANDLEABLE };
+enum emu_status { EMU_OK, EMU_FAULT, EMU_IO, EMU_RETRY, EMU_LEAVE, EMU_UNHANDLEABLE };
 
 /* struct emu_exception.kind: how the CPU would deliver it */
 enum emu_event_kind {

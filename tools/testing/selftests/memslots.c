@@ -164,41 +164,6 @@ TEST(readonly)
 	vm_destroy(vm);
 }
 
-/* Page tables in ROM whose accessed bits are clear: the CPU's writes to them are ignored, and the guest goes on. */
-#define ROM	0x20000000ull
-
-static void guest_rom_tables(void)
-{
-	volatile u64 *p = (u64 *)(GPA_HEAP + 0x100);
-	u64 own = read_cr3(), i;
-
-	asm volatile("mov %0, %%cr3" : : "r"(ROM) : "memory");
-	for (i = 0; i < 10; i++)
-		*p += i;
-	asm volatile("mov %0, %%cr3" : : "r"(own) : "memory");
-	GUEST_ASSERT_EQ(*p, 45);
-	guest_done();
-}
-
-TEST(tables_in_rom)
-{
-	struct vm *vm = vm_create(1);
-	u64 *rom = host_alloc(0x200000, 0x200000), i, bits = 0;
-
-	rom[0] = (ROM + 0x1000) | PTE_P | PTE_W;
-	for (i = 0; i < 4; i++)
-		rom[512 + i] = (ROM + 0x2000 + i * 0x1000) | PTE_P | PTE_W;
-	for (i = 0; i < 2048; i++)
-		rom[1024 + i] = i << 21 | PTE_P | PTE_W | PTE_PS;
-	REQUIRE_EQ(vm_set_slot(vm, 1, KVM_MEM_READONLY, ROM, 0x200000, rom), 0);
-	vcpu_set_long(vm->vcpu, guest_rom_tables, 0);
-	RUN_UNTIL_DONE(vm->vcpu);
-	for (i = 0; i < 3072; i++)
-		bits |= rom[i] & 0x20;
-	CHECK_EQ(bits, 0);
-	vm_destroy(vm);
-}
-
 #define WINDOW 0xc0000000ull
 
 /* Writes through a page at WINDOW, which the host points to @gpa. */

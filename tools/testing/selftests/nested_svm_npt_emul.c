@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: L2 under L1's nested page tables where L0 does its accesses: an instruction that is emulated, and meets pages that L1's tables do
- * not have; VMLOAD and VMSAVE that L1 leaves to L2; L2 saved and restored in another VM.
+ * not have; VMLOAD and VMSAVE that L1 leaves to L2; tables of L2's in a ROM; L2 saved and restored in another VM.
  * Conditions: guests are offered SVM with nested paging.
  * Expected: L1 gets the nested page fault that the CPU would have found, the instruction has done nothing; addresses of L2 are L2's.
  */
@@ -126,6 +126,51 @@ TEST(vmload_by_l2)
 	STRATA_ONLY("the in-tree module takes L2's address for L1's");
 	vm = vm_create(1);
 	vcpu_set_long(vm->vcpu, guest_vmsave, 0);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+/* ---- what only the CPU could do ---- */
+
+#define ROM	0x20000000ull
+
+static void l2_in_rom(void)
+{
+	u32 regs[4];
+
+	cpuid(0, 0, regs);
+	vmmcall();
+}
+
+/* Without nested paging L2's tables are at L1's addresses. */
+static void guest_rom(void)
+{
+	svm_guest_init(l2_in_rom);
+	svm_vmcb.cr3 = ROM;
+	GUEST_ASSERT_EQ(l1_run(), SVM_EXIT_VMMCALL);
+	guest_done();
+}
+
+TEST(tables_in_rom)
+{
+	u64 *rom = host_alloc(0x200000, 0x200000);
+	struct kvm_run *run;
+	struct vm *vm;
+
+	need_npt();
+	STRATA_ONLY("the in-tree module emulates other instructions");
+	vm = vm_create(1);
+	run = vm->vcpu->run;
+	rom[0] = (ROM + 0x1000) | PTE_P | PTE_W;
+	rom[512] = PTE_P | PTE_W | PTE_PS;
+	REQUIRE_EQ(vm_set_slot(vm, 1, KVM_MEM_READONLY, ROM, 0x200000, rom), 0);
+	vcpu_set_long(vm->vcpu, guest_rom, 0);
+	RUN_UNTIL(vm->vcpu, KVM_EXIT_INTERNAL_ERROR);
+	CHECK_EQ(run->emulation_failure.suberror, KVM_INTERNAL_ERROR_EMULATION);
+	CHECK(run->emulation_failure.insn_size >= 2);
+	CHECK(run->flags & 1 << 2);	/* KVM_RUN_X86_GUEST_MODE */
+	REQUIRE_EQ(vm_set_slot(vm, 1, 0, ROM, 0, rom), 0);
+	REQUIRE_EQ(vm_set_slot(vm, 1, 0, ROM, 0x200000, rom), 0);
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
 }
