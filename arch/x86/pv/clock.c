@@ -296,7 +296,9 @@ static long ioctl_set_clock(struct virt_vm *virt, void *in, unsigned long raw)
 	struct look look = look_at_vcpus(vm);
 	struct vm_clock *c = &vm->clock;
 	u64 clock = data->clock, tsc, boot, real;
+	struct virt_vcpu *vv;
 	unsigned long flags;
+	unsigned int i;
 
 	/* What KVM_GET_CLOCK gave may be passed back whole; only the wall clock is used. */
 	if (data->flags & ~(u32)(KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC | KVM_CLOCK_TSC_STABLE))
@@ -309,6 +311,9 @@ static long ioctl_set_clock(struct virt_vm *virt, void *in, unsigned long raw)
 	if ((data->flags & KVM_CLOCK_REALTIME) && real > data->realtime)
 		clock += real - data->realtime;
 	anchor(c, tsc, boot, clock);
+	/* Userspace may set it back. */
+	virt_for_each_vcpu(i, vv, virt)
+		to_vcpu(vv)->pv.clock_last = 0;
 	raw_spin_unlock_irqrestore(&c->lock, flags);
 	if (atomic_read(&c->pages))
 		virt_request_all(virt, REQ_CLOCK);
