@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: machine checks that userspace raises (KVM_X86_SETUP_MCE, KVM_X86_SET_MCE): delivery as #MC, what the registers hold, errors that are only
+ * What: machine checks that userspace raises (KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_X86_SETUP_MCE, KVM_X86_SET_MCE): delivery as #MC, what the registers hold, errors that are only
  * logged, and those that the guest cannot take; one that waits is moved to another vCPU.
  * Conditions: none.
  * Expected: as the SDM describes for uncorrected errors: #MC once, shutdown while MCG_STATUS.MCIP is set or CR4.MCE is clear.
@@ -73,6 +73,29 @@ static struct vm *mce_vm(u64 cr4)
 	xioctl(vm->vcpu->fd, KVM_SET_SREGS, &sregs);
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
 	return vm;
+}
+
+/* What /dev/kvm offers can be had, and nothing beyond it. */
+TEST(offered)
+{
+	struct vm *vm = vm_create(1);
+	u64 all = 0, cap, bit;
+	int r;
+
+	CHECK_EQ(kvm_ioctl(vm->kvm, KVM_X86_GET_MCE_CAP_SUPPORTED, &all), 0);
+	CHECK_EQ(kvm_ioctl(vm->kvm, KVM_X86_GET_MCE_CAP_SUPPORTED, NULL), -EFAULT);
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &cap), -ENOTTY);
+	CHECK(all & 1 << 8);
+	/* The lower half has the count of banks and that of extended registers. */
+	for (bit = 1 << 8; bit; bit <<= 1) {
+		cap = BANKS | bit;
+		r = kvm_ioctl(vm->vcpu->fd, KVM_X86_SETUP_MCE, &cap);
+		if (bit & all)
+			CHECK_EQ(r, 0);
+		else if (bit & ~(0xffull << 16))
+			CHECK_EQ(r, -EINVAL);
+	}
+	vm_destroy(vm);
 }
 
 TEST(uncorrected)
