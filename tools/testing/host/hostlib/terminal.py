@@ -15,8 +15,8 @@ ESCAPE = b"\x1d"
 DONE = b"strata-host: done"
 
 
-def attach(plan):
-    """Boot the plan's host and connect until it ends or Ctrl-] is typed."""
+def attach(plan, wanted=b""):
+    """Boot the plan's host and connect until it ends or Ctrl-] is typed; 1 if nothing wanted was seen until then."""
     directory = os.path.join(plan.directory(), "terminal")
     shutil.rmtree(directory, ignore_errors=True)
     os.makedirs(directory)
@@ -30,29 +30,33 @@ def attach(plan):
     try:
         if saved:
             tty.setraw(0)
-        _relay(emulator, master)
+        came = _relay(emulator, master, wanted)
     finally:
         if saved:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)
         emulator.stop()
-    return 0
+    return 0 if came else 1
 
 
-def _relay(emulator, master):
-    sources, seen = [master, 0], b""
+def _relay(emulator, master, wanted):
+    """Whether the words came."""
+    sources, seen, came = [master, 0], b"", not wanted
     while emulator.alive():
         ready, _, _ = select.select(sources, [], [], 0.2)
         if master in ready:
             data = os.read(master, 4096)
             os.write(1, data)
-            seen = (seen + data)[-64:]
+            seen += data
+            came = came or wanted in seen
             if DONE in seen:
-                return
+                return came
+            seen = seen[-64:]
         if 0 in ready:
             data = os.read(0, 4096)
             if ESCAPE in data:
-                return
+                return came
             if data:
                 os.write(master, data)
             else:
                 sources.remove(0)
+    return came
