@@ -365,9 +365,6 @@ static enum exit_result settle_start(struct vcpu *v, bool *waits)
 	struct event_plan plan;
 	struct event_view view;
 
-	/* Before the first INIT a SIPI means nothing. */
-	if (v->mp_state == KVM_MP_STATE_UNINITIALIZED && !v->events.init)
-		v->events.sipi = false;
 	vcpu_view(v, &view);
 	event_next(&v->events, &view, &plan);
 	switch (plan.step) {

@@ -70,6 +70,7 @@ void vcpu_view(struct vcpu *v, struct event_view *view)
 		.irqchip	= vcpu_vm(v)->irqchip,
 		.want_window	= v->want_window,
 		.wait_for_sipi	= v->mp_state == KVM_MP_STATE_INIT_RECEIVED || v->mp_state == KVM_MP_STATE_UNINITIALIZED,
+		.uninitialized	= v->mp_state == KVM_MP_STATE_UNINITIALIZED,
 		.nmi_sti_blocked = backend_caps.nmi_sti_blocked,
 	};
 	if (v->apic) {

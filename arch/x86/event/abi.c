@@ -17,7 +17,6 @@
 #include <linux/string.h>
 
 #include "queue.h"
-#include "rule.h"
 
 static_assert(sizeof(struct strata_events) == sizeof(((struct kvm_vcpu_events *)NULL)->reserved));
 static_assert(sizeof(struct kvm_vcpu_events) == 64);
@@ -58,7 +57,7 @@ static struct event shown_delivering(const struct event_queue *q)
 
 static struct event shown_exception(const struct event_queue *q)
 {
-	return q->exception.replay ? (struct event) {} : q->exception;
+	return EVENT_RULE(SAVE_HIDES_RAISED, q->exception.replay) ? (struct event) {} : q->exception;
 }
 
 static void save_exception(const struct event_queue *q, const struct event_abi *abi, struct kvm_vcpu_events *out)
@@ -67,7 +66,7 @@ static void save_exception(const struct event_queue *q, const struct event_abi *
 	bool in_delivery = is_exception(d.type);
 
 	/* The older ABI knows one kind of exception; INT1 is none of its own. */
-	if (d.type == EVENT_PRIV_EXCEPTION && !abi->strata)
+	if (EVENT_RULE(SAVE_PLAIN_INT1, d.type == EVENT_PRIV_EXCEPTION && !abi->strata))
 		in_delivery = false;
 	if (!in_delivery && e.type) {
 		out->exception.pending = EVENT_RULE(SAVE_PENDING, abi->payload);
@@ -149,7 +148,7 @@ void event_save(const struct event_queue *queue, unsigned long inbox, u8 sipi_ve
 	out->nmi.injected = shown_delivering(&q).type == EVENT_NMI;
 	out->nmi.pending = q.nmi_pending;
 	out->nmi.masked = q.nmi_masked;
-	if (event_sipi_pending(&q, v)) {
+	if (EVENT_RULE(SAVE_SIPI, event_sipi_pending(&q, v))) {
 		out->flags |= KVM_VCPUEVENT_VALID_SIPI_VECTOR;
 		out->sipi_vector = q.sipi_vector;
 	}
@@ -181,16 +180,18 @@ static int strata_check(const struct kvm_vcpu_events *in)
 
 	memcpy(&s, in->reserved, sizeof(s));
 	if (!(s.flags & STRATA_EVENTS_VALID))
-		return all_zero(in->reserved, sizeof(in->reserved)) ? 0 : -EINVAL;
-	if (s.flags & ~STRATA_EVENTS_FLAGS || !all_zero(s.reserved, sizeof(s.reserved)))
+		return EVENT_RULE(CHECK_NOT_VALID, !all_zero(in->reserved, sizeof(in->reserved))) ? -EINVAL : 0;
+	if (EVENT_RULE(CHECK_STRATA_FLAGS, s.flags & ~STRATA_EVENTS_FLAGS) ||
+	    EVENT_RULE(CHECK_STRATA_RESERVED, !all_zero(s.reserved, sizeof(s.reserved))))
 		return -EINVAL;
-	if (s.delivering_kind > STRATA_EVENT_PRIV_EXCEPTION || s.delivering_len > 15 || s.pending_len > 15)
+	if (EVENT_RULE(CHECK_KIND, s.delivering_kind > STRATA_EVENT_PRIV_EXCEPTION) ||
+	    EVENT_RULE(CHECK_LENGTH, s.delivering_len > 15 || s.pending_len > 15))
 		return -EINVAL;
-	if (s.pending_kind && !is_exception(s.pending_kind))
+	if (EVENT_RULE(CHECK_PENDING_KIND, s.pending_kind && !is_exception(s.pending_kind)))
 		return -EINVAL;
-	if (s.stash_nr && !(s.flags & STRATA_EVENTS_STASH))
+	if (EVENT_RULE(CHECK_STASH, s.stash_nr && !(s.flags & STRATA_EVENTS_STASH)))
 		return -EINVAL;
-	if ((s.pending_dbg | s.smm_dbg) & ~STRATA_EVENTS_DR6)
+	if (EVENT_RULE(CHECK_CAUSES, (s.pending_dbg | s.smm_dbg) & ~STRATA_EVENTS_DR6))
 		return -EINVAL;
 	return 0;
 }
@@ -198,20 +199,21 @@ static int strata_check(const struct kvm_vcpu_events *in)
 /* The exception that @in asks to be pending, as against injected. */
 static bool wants_pending(const struct kvm_vcpu_events *in, const struct event_abi *abi)
 {
-	return abi->payload && in->flags & KVM_VCPUEVENT_VALID_PAYLOAD && in->exception.pending;
+	return abi->payload && !EVENT_RULE(PENDING_NEEDS_FLAG, !(in->flags & KVM_VCPUEVENT_VALID_PAYLOAD)) && in->exception.pending;
 }
 
 int event_restore_check(const struct kvm_vcpu_events *in, const struct event_abi *abi)
 {
 	bool has_exception = in->exception.injected || wants_pending(in, abi);
 
-	if (in->flags & ~ALL_FLAGS)
+	if (EVENT_RULE(CHECK_FLAGS, in->flags & ~ALL_FLAGS))
 		return -EINVAL;
 	if (EVENT_RULE(CHECK_PAYLOAD, in->flags & KVM_VCPUEVENT_VALID_PAYLOAD && !abi->payload))
 		return -EINVAL;
 	if (EVENT_RULE(CHECK_TRIPLE, in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT && !abi->triple_fault))
 		return -EINVAL;
-	if (has_exception && (in->exception.nr > 31 || in->exception.nr == EVENT_NMI_VECTOR))
+	if (has_exception && (EVENT_RULE(CHECK_VECTOR, in->exception.nr > 31) ||
+			      EVENT_RULE(CHECK_NOT_NMI, in->exception.nr == EVENT_NMI_VECTOR)))
 		return -EINVAL;
 	if (EVENT_RULE(CHECK_SMM, in->flags & KVM_VCPUEVENT_VALID_SMM && in->smi.smm && !abi->smm))
 		return -EINVAL;
@@ -233,7 +235,7 @@ static struct event user_exception(const struct kvm_vcpu_events *in, u8 kind, u8
 		return e;
 	e.type = EVENT_EXCEPTION;
 	e.len = 0;
-	if (e.vector == EVENT_BP || e.vector == EVENT_OF) {
+	if (EVENT_RULE(RESTORE_PLAIN_SOFT, e.vector == EVENT_BP || e.vector == EVENT_OF)) {
 		e.type = EVENT_SOFT_EXCEPTION;
 		e.len = 1;
 	}
@@ -264,11 +266,11 @@ static void restore_interrupt(struct event_queue *q, const struct kvm_vcpu_event
 	q->irq_vector = 0;
 	q->irq_unsettled = false;
 	q->irq_soft = false;
-	if (s->flags & STRATA_EVENTS_STASH)
+	if (EVENT_RULE(RESTORE_STASH, s->flags & STRATA_EVENTS_STASH))
 		restore_stash(q, s->stash_nr, false, false);
 	if (!in->interrupt.injected)
 		return;
-	if (exact && !d->type)
+	if (EVENT_RULE(RESTORE_EXACT, exact && !d->type))
 		*d = (struct event) {
 			.type = s->delivering_kind,
 			.vector = in->interrupt.nr,
@@ -289,7 +291,7 @@ static void restore_injected(struct event_queue *q, const struct kvm_vcpu_events
 		*d = user_exception(in, s->delivering_kind, s->delivering_len);
 	if (!in->nmi.injected)
 		return;
-	if (d->type)
+	if (EVENT_RULE(RESTORE_BOTH, d->type))
 		q->nmi_pending = min(q->nmi_pending + 1, 2);
 	else
 		*d = (struct event) { .type = EVENT_NMI, .vector = EVENT_NMI_VECTOR };
@@ -303,7 +305,7 @@ void event_restore(struct event_queue *q, const struct kvm_vcpu_events *in, cons
 	if (abi->strata)
 		memcpy(&s, in->reserved, sizeof(s));
 
-	if (in->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
+	if (!EVENT_RULE(NMI_NEEDS_FLAG, !(in->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)))
 		q->nmi_pending = min_t(u8, in->nmi.pending, 2);
 	q->nmi_masked = in->nmi.masked;
 	restore_injected(q, in, &s, pending);
@@ -316,15 +318,15 @@ void event_restore(struct event_queue *q, const struct kvm_vcpu_events *in, cons
 		q->exception.has_payload = in->exception_has_payload;
 		q->exception.payload = in->exception_has_payload ? in->exception_payload : 0;
 	}
-	if (in->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR)
+	if (!EVENT_RULE(SIPI_NEEDS_FLAG, !(in->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR)))
 		q->sipi_vector = in->sipi_vector;
-	if (in->flags & KVM_VCPUEVENT_VALID_SMM) {
+	if (!EVENT_RULE(SMM_NEEDS_FLAG, !(in->flags & KVM_VCPUEVENT_VALID_SMM))) {
 		q->smm = abi->smm && in->smi.smm;
 		q->smi = abi->smm && in->smi.pending;
 		q->smm_inside_nmi = abi->smm && in->smi.smm_inside_nmi;
 		q->init = in->smi.latched_init;
 	}
-	if (in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+	if (!EVENT_RULE(TRIPLE_NEEDS_FLAG, !(in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)))
 		q->triple_fault = in->triple_fault.pending;
 	if (s.flags & STRATA_EVENTS_VALID) {
 		q->pending_dbg = s.pending_dbg;
@@ -338,11 +340,11 @@ unsigned long event_restore_inbox(const struct kvm_vcpu_events *in, const struct
 {
 	unsigned long bits = 0;
 
-	if (in->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
+	if (EVENT_RULE(INBOX_NMI_REPLACED, in->flags & KVM_VCPUEVENT_VALID_NMI_PENDING))
 		bits |= BIT(INBOX_NMI) | BIT(INBOX_NMI2);
-	if (in->flags & KVM_VCPUEVENT_VALID_SMM)
+	if (EVENT_RULE(INBOX_SMM_REPLACED, in->flags & KVM_VCPUEVENT_VALID_SMM))
 		bits |= BIT(INBOX_INIT) | (abi->smm ? BIT(INBOX_SMI) : 0);
-	if (in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+	if (EVENT_RULE(INBOX_TRIPLE_REPLACED, in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT))
 		bits |= BIT(INBOX_TRIPLE);
 	return bits;
 }

@@ -15,7 +15,6 @@
 #include <linux/minmax.h>
 
 #include "queue.h"
-#include "rule.h"
 
 static_assert(sizeof(struct event) == 24);
 static_assert(sizeof(struct event_queue) == 3 * sizeof(struct event) + 40);
@@ -84,7 +83,8 @@ void event_raise_triple(struct event_queue *q)
 
 static bool same_event(const struct event *a, const struct event *b)
 {
-	return a->type == b->type && a->vector == b->vector && a->has_error == b->has_error && a->error == b->error;
+	return a->type == b->type && a->vector == b->vector && a->has_error == b->has_error &&
+	       !EVENT_RULE(SAME_ERROR, a->error != b->error);
 }
 
 /* L1's event has been delivered, or never was one: from here on what is in @delivering is L2's own. */
@@ -106,8 +106,6 @@ void event_exit(struct event_queue *q, const struct event *vectoring)
 
 	end_run_pending(q);
 	q->delivering = *vectoring;
-	q->delivering.has_payload = false;
-	q->delivering.payload = 0;
 	q->delivering.replay = EVENT_RULE(SOFT_REPLAY, event_is_soft(vectoring));
 }
 
@@ -125,7 +123,7 @@ static void supersede(struct event_queue *q, const struct event_view *v)
 
 	if (EVENT_RULE(HOLD_NMI, first->type == EVENT_NMI && !(v->guest_mode && v->l1_nmi))) {
 		q->nmi_pending = min(q->nmi_pending + 1, 2);
-		if (!q->run_pending)
+		if (EVENT_RULE(HELD_NMI_UNMASKS, !q->run_pending))
 			q->nmi_masked = false;
 	} else if (EVENT_RULE(HOLD_INTERRUPT, first->type == EVENT_INTERRUPT && !(v->guest_mode && v->l1_intr))) {
 		q->irq_stashed = true;
@@ -206,9 +204,7 @@ void event_settle_user(struct event_queue *q, const struct event_view *v)
 {
 	bool soft = q->irq_soft;
 
-	q->exception_user = false;
-	event_clear(&q->set_aside);
-	if (!q->irq_unsettled)
+	if (!event_run_begins(q))
 		return;
 	q->irq_unsettled = false;
 	q->irq_soft = false;
@@ -281,7 +277,7 @@ void event_nested_begin(struct event_queue *q, const struct event *injected)
 
 void event_nested_cancel(struct event_queue *q)
 {
-	if (!q->run_pending)
+	if (EVENT_RULE(CANCEL_NONE, !q->run_pending))
 		return;
 	q->run_pending = false;
 	q->delivering = q->set_aside;

@@ -17,6 +17,8 @@
 
 #include <linux/types.h>
 
+#include "rule.h"
+
 /**
  * enum event_type - how the CPU would have delivered the event by itself
  * @EVENT_NONE: no event
@@ -156,7 +158,8 @@ enum event_irqchip { IRQCHIP_NONE, IRQCHIP_SPLIT, IRQCHIP_FULL };
  * @chip_vector: the in-kernel controllers offer an interrupt
  * @chip_accepts_extint: split irqchip: the local APIC takes an ExtINT
  * @want_window: userspace set request_interrupt_window
- * @wait_for_sipi: MP state INIT_RECEIVED
+ * @wait_for_sipi: MP state INIT_RECEIVED or UNINITIALIZED
+ * @uninitialized: MP state UNINITIALIZED: nothing starts before a first INIT
  * @vmxon: INIT is blocked (VMX root operation outside guest mode)
  * @l1_exceptions: exception vectors that L1 intercepts (L2 only)
  * @l1_pf_mask: #PF with (error & @l1_pf_mask) != @l1_pf_match is intercepted if bit 14 of @l1_exceptions is *clear* (VMX
@@ -182,6 +185,7 @@ struct event_view {
 	bool chip_accepts_extint;
 	bool want_window;
 	bool wait_for_sipi;
+	bool uninitialized;
 	bool vmxon;
 	u32 l1_exceptions;
 	u32 l1_pf_mask;
@@ -425,7 +429,7 @@ void event_nmi_set_masked(struct event_queue *q, bool masked);
  * @q: the queue, with the inbox drained into it
  * @v: the guest's blocking state
  *
- * Together with a latched INIT, the INIT comes first. A SIPI that nothing waits for is none.
+ * Together with a latched INIT, the INIT comes first. A SIPI that nothing waits for, or before any INIT, is none.
  */
 bool event_sipi_pending(const struct event_queue *q, const struct event_view *v);
 
@@ -449,6 +453,8 @@ void event_settle_user(struct event_queue *q, const struct event_view *v);
 static inline bool event_run_begins(struct event_queue *q)
 {
 	q->exception_user = false;
+	if (EVENT_RULE(SET_ASIDE_ENDS, q->set_aside.type))
+		q->set_aside = (struct event) {};
 	return q->irq_unsettled;
 }
 

@@ -14,7 +14,6 @@
 #include <linux/bits.h>
 
 #include "queue.h"
-#include "rule.h"
 
 #define DR6_TRAP_CAUSES	(BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(14))
 #define DR6_BD		BIT(13)
@@ -27,7 +26,8 @@ bool event_l1_intercepts(const struct event_view *v, const struct event *e)
 {
 	bool on;
 
-	if (!v->guest_mode || e->type < EVENT_EXCEPTION || e->type == EVENT_SOFT_INT || e->vector > 31)
+	if (EVENT_RULE(L1_HAS_L2, !v->guest_mode) || e->type < EVENT_EXCEPTION || e->vector > 31 ||
+	    EVENT_RULE(L1_NOT_SOFT_INT, e->type == EVENT_SOFT_INT))
 		return false;
 	on = v->l1_exceptions & BIT(e->vector);
 	if (EVENT_RULE(L1_PF_FILTER, e->type == EVENT_EXCEPTION && e->vector == EVENT_PF &&
@@ -53,7 +53,7 @@ static bool trap_pending(const struct event_queue *q)
 	const struct event *e = &q->exception;
 
 	return e->type == EVENT_EXCEPTION && e->vector == EVENT_DB && e->has_payload &&
-	       (e->payload & DR6_TRAP_CAUSES) && !(e->payload & (DR6_BD | DR6_BT));
+	       (e->payload & DR6_TRAP_CAUSES) && !EVENT_RULE(TRAP_NO_FAULT, e->payload & (DR6_BD | DR6_BT));
 }
 
 /* An entry has to complete before anything else happens. */
@@ -65,7 +65,7 @@ static bool busy(const struct event_queue *q)
 /* The shadow as it matters after the next entry: delivery of an event ends it. */
 static u8 shadow_left(const struct event_queue *q, const struct event_view *v)
 {
-	return q->delivering.type ? 0 : v->shadow;
+	return EVENT_RULE(DELIVERY_ENDS_SHADOW, q->delivering.type) ? 0 : v->shadow;
 }
 
 static bool smi_open(const struct event_queue *q, const struct event_view *v)
@@ -113,12 +113,12 @@ bool event_place(const struct event_queue *q, const struct event_view *v)
 bool event_open(const struct event_queue *q, const struct event_view *v)
 {
 	return !EVENT_RULE(OPEN_DELIVERING, q->delivering.type) && !EVENT_RULE(OPEN_EXCEPTION, q->exception.type) &&
-	       !q->run_pending && interrupt_open(q, v);
+	       !EVENT_RULE(OPEN_RUN_PENDING, q->run_pending) && interrupt_open(q, v);
 }
 
 bool event_ready(const struct event_queue *q, const struct event_view *v)
 {
-	return v->irqchip == IRQCHIP_FULL || (event_place(q, v) && event_open(q, v));
+	return EVENT_RULE(READY_FULL_CHIP, v->irqchip == IRQCHIP_FULL) || (event_place(q, v) && event_open(q, v));
 }
 
 static bool init_resets(const struct event_queue *q, const struct event_view *v)
@@ -131,7 +131,7 @@ bool event_wakes(const struct event_queue *q, const struct event_view *v)
 	bool interrupt = q->irq_stashed || v->chip_vector;
 
 	if (EVENT_RULE(WAKES_WAIT, v->wait_for_sipi))
-		return q->triple_fault || q->sipi || init_resets(q, v);
+		return q->triple_fault || (q->sipi && !EVENT_RULE(WAKES_BEFORE_INIT, v->uninitialized)) || init_resets(q, v);
 	return q->delivering.type || q->exception.type || q->triple_fault || q->mtf || q->timer || trap_open(q, v) ||
 	       smi_open(q, v) || init_open(q, v) || nmi_open(q, v) || (interrupt && interrupt_open(q, v));
 }
@@ -195,7 +195,7 @@ static bool leave_trap(struct event_queue *q, const struct event_view *v)
 {
 	if (!trap_pending(q))
 		return true;
-	if (!v->l1_pending_dbg)
+	if (EVENT_RULE(TRAP_STAYS, !v->l1_pending_dbg))
 		return false;
 	q->pending_dbg |= q->exception.payload;
 	event_clear(&q->exception);
@@ -206,7 +206,7 @@ static bool leave_trap(struct event_queue *q, const struct event_view *v)
 /* Row "external hardware interventions": SMI */
 static bool take_smi(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
-	if (!smi_open(q, v) || busy(q))
+	if (!smi_open(q, v) || EVENT_RULE(SMI_BUSY, busy(q)))
 		return false;
 	if (EVENT_RULE(SMI_L1, v->guest_mode && v->l1_smi)) {
 		/* It stays pending: the exit clears GIF, and L1 takes it with STGI. */
@@ -231,7 +231,9 @@ static bool take_smi(struct event_queue *q, const struct event_view *v, struct e
 
 bool event_sipi_pending(const struct event_queue *q, const struct event_view *v)
 {
-	return q->sipi && (v->wait_for_sipi || EVENT_RULE(SIPI_FOLLOWS_INIT, init_resets(q, v)));
+	bool awaited = v->wait_for_sipi && !EVENT_RULE(SIPI_BEFORE_INIT, v->uninitialized);
+
+	return q->sipi && (awaited || EVENT_RULE(SIPI_FOLLOWS_INIT, init_resets(q, v)));
 }
 
 /*
@@ -251,9 +253,9 @@ static bool take_reset(struct event_queue *q, const struct event_view *v, struct
 /* The same row: INIT that L1 intercepts */
 static bool take_init(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
-	if (!init_open(q, v) || busy(q) || !leave_trap(q, v))
+	if (!init_open(q, v) || EVENT_RULE(INIT_BUSY, busy(q)) || !leave_trap(q, v))
 		return false;
-	q->init = !v->l1_exit_takes;
+	q->init = !EVENT_RULE(INIT_TAKEN, v->l1_exit_takes);
 	event_nested_exit(q, p, CAUSE_INIT);
 	return true;
 }
@@ -266,7 +268,7 @@ static bool take_sipi(struct event_queue *q, const struct event_view *v, struct 
 		return false;
 	q->sipi = false;
 	q->sipi_vector = 0;
-	if (v->guest_mode)
+	if (EVENT_RULE(SIPI_L1, v->guest_mode))
 		event_nested_exit(q, p, CAUSE_SIPI);
 	else
 		p->step = STEP_SIPI;
@@ -277,7 +279,7 @@ static bool take_sipi(struct event_queue *q, const struct event_view *v, struct 
 /* SDM "Monitor Trap Flag": below SMI and INIT, above debug traps */
 static bool take_mtf(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
-	if (!q->mtf || !v->guest_mode || busy(q) || !leave_trap(q, v))
+	if (!q->mtf || !v->guest_mode || EVENT_RULE(MTF_BUSY, busy(q)) || !leave_trap(q, v))
 		return false;
 	event_nested_exit(q, p, CAUSE_MTF);
 	return true;
@@ -288,7 +290,7 @@ static bool take_trap(struct event_queue *q, const struct event_view *v, struct 
 {
 	struct event db = { .type = EVENT_EXCEPTION, .vector = EVENT_DB, .has_payload = true };
 
-	if (busy(q))
+	if (EVENT_RULE(TRAP_BUSY, busy(q)))
 		return false;
 	if (!q->exception.type) {
 		if (!trap_open(q, v))
@@ -301,7 +303,7 @@ static bool take_trap(struct event_queue *q, const struct event_view *v, struct 
 /* SDM "VMX-Preemption Timer": below debug traps, above NMIs */
 static bool take_timer(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
-	if (!q->timer || !v->guest_mode || busy(q))
+	if (!q->timer || !v->guest_mode || EVENT_RULE(TIMER_BUSY, busy(q)))
 		return false;
 	event_nested_exit(q, p, CAUSE_TIMER);
 	return true;
@@ -310,10 +312,10 @@ static bool take_timer(struct event_queue *q, const struct event_view *v, struct
 /* Row "nonmaskable interrupts" */
 static bool take_nmi(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
-	if (!nmi_open(q, v) || busy(q))
+	if (!nmi_open(q, v) || EVENT_RULE(NMI_BUSY, busy(q)))
 		return false;
-	if (v->guest_mode && v->l1_nmi) {
-		if (v->l1_exit_takes) {
+	if (EVENT_RULE(NMI_L1, v->guest_mode && v->l1_nmi)) {
+		if (EVENT_RULE(NMI_TAKEN, v->l1_exit_takes)) {
 			/* The exit blocks NMIs as their delivery would. */
 			q->nmi_pending--;
 			q->nmi_masked = true;
@@ -345,7 +347,7 @@ static bool take_interrupt(struct event_queue *q, const struct event_view *v, st
 		return false;
 	if (EVENT_RULE(INTR_L1, v->guest_mode && v->l1_intr)) {
 		event_nested_exit(q, p, CAUSE_INTR);
-		if (v->l1_ack_intr && q->irq_stashed)
+		if (EVENT_RULE(INTR_TAKEN, v->l1_ack_intr) && q->irq_stashed)
 			p->event = take_stash(q);
 		return true;
 	}
@@ -365,7 +367,7 @@ static bool take_window(struct event_queue *q, const struct event_view *v, struc
 {
 	if (!v->want_window || EVENT_RULE(WINDOW_FULL_CHIP, v->irqchip == IRQCHIP_FULL))
 		return false;
-	if (!event_place(q, v) || !event_open(q, v))
+	if (EVENT_RULE(WINDOW_READY, !event_place(q, v) || !event_open(q, v)))
 		return false;
 	p->step = STEP_WINDOW_EXIT;
 	return true;
@@ -383,7 +385,7 @@ static void plan_windows(const struct event_queue *q, const struct event_view *v
 
 	p->irq_window = EVENT_RULE(IRQ_WINDOW, interrupt || user);
 	p->nmi_window = EVENT_RULE(NMI_WINDOW, q->nmi_pending && !nmi_to_l1);
-	p->smi_window = q->smi && !q->smm && !v->gif;
+	p->smi_window = EVENT_RULE(SMI_WINDOW, q->smi && !q->smm && !v->gif);
 	p->gif_window = EVENT_RULE(GIF_WINDOW, !v->gif && ((q->smi && !q->smm) || (q->init && !q->smm) || q->nmi_pending ||
 							   interrupt || user));
 	p->trap_window = EVENT_RULE(TRAP_WINDOW, q->pending_dbg && !busy(q) && !trap_open(q, v));
@@ -408,15 +410,15 @@ void event_next(struct event_queue *q, const struct event_view *v, struct event_
 
 	if (event_settle(q, v, p) || take_shutdown(q, v, p) || take_reset(q, v, p))
 		return;
+	/* Outside the wait-for-SIPI state it is ignored, and before the first INIT. */
+	if (EVENT_RULE(SIPI_IGNORED, !v->wait_for_sipi || v->uninitialized)) {
+		q->sipi = false;
+		q->sipi_vector = 0;
+	}
 	if (EVENT_RULE(WAIT_FOR_SIPI, v->wait_for_sipi)) {
 		if (!take_sipi(q, v, p))
 			p->step = STEP_WAIT;
 		return;
-	}
-	/* Outside the wait-for-SIPI state it is ignored. */
-	if (EVENT_RULE(SIPI_IGNORED, q->sipi)) {
-		q->sipi = false;
-		q->sipi_vector = 0;
 	}
 	take_first(q, v, p);
 	if (p->step == STEP_ENTER || p->step == STEP_ACK_ENTER)

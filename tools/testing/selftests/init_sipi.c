@@ -211,6 +211,31 @@ TEST(sipi_to_a_waiting_processor)
 	vm_destroy(vm);
 }
 
+/* Before the first INIT it means nothing, and neither the image nor a later INIT knows of it. */
+TEST(sipi_before_the_first_init)
+{
+	struct vm *vm = two_cpus(), *other, *both[2];
+	struct smm_state s;
+	int i;
+
+	send(vm, 1, MSG_SIPI | VECTOR);
+	get_twice(&vm->vcpu[1], &s);
+	CHECK_EQ(s.mp.mp_state, KVM_MP_STATE_UNINITIALIZED);
+	CHECK(!(s.events.flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR));
+	other = moved(&vm->vcpu[1], true);
+	both[0] = vm;
+	both[1] = other;
+	for (i = 0; i < 2; i++) {
+		run_briefly(&both[i]->vcpu[1]);
+		CHECK_EQ(mp_state(&both[i]->vcpu[1]), KVM_MP_STATE_UNINITIALIZED);
+		send(both[i], 1, MSG_INIT);
+		expect_init(&both[i]->vcpu[1]);
+		send(both[i], 1, MSG_SIPI | VECTOR);
+		expect_started(&both[i]->vcpu[1]);
+		vm_destroy(both[i]);
+	}
+}
+
 /* To one that runs it means nothing, then and later. */
 TEST(sipi_to_a_running_processor)
 {

@@ -108,6 +108,8 @@ unsigned int make_views(const struct config *c, struct event_view *views)
 	for (unsigned int i = 0; i < waiting; i++) {
 		views[n] = views[i];
 		views[n++].wait_for_sipi = true;
+		views[n] = views[n - 1];
+		views[n++].uninitialized = true;
 	}
 	return n;
 }

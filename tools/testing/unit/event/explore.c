@@ -504,6 +504,47 @@ static void try_guest(const struct event_queue *q)
 	check_settle(&a);
 }
 
+/* While L1's entry is under way, what userspace sets as injected waits for the end of it by userspace, and no longer than to the next run. */
+static void try_set_aside(const struct event_queue *q)
+{
+	static const struct event_abi abi = { true, true, true, true };
+	static const struct event none;
+	struct event_queue set, a, plain;
+	struct kvm_vcpu_events image, shown;
+
+	for (unsigned int i = 1; i < nr_vectorings; i++) {
+		const struct event *e = &vectorings[i];
+		struct strata_events s = { .flags = STRATA_EVENTS_VALID, .delivering_kind = e->type, .delivering_len = e->len };
+
+		event_save(q, 0, 0, &abi, &config->base, &image);
+		memcpy(image.reserved, &s, sizeof(s));
+		image.flags &= ~KVM_VCPUEVENT_VALID_PAYLOAD;
+		image.exception.injected = e->type >= EVENT_EXCEPTION && e->type != EVENT_SOFT_INT;
+		image.exception.nr = image.interrupt.nr = e->vector;
+		image.exception.has_error_code = e->has_error;
+		image.exception.error_code = e->error;
+		image.nmi.injected = e->type == EVENT_NMI;
+		image.interrupt.injected = e->type == EVENT_INTERRUPT || e->type == EVENT_SOFT_INT;
+		set = *q;
+		event_restore(&set, &image, &abi);
+		expect_at(!memcmp(&set.delivering, &q->delivering, sizeof(*e)) && set.run_pending && !memcmp(&set.set_aside, e, sizeof(*e)),
+			  "userspace's event yields to L1's", q, NULL);
+		event_save(&set, 0, 0, &abi, &config->base, &shown);
+		expect_at(!shown.exception.injected && !shown.nmi.injected && !shown.interrupt.injected, "and is not shown", q, NULL);
+		a = set;
+		event_nested_cancel(&a);
+		expect_at(!memcmp(&a.delivering, e, sizeof(*e)) && !a.run_pending && !a.set_aside.type, "the entry taken back, it is delivered",
+			  q, NULL);
+		a = plain = set;
+		plain.set_aside = none;
+		event_settle_user(&a, &config->base);
+		event_settle_user(&plain, &config->base);
+		expect_at(same(&a, &plain), "a run forgets what yielded", q, NULL);
+		event_restore(&set, &shown, &abi);
+		expect_at(!set.set_aside.type, "the next SET replaces it", q, NULL);
+	}
+}
+
 static void try_l1(const struct event_queue *q)
 {
 	struct event_queue a = *q;
@@ -511,6 +552,8 @@ static void try_l1(const struct event_queue *q)
 
 	if (!config->base.guest_mode)
 		return;
+	if (q->run_pending)
+		try_set_aside(q);
 	event_nested_leave(&a, &p);
 	expect_at(!a.run_pending && !a.delivering.type && !a.mtf && !a.timer && !a.pending_dbg && a.nmi_masked == q->nmi_masked &&
 		  !memcmp(&p.vectoring, &q->delivering, sizeof(p.vectoring)), "an exit gives L1 what was in delivery", q, NULL);
@@ -529,6 +572,24 @@ static void try_l1(const struct event_queue *q)
 	a = *q;
 	a.timer = true;
 	add(&a);
+}
+
+/* What the alphabet's one token of a kind does not tell apart */
+void check_finer(void)
+{
+	const struct event_view open = { .gif = true, .intr_open = true };
+	struct event_queue q = { .delivering = vectorings[2], .run_pending = true };
+	struct event other = vectorings[2];
+	struct event_plan p;
+
+	other.error ^= 0x40;
+	event_exit(&q, &other);
+	expect_at(!q.run_pending, "another error code is another event than L1's", &q, NULL);
+	q = (struct event_queue) { .smi = true, .exception = { .type = EVENT_EXCEPTION, .vector = EVENT_DB, .has_payload = true,
+							       .payload = 1u << 13 | TRAP_CAUSE } };
+	event_next(&q, &open, &p);
+	expect_at(p.step == STEP_ENTER && q.delivering.vector == EVENT_DB, "a #DB that is a fault is past the boundary", &q, NULL);
+	expect_at(!event_l1_intercepts(&(struct event_view){ .l1_exceptions = ~0u }, &vectorings[1]), "L1 takes from L2 only", NULL, NULL);
 }
 
 /* ---- all of it ---- */

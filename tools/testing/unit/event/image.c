@@ -70,7 +70,7 @@ static struct event_queue expected(const struct event_queue *q, const struct eve
 	if (e.exception.replay)
 		memset(&e.exception, 0, sizeof(e.exception));
 	e.exception_user = e.exception.type;
-	e.sipi = q->sipi && (v->wait_for_sipi || resets);
+	e.sipi = q->sipi && ((v->wait_for_sipi && !v->uninitialized) || resets);
 	if (!e.sipi)
 		e.sipi_vector = 0;
 	return e;
@@ -178,6 +178,8 @@ static void check_plain(const struct event_queue *q, const struct config *c, boo
 	expect_at(!event_restore_check(&a, &abi), "what GET gives SET takes", q, NULL);
 	event_restore(&fresh, &a, &abi);
 	event_save(&fresh, 0, 0, &abi, &c->base, &b);
+	if (d->type == EVENT_PRIV_EXCEPTION && !q->exception.type)
+		expect_at(!a.exception.injected, "INT1 has no place in the plain ABI", q, NULL);
 	b.flags |= a.flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR;
 	b.sipi_vector = a.sipi_vector;
 	expect_at(same_events(&a, &b), "the plain image is stable", q, NULL);
@@ -233,6 +235,7 @@ void check_image(const struct event_queue *q, const struct config *c, u64 key)
 
 	v.shadow = key % 3;
 	v.wait_for_sipi = key % 2;
+	v.uninitialized = key % 4 == 3;
 	get_image(q, &abi_full, &v, &a);
 	get_image(q, &abi_full, &v, &b);
 	expect_at(!memcmp(&a, &b, sizeof(a)) && !memcmp(&copy, q, sizeof(copy)), "getters change nothing", q, &v);
@@ -253,12 +256,30 @@ void check_image(const struct event_queue *q, const struct config *c, u64 key)
 		check_inbox(q, &v);
 }
 
+/* What a SET replaces is not to come once more from the inbox; nothing else is forgotten. */
+static void check_stale_inbox(void)
+{
+	static const struct { u32 flag; unsigned long bits; } replaced[] = {
+		{ 0, 0 },
+		{ KVM_VCPUEVENT_VALID_NMI_PENDING, 1ul << INBOX_NMI | 1ul << INBOX_NMI2 },
+		{ KVM_VCPUEVENT_VALID_SMM, 1ul << INBOX_INIT | 1ul << INBOX_SMI },
+		{ KVM_VCPUEVENT_VALID_TRIPLE_FAULT, 1ul << INBOX_TRIPLE },
+		{ KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_PAYLOAD, 0 },
+	};
+
+	for (unsigned int i = 0; i < sizeof(replaced) / sizeof(replaced[0]); i++) {
+		const struct kvm_vcpu_events e = { .flags = replaced[i].flag };
+
+		expect_at(event_restore_inbox(&e, &abi_full) == replaced[i].bits, "a SET replaces what is in the inbox", NULL, NULL);
+	}
+}
+
 /* Input that is refused, each otherwise valid; and that a flag off leaves its fields alone. */
 void check_refusals(void)
 {
 	const struct event_abi none = {};
 	struct kvm_vcpu_events ok = {}, e;
-	struct event_queue q = { .smi = true, .triple_fault = true, .nmi_pending = 1 };
+	struct event_queue q = { .smi = true, .triple_fault = true, .nmi_pending = 1, .sipi = true, .sipi_vector = SIPI_VECTOR };
 
 #define REFUSED(abi, ...) do { e = ok; __VA_ARGS__; expect_at(event_restore_check(&e, abi) == -EINVAL, #__VA_ARGS__, NULL, NULL); } while (0)
 #define TAKEN(abi, ...) do { e = ok; __VA_ARGS__; expect_at(!event_restore_check(&e, abi), #__VA_ARGS__, NULL, NULL); } while (0)
@@ -289,9 +310,10 @@ void check_refusals(void)
 	TAKEN(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID);
 #undef REFUSED
 #undef TAKEN
-	ok.smi.pending = 0;
+	ok.sipi_vector = 0x55;
 	event_restore(&q, &ok, &abi_full);
-	expect_at(q.smi && q.triple_fault && q.nmi_pending == 1, "fields whose flag is not set are ignored", &q, NULL);
+	expect_at(q.smi && q.triple_fault && q.nmi_pending == 1 && q.sipi_vector == SIPI_VECTOR, "fields whose flag is not set are ignored",
+		  &q, NULL);
 	e = (struct kvm_vcpu_events) { .flags = KVM_VCPUEVENT_VALID_PAYLOAD };
 	e.exception.injected = e.exception.pending = 1;
 	e.exception.nr = 6;
@@ -300,4 +322,12 @@ void check_refusals(void)
 	e.flags = 0;
 	event_restore(&q, &e, &abi_full);
 	expect_at(!q.exception.type && q.delivering.vector == 6, "without the flag pending is ignored", &q, NULL);
+	e.nmi.injected = 1;
+	q.nmi_pending = 0;
+	event_restore(&q, &e, &abi_full);
+	expect_at(q.delivering.type == EVENT_EXCEPTION && q.nmi_pending == 1, "of two events injected the NMI waits", &q, NULL);
+	e = (struct kvm_vcpu_events) { .exception = { .injected = 1, .nr = EVENT_BP } };
+	event_restore(&q, &e, &none);
+	expect_at(q.delivering.type == EVENT_SOFT_EXCEPTION && q.delivering.len == 1, "vector 3 is INT3", &q, NULL);
+	check_stale_inbox();
 }

@@ -100,6 +100,7 @@ struct tally {
 
 /* Walk one machine; stops at the first violation, and after @limit states. */
 struct tally explore(const struct config *c, u64 limit);
+void check_finer(void);
 
 /* ---- the verdict ---- */
 

@@ -129,7 +129,7 @@ enum {
 	W_GIF0 = 1u << 0, W_IF0 = 1u << 1, W_MOVSS = 1u << 2, W_NMI_STI = 1u << 3, W_SHADOW = 1u << 4, W_MASKED = 1u << 5,
 	W_SMM = 1u << 6, W_ROOT = 1u << 7, W_WAIT = 1u << 8, W_RUN = 1u << 9, W_L2 = 1u << 10, W_X_SHUTDOWN = 1u << 11,
 	W_X_INIT = 1u << 12, W_X_SMI = 1u << 13, W_X_NMI = 1u << 14, W_X_INTR = 1u << 15, W_STUCK = 1u << 16,
-	W_X_EXCEPTION = 1u << 17, W_X_DB = 1u << 18, W_NO_PLACE = 1u << 19,
+	W_X_EXCEPTION = 1u << 17, W_X_DB = 1u << 18, W_NO_PLACE = 1u << 19, W_NO_INIT = 1u << 20,
 };
 
 enum outcome {
@@ -151,8 +151,8 @@ static const struct row {
 	/* row 3, external hardware interventions: an INIT that resets leaves nothing of the rest */
 	{ H_INIT,	0,		W_X_INIT | W_GIF0 | W_SMM | W_ROOT, O_RESET },
 	/* wait-for-SIPI state: everything else is blocked */
-	{ H_SIPI,	W_WAIT | W_L2,	0,				O_L1_SIPI },
-	{ H_SIPI,	W_WAIT,		0,				O_SIPI },
+	{ H_SIPI,	W_WAIT | W_L2,	W_NO_INIT,			O_L1_SIPI },
+	{ H_SIPI,	W_WAIT,		W_NO_INIT,			O_SIPI },
 	{ H_NOTHING,	W_WAIT,		0,				O_WAIT },
 	/* delivery has begun */
 	{ H_DELIVERING,	0,		0,				O_ENTER },
@@ -215,7 +215,7 @@ static unsigned int world(const struct event_queue *q, const struct event_view *
 	       IF(l2 && v->l1_shutdown, W_X_SHUTDOWN) | IF(l2 && v->l1_init, W_X_INIT) | IF(l2 && v->l1_smi, W_X_SMI) |
 	       IF(l2 && v->l1_nmi, W_X_NMI) | IF(l2 && v->l1_intr, W_X_INTR) | IF(intercepted(v, &q->exception), W_X_EXCEPTION) |
 	       IF(intercepted(v, &db), W_X_DB) | IF(is_trap(&q->exception) && !v->l1_pending_dbg, W_STUCK) |
-	       IF(!oracle_place(q, v), W_NO_PLACE);
+	       IF(!oracle_place(q, v), W_NO_PLACE) | IF(v->uninitialized, W_NO_INIT);
 }
 
 /* ---- outcomes ---- */
@@ -411,7 +411,7 @@ void oracle_next(struct event_queue *q, const struct event_view *v, struct event
 	while (!(have & row->have) || (w & row->need) != row->need || w & row->blocked)
 		row++;
 	/* A SIPI that nothing waits for, and no INIT goes before, is ignored. */
-	if (!(w & W_WAIT) && row->have != H_SHUTDOWN && row->outcome != O_RESET) {
+	if ((!(w & W_WAIT) || w & W_NO_INIT) && row->have != H_SHUTDOWN && row->outcome != O_RESET) {
 		q->sipi = false;
 		q->sipi_vector = 0;
 	}

@@ -34,6 +34,7 @@ static bool explore_all(unsigned int first, unsigned int last)
 	bool ok = true;
 
 	check_refusals();
+	check_finer();
 	for (unsigned int i = first; i < last; i++) {
 		struct tally t = explore(&configs[i], ~0ull);
 
@@ -63,6 +64,7 @@ static bool noticed(enum event_rule rule)
 		model_quiet = true;
 		alarm(120);
 		check_refusals();
+		check_finer();
 		/* A little of every machine, then more: most rules are missed soon, but on one machine only. */
 		for (u64 limit = 100; limit <= 10000000 && !model_failure; limit *= 10)
 			for (unsigned int i = 0; i < nr_configs && !model_failure; i++)
