@@ -250,13 +250,20 @@ static __always_inline enum exit_result work_host(struct vcpu *v)
 	return likely(!host_work()) ? EXIT_RESUME : do_host_work(v);
 }
 
-static enum exit_result exit_each(struct vcpu *v)
+/* Before the exit is handled: afterwards the control block may be that of another level. */
+static noinline u32 hardware_exit_reason(struct vcpu *v)
 {
-	struct kvm_run *run = v->virt.run;
 	u64 info1, info2;
 	u32 reason;
 
 	backend_call(exit_info)(v, &reason, &info1, &info2);
+	return reason;
+}
+
+static enum exit_result exit_each(struct vcpu *v, u32 reason)
+{
+	struct kvm_run *run = v->virt.run;
+
 	run->exit_reason = STRATA_EXIT_EACH;
 	run->hw.hardware_exit_reason = reason;
 	return EXIT_TO_USER;
@@ -265,6 +272,7 @@ static enum exit_result exit_each(struct vcpu *v)
 static __always_inline enum exit_result run_once(struct vcpu *v)
 {
 	enum exit_result r = EXIT_RESUME;
+	u32 reason = 0;
 	bool entered;
 
 	if (unlikely(READ_ONCE(v->virt.requests)))
@@ -284,11 +292,13 @@ static __always_inline enum exit_result run_once(struct vcpu *v)
 		eoi_collect(v, true);
 	if (unlikely(v->pv.vapic))
 		vapic_take(v);
+	if (unlikely(v->exit_slow))
+		reason = hardware_exit_reason(v);
 	r = backend_call(handle_exit)(v);
 	if (trace_strata_event_queued_enabled())
 		decide_trace_raised(v);
 	if (unlikely(v->exit_slow) && r == EXIT_RESUME)
-		return exit_each(v);
+		return exit_each(v, reason);
 	return r;
 }
 
