@@ -41,6 +41,8 @@ struct smram_state;
  * @allowed_exit_disables: KVM_X86_DISABLE_EXIT_* that can be honoured
  * @nmi_sti_blocked: an STI shadow blocks NMIs
  * @nested_state_size: of KVM_GET_NESTED_STATE at most; 0 without nested virtualization
+ * @nested_msrs: MSRs of nested virtualization that are state, for KVM_GET_MSR_INDEX_LIST
+ * @nr_nested_msrs: how many; 0 without nested virtualization
  * @ts_exit_has_error: an intercepted #TS comes with its error code
  * @ends_at_due: the guest does not run on when the host's TSC has reached vcpu_apic.due, if that is not 0
  */
@@ -62,6 +64,8 @@ struct backend_caps {
 	u32 allowed_exit_disables;
 	bool nmi_sti_blocked;
 	u32 nested_state_size;
+	const u32 *nested_msrs;
+	u8 nr_nested_msrs;
 	bool ts_exit_has_error;
 	bool ends_at_due;
 };

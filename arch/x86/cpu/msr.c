@@ -227,6 +227,9 @@ static u32 collect(u32 *list, u8 flag)
 	for (i = 0; flag == MSR_ROW_SAVE && i < ARRAY_SIZE(backend_msrs); i++, nr++)
 		if (list)
 			list[nr] = backend_msrs[i];
+	for (i = 0; flag == MSR_ROW_SAVE && i < backend_caps.nr_nested_msrs; i++, nr++)
+		if (list)
+			list[nr] = backend_caps.nested_msrs[i];
 	return nr;
 }
 

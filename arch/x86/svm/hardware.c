@@ -62,6 +62,10 @@ static u32 nested_features(void)
 /* What guests that are hypervisors find: CPUID has what is honoured. */
 static void offer_nested(struct backend_caps *caps)
 {
+	static const u32 msrs[] = { MSR_VM_CR, MSR_VM_HSAVE_PA };
+
+	caps->nested_msrs = msrs;
+	caps->nr_nested_msrs = ARRAY_SIZE(msrs);
 	caps->nested_state_size = sizeof(struct kvm_nested_state) + KVM_STATE_NESTED_SVM_VMCB_SIZE;
 	cpuid_host_set(0x80000001, 0, LEAF_ECX, BIT(2));
 	/* Revision 1; ASIDs are virtual, and as many as small hypervisors expect. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "npt.h"
 
@@ -42,6 +43,28 @@ static bool parameter(const char *name)
 	c = fgetc(f);
 	fclose(f);
 	return c == 'Y';
+}
+
+/* VMMs move the MSRs that are listed. */
+TEST(listed_msrs)
+{
+	struct {
+		struct kvm_msr_list head;
+		u32 index[1024];
+	} list = { .head.nmsrs = 1024 };
+	unsigned int i, hsave = 0, vm_cr = 0;
+	int kvm = kvm_open();
+
+	need_svm();
+	STRATA_ONLY("the in-tree module does not list VM_CR");
+	xioctl(kvm, KVM_GET_MSR_INDEX_LIST, &list);
+	for (i = 0; i < list.head.nmsrs; i++) {
+		hsave += list.index[i] == MSR_VM_HSAVE_PA;
+		vm_cr += list.index[i] == MSR_VM_CR;
+	}
+	CHECK_EQ(hsave, 1);
+	CHECK_EQ(vm_cr, 1);
+	close(kvm);
 }
 
 TEST(offered)

@@ -299,6 +299,8 @@ NEST(debug, debug, SWAP)
 NEST(io, io, SWAP)
 NEST(tasks, tasks, SWAP)
 NEST(real, real, SWAP)
+NEST(smm, smm, 0)
+NEST(smm_npt, smm, NPT | SWAP)
 NEST(triple, triple, 0)
 NEST(triple_exits, triple, SHUTDOWN)
 
@@ -450,6 +452,8 @@ const struct program nested_programs[] = {
 	PROGRAM(l2_io, "I/O", NULL, .msr_exits = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL),
 	PROGRAM(l2_tasks, "tasks", not_bochs_svm),
 	PROGRAM(l2_real, "real mode", NULL),
+	PROGRAM(l2_smm, "SMM", NULL),
+	PROGRAM(l2_smm_npt, "SMM, nested paging", NULL),
 	PROGRAM(l2_triple, "shutdown", not_bochs_svm),
 	PROGRAM(l2_triple_exits, "shutdown exits", not_bochs_svm),
 };
