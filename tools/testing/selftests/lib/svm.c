@@ -13,6 +13,19 @@ u8 svm_msrpm[2 * 4096] __attribute__((aligned(4096)));
 u8 svm_hsave[4096] __attribute__((aligned(4096)));
 u64 svm_gprs[14];
 u8 svm_l2_stack[16384] __attribute__((aligned(16)));
+bool svm_may_repeat;
+
+bool svm_repeated(u32 event, u64 times)
+{
+	static u32 in_a_row;
+
+	if (!svm_may_repeat || (event & 0x700) != INJ_INTR || times != 2 || in_a_row == 2) {
+		in_a_row = 0;
+		return false;
+	}
+	in_a_row++;
+	return true;
+}
 
 void svm_guest_restart(void (*fn)(void))
 {

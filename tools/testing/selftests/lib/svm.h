@@ -106,6 +106,12 @@ void svm_guest_restart(void (*fn)(void));
 extern u64 svm_gprs[14];
 /* VMRUN with svm_gprs; returns the exit code */
 u64 svm_vmrun(struct svm_vmcb *vmcb);
+/*
+ * For who counts events exactly: an external interrupt that VMRUN injected came @times times. True if that is what QEMU's TCG does now and then
+ * (Documentation/testing.rst): the guest tries again then. Only where @svm_may_repeat says so, and not three times in a row.
+ */
+extern bool svm_may_repeat;
+bool svm_repeated(u32 event, u64 times);
 /* VMRUN in 32-bit code, in the paging mode that these registers make; svm_mode.S. Addresses are below 4G. */
 u64 svm_vmrun_mode(struct svm_vmcb *vmcb, u64 cr3, u64 cr4, u64 efer);
 
