@@ -116,6 +116,7 @@ struct torture {
 	u64 points, fresh_points, repeats, stops, runs, second_tries, mismatches;
 	u64 wanted, wanted_fresh;
 	bool observe;			/* stop everywhere, save nothing */
+	bool hunt;			/* points in cells that have none, and nowhere else: up to there it is as when observed */
 	struct coverage *cover;
 };
 
@@ -128,9 +129,9 @@ bool bench_run(struct bench *b, struct torture *t);
 u32 cover_columns(const struct kvm_vcpu_events *e);
 void cover_note(struct coverage *c, u32 kind, u32 columns);
 /* This stop would be the first in a cell. */
-bool cover_lacks(struct coverage *c, u32 kind, u32 columns);
+bool cover_lacks(const struct coverage *c, u32 kind, u32 columns);
 void cover_print(const struct coverage *c);
-/* Cells of @reached that @c lacks, other than those of exits that come when they like; each is reported. */
-unsigned int cover_missing(struct coverage reached[2], struct coverage *c);
+/* Cells of both @reached that @c lacks, other than those of exits that come when they like; with @report each is a failure. */
+unsigned int cover_missing(const struct coverage reached[2], const struct coverage *c, bool report);
 
 #endif
