@@ -60,16 +60,6 @@ TEST(fields_that_tools_read)
 			tap_fail(__FILE__, __LINE__, "%s has no field %s", fields[i][0], fields[i][1]);
 }
 
-#define EXPECT_LINE(at, event, words)						\
-	do {									\
-		const char *next_ = trace_find(at, event, words);		\
-										\
-		if (!next_)							\
-			tap_fail(__FILE__, __LINE__, "no %s with '%s'", event, words); \
-		else								\
-			at = next_;						\
-	} while (0)
-
 static void guest_exits(void)
 {
 	u32 regs[4];

@@ -267,6 +267,11 @@ static enum run_end judge_io(struct vcpu *vcpu)
 	}
 }
 
+enum run_end vcpu_judge(struct vcpu *vcpu)
+{
+	return vcpu->run->exit_reason == KVM_EXIT_IO ? judge_io(vcpu) : RUN_OTHER;
+}
+
 enum run_end vcpu_run(struct vcpu *vcpu)
 {
 	int r;
@@ -275,7 +280,7 @@ enum run_end vcpu_run(struct vcpu *vcpu)
 		r = vcpu_run_raw(vcpu);
 	} while (r == -EINTR || r == -EAGAIN);
 	REQUIRE_EQ(r, 0);
-	return vcpu->run->exit_reason == KVM_EXIT_IO ? judge_io(vcpu) : RUN_OTHER;
+	return vcpu_judge(vcpu);
 }
 
 static void die_unexpected(const char *file, int line, struct vcpu *vcpu, enum run_end end)

@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What: as events_kept, of a guest's guest: each kind of event of L2's, and of what L1 asks for, that is known to get lost or changed when the vCPU is
+ * saved and restored, in a case of its own. Saved where L2 stops, restored into a new VM in QEMU's order, and run there.
+ * Conditions: guests are offered SVM. On the in-tree module, for comparison, what fails is reported as "in-tree loses: ...". EVENTS_PLAIN=1 leaves
+ * STRATA_CAP_EVENTS off.
+ * Expected: each event once, in L2 or as the exit that L1 asked for, with its payload, error code and place; getters change nothing.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "../../../include/uapi/linux/strata.h"
+#include "emulator.h"
+#include "state.h"
+#include "svm.h"
+
+#define PORT_STOP	0x700
+#define VECTOR		0x41
+#define ADDRESS		0x1234567000ull
+
+static volatile struct {
+	u64 n, vector[8], rip[8], error[8];
+	u64 at, next, value, rounds;
+	u64 exit, info1, info2, cr2;
+} seen;
+
+/* What L1 intercepts: a bit of intercept[], 0 for nothing beside what it always does */
+static u64 l1_takes;
+
+static void on_event(struct guest_frame *f)
+{
+	u64 n = seen.n++;
+
+	if (n < 8) {
+		seen.vector[n] = f->vector;
+		seen.rip[n] = f->rip;
+		seen.error[n] = f->error;
+	}
+	if (f->vector == PF_VECTOR)
+		seen.value = read_cr2();
+}
+
+static void l1_main(void)
+{
+	void (*l2)(void) = (void (*)(void))seen.at;
+
+	svm_guest_init(l2);
+	svm_clgi();
+	if (l1_takes)
+		svm_intercept(&svm_vmcb, l1_takes, true);
+	if (l1_takes == ICPT_INTR)
+		svm_vmcb.int_ctl = V_INTR_MASKING;
+	asm volatile("sti");
+	seen.exit = svm_vmrun(&svm_vmcb);
+	seen.info1 = svm_vmcb.exit_info_1;
+	seen.info2 = svm_vmcb.exit_info_2;
+	seen.cr2 = svm_vmcb.cr2;
+	seen.next = seen.n;
+	svm_stgi();
+	asm volatile("nop; cli");
+	guest_done();
+}
+
+/* The stop, two NOPs to be interrupted, the end */
+static void l2_nops(void)
+{
+	asm volatile("lea 1f(%%rip), %0\n\toutl %%eax, %1\n1:\tnop; nop" : "=&r"(seen.at) : "d"((u16)PORT_STOP) : "memory");
+	asm volatile("sti; nop; nop; cli");
+	vmmcall();
+}
+
+static void l2_int(void)
+{
+	asm volatile("lea 1f(%%rip), %0\n\toutl %%eax, %1\n\tint $0x80\n1:\tnop" : "=&r"(seen.at) : "d"((u16)PORT_STOP) : "memory");
+	vmmcall();
+}
+
+static void l2_reads(void)
+{
+	seen.value = in32(PORT_STOP);
+	vmmcall();
+}
+
+static const u8 qemu_order[NR_PARTS] = {
+	PART_SLOTS, PART_IRQCHIP, PART_PIT, PART_LAPIC, PART_SREGS, PART_NESTED, PART_TSC, PART_REGS, PART_XSAVE, PART_XCRS, PART_MSRS,
+	PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS, PART_CLOCK,
+};
+
+static struct vm_config config;
+static struct vm_state state, again;
+
+static struct vm *create(bool each)
+{
+	u32 i;
+
+	need_svm();
+	config = (struct vm_config){
+		.nr_vcpus = 1, .payload = true, .triple_fault = true, .each = each,
+		.strata_events = on_strata() && !env_number("EVENTS_PLAIN", 0),
+	};
+	for (i = 0; i < 256; i++)
+		guest_handlers[i] = on_event;
+	return vm_create_with(&config, NULL);
+}
+
+/* Stopped in L2 at its access to PORT_STOP, an OUT completed */
+static struct vm *stopped(void (*l2)(void), u64 takes)
+{
+	struct vm *vm = create(false);
+
+	guest_var(vm, &seen)->at = (u64)l2;
+	*guest_var(vm, &l1_takes) = takes;
+	vcpu_set_long(vm->vcpu, l1_main, 0);
+	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
+	REQUIRE_EQ(vm->vcpu->run->io.port, PORT_STOP);
+	if (vm->vcpu->run->io.direction == KVM_EXIT_IO_IN)
+		return vm;
+	vm->vcpu->run->immediate_exit = 1;
+	vcpu_run_raw(vm->vcpu);
+	vm->vcpu->run->immediate_exit = 0;
+	return vm;
+}
+
+/* The new VM, after a round of GETs that must change nothing. */
+static struct vm *move(struct vm *vm)
+{
+	struct vm *to = vm_create_with(&config, vm);
+
+	state_save(vm, &config, NULL, &state);
+	state_save(vm, &config, NULL, &again);
+	/* Elsewhere only the events themselves are looked at. */
+	if (on_strata())
+		state_differs("a second round of GETs", &config, &state, &again);
+	REQUIRE(state.vcpu->nested.flags & KVM_STATE_NESTED_GUEST_MODE);
+	state_restore(to, &config, qemu_order, false, &state);
+	state_save(to, &config, NULL, &again);
+	if (on_strata())
+		state_differs("the restored vCPU", &config, &state, &again);
+	return to;
+}
+
+#define SEEN(vm, field) (guest_var(vm, &seen)->field)
+
+/* Changes the events at the stop, moves, and runs to the end. */
+#define MOVED(vm, ...)								\
+	do {									\
+		struct kvm_vcpu_events e;					\
+		struct vm *to_;							\
+										\
+		xioctl((vm)->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);		\
+		__VA_ARGS__;							\
+		xioctl((vm)->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);		\
+		to_ = move(vm);							\
+		RUN_UNTIL_DONE(to_->vcpu);					\
+	} while (0)
+
+static void pend(struct kvm_vcpu_events *e, u8 nr, u32 error, u64 payload)
+{
+	e->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+	e->exception.pending = 1;
+	e->exception.nr = nr;
+	e->exception.has_error_code = 1;
+	e->exception.error_code = error;
+	e->exception_has_payload = 1;
+	e->exception_payload = payload;
+}
+
+/* 1. */
+TEST(soft_exception)
+{
+	struct vm *vm = stopped(l2_nops, 0);
+
+	tap_may_lose("a #BP in delivery in L2 that is not at its instruction");
+	MOVED(vm, e.exception.injected = 1, e.exception.nr = BP_VECTOR);
+	CHECK_EQ(SEEN(vm, n), 1);
+	CHECK_EQ(SEEN(vm, vector[0]), BP_VECTOR);
+	CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, at) + 1);
+	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
+}
+
+/* 2. */
+TEST(soft_interrupt)
+{
+	struct vm *vm = stopped(l2_int, 0);
+
+	tap_may_lose("an INT n in delivery in L2");
+	MOVED(vm, e.interrupt.injected = 1, e.interrupt.soft = 1, e.interrupt.nr = 0x80);
+	CHECK_EQ(SEEN(vm, n), 1);
+	CHECK_EQ(SEEN(vm, vector[0]), 0x80);
+	CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, at));
+}
+
+/* 5. and 6. What L1 intercepts and is pending is an exit, its address for L1 alone. */
+TEST(pending_exception_exits)
+{
+	struct vm *vm = stopped(l2_nops, SVM_EXIT_EXCP_BASE + PF_VECTOR);
+
+	tap_may_lose("L1's exit for a pending #PF");
+	MOVED(vm, pend(&e, PF_VECTOR, PF_WRITE, ADDRESS));
+	CHECK_EQ(SEEN(vm, n), 0);
+	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_EXCP_BASE + PF_VECTOR);
+	CHECK_EQ(SEEN(vm, info1), PF_WRITE);
+	CHECK_EQ(SEEN(vm, info2), ADDRESS);
+	CHECK(SEEN(vm, cr2) != ADDRESS);
+}
+
+/* What L1 does not intercept is L2's. */
+TEST(pending_exception)
+{
+	struct vm *vm = stopped(l2_nops, SVM_EXIT_EXCP_BASE + UD_VECTOR);
+
+	tap_may_lose("a pending #PF of L2");
+	MOVED(vm, pend(&e, PF_VECTOR, PF_WRITE, ADDRESS));
+	CHECK_EQ(SEEN(vm, n), 1);
+	CHECK_EQ(SEEN(vm, error[0]), PF_WRITE);
+	if (!host_is_bochs_svm())
+		CHECK_EQ(SEEN(vm, value), ADDRESS);
+	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
+}
+
+/* 6. One whose delivery had begun is no exit any more, whatever L1 intercepts. */
+TEST(injected_exception_does_not_exit)
+{
+	struct vm *vm = stopped(l2_nops, SVM_EXIT_EXCP_BASE + NP_VECTOR);
+
+	tap_may_lose("an exception in delivery that L1 intercepts");
+	MOVED(vm, e.exception.injected = 1, e.exception.nr = NP_VECTOR, e.exception.has_error_code = 1, e.exception.error_code = 0x18);
+	CHECK_EQ(SEEN(vm, n), 1);
+	CHECK_EQ(SEEN(vm, vector[0]), NP_VECTOR);
+	CHECK_EQ(SEEN(vm, error[0]), 0x18);
+	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
+}
+
+/* 8. */
+TEST(interrupt_shadow)
+{
+	struct vm *vm = stopped(l2_nops, 0);
+	struct kvm_interrupt irq = { .irq = VECTOR };
+	struct kvm_regs regs;
+
+	tap_may_lose("the shadow of STI in L2");
+	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
+	regs.rflags |= RFLAGS_IF;
+	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
+	MOVED(vm, e.interrupt.shadow = KVM_X86_SHADOW_INT_STI; xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq);
+	      xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e); e.interrupt.shadow = KVM_X86_SHADOW_INT_STI);
+	CHECK(state.vcpu->events.interrupt.shadow);
+	CHECK_EQ(SEEN(vm, n), 1);
+	/* QEMU's TCG does not load it into the CPU, Bochs' SVM opens no window of an IF that is set already. */
+	if (!host_is_tcg() && !host_is_bochs_svm())
+		CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, at) + 1);
+}
+
+/* 9. A triple fault is L1's, or the end. */
+TEST(triple_fault)
+{
+	struct vm *vm = stopped(l2_nops, ICPT_SHUTDOWN), *to;
+	struct kvm_vcpu_events e;
+
+	tap_may_lose("a triple fault of L2");
+	MOVED(vm, (e.flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT, e.triple_fault.pending = 1));
+	CHECK_EQ(SEEN(vm, exit), ICPT_SHUTDOWN);
+	vm = stopped(l2_nops, 0);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	e.triple_fault.pending = 1;
+	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	to = move(vm);
+	CHECK_EQ(state.vcpu->events.triple_fault.pending, 1);
+	RUN_UNTIL(to->vcpu, KVM_EXIT_SHUTDOWN);
+}
+
+/* 12. An interrupt that waits for L1: the exit, then its handler there. */
+TEST(interrupt_for_l1)
+{
+	struct vm *vm = stopped(l2_nops, ICPT_INTR);
+	struct kvm_interrupt irq = { .irq = VECTOR };
+
+	tap_may_lose("an interrupt that L1 takes");
+	if (on_strata() && !config.strata_events)
+		tap_skip("lost without STRATA_CAP_EVENTS");
+	MOVED(vm, xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq); xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e));
+	CHECK_EQ(SEEN(vm, exit), ICPT_INTR);
+	CHECK_EQ(SEEN(vm, next), 0);
+	CHECK_EQ(SEEN(vm, n), 1);
+	CHECK_EQ(SEEN(vm, vector[0]), VECTOR);
+}
+
+/* A refusal changes nothing of L2's, nor of L1's. */
+TEST(refusals)
+{
+	struct vm *vm = stopped(l2_nops, 0);
+	struct kvm_vcpu_events e, bad;
+	unsigned int i;
+
+	STRATA_ONLY("a refusal changes nothing");
+	xioctl(vm->vcpu->fd, KVM_NMI, NULL);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	pend(&e, PF_VECTOR, PF_WRITE, ADDRESS);
+	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	state_save(vm, &config, NULL, &state);
+	for (i = 0; i < 3; i++) {
+		bad = e;
+		bad.nmi.masked = bad.interrupt.injected = 1;
+		bad.nmi.pending = bad.exception.pending = 0;
+		if (i == 0)
+			bad.flags |= 1u << 9;
+		else
+			bad.exception.injected = 1;
+		bad.exception.nr = i == 1 ? 32 : NMI_VECTOR;
+		CHECK_EQ(kvm_ioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &bad), -EINVAL);
+		state_save(vm, &config, NULL, &again);
+		CHECK_EQ(state_differs("after a refusal", &config, &state, &again), 0);
+	}
+}
+
+/* 17. */
+TEST(unanswered_read)
+{
+	struct vm *vm = stopped(l2_reads, 0), *to;
+
+	tap_may_lose("an IN of L2's that was not answered");
+	to = move(vm);
+	RUN_UNTIL(to->vcpu, KVM_EXIT_IO);
+	CHECK_EQ(to->vcpu->run->io.port, PORT_STOP);
+	*(u32 *)RUN_IO_DATA(to->vcpu) = 5;
+	RUN_UNTIL_DONE(to->vcpu);
+	CHECK_EQ(SEEN(vm, value), 5);
+	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
+}
+
+/* 18. */
+TEST(nmi_for_l1)
+{
+	struct vm *vm = stopped(l2_nops, ICPT_NMI);
+
+	tap_may_lose("an NMI that L1 takes");
+	MOVED(vm, (e.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING, e.nmi.pending = 1));
+	CHECK_EQ(SEEN(vm, exit), ICPT_NMI);
+	CHECK_EQ(SEEN(vm, next), 0);
+	CHECK_EQ(SEEN(vm, n), 1);
+	CHECK_EQ(SEEN(vm, vector[0]), NMI_VECTOR);
+}
+
+/* ---- what L1 asks to be injected, and is not in yet ---- */
+
+#define ROUNDS 400
+
+static void l2_calls(void)
+{
+	vmmcall();
+}
+
+static u64 has_nrips;
+
+/* INT3 and INT n by turns, each seen once, returning where L1 says */
+static void l1_injects(void)
+{
+	u8 vector;
+
+	svm_guest_init(l2_calls);
+	for (seen.rounds = 0; seen.rounds < ROUNDS; seen.rounds++) {
+		vector = seen.rounds & 1 ? 0x80 : BP_VECTOR;
+		seen.n = 0;
+		svm_guest_restart(l2_calls);
+		svm_vmcb.next_rip = (u64)l2_calls;
+		if (has_nrips)
+			svm_vmcb.rip -= seen.rounds & 1 ? 2 : 1;
+		svm_vmcb.event_inj = INJ_VALID | vector | (seen.rounds & 1 ? INJ_SOFT : INJ_EXCEPTION);
+		GUEST_ASSERT_EQ(svm_vmrun(&svm_vmcb), SVM_EXIT_VMMCALL);
+		GUEST_ASSERT_EQ(seen.n, 1);
+		GUEST_ASSERT_EQ(seen.vector[0], vector);
+		GUEST_ASSERT_EQ(seen.rip[0], (u64)l2_calls);
+	}
+	guest_done();
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/* By signals, where no module's help is to be had: they come when they like. */
+static void alarms(bool on)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct itimerval timer = { .it_value.tv_usec = on * 700, .it_interval.tv_usec = on * 700 };
+
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static bool entry_waits(struct vm *vm)
+{
+	struct kvm_nested_state *n = &state.vcpu->nested;
+
+	n->size = NESTED_MAX;
+	xioctl(vm->vcpu->fd, KVM_GET_NESTED_STATE, n);
+	return (n->flags & KVM_STATE_NESTED_RUN_PENDING) && ((struct svm_vmcb *)(n + 1))->event_inj & INJ_VALID;
+}
+
+/* 1. Moved there, again and again. */
+TEST_TIMEOUT(event_of_an_entry, 120)
+{
+	struct vm *vm = create(on_strata()), *first = vm;
+	unsigned int moves = 0;
+	u64 round = 0, in_round = 0;
+	int r;
+
+	tap_may_lose("INT3 or INT n that L1 injects");
+	/* An INT n with IF clear and no instruction is what is tested here. */
+	*guest_var(vm, &guest_under_tcg) = false;
+	*guest_var(vm, &has_nrips) = !!(svm_features() & SVM_FEATURE_NRIPS);
+	vcpu_set_long(vm->vcpu, l1_injects, 0);
+	alarms(!on_strata());
+	for (;;) {
+		r = vcpu_run_raw(vm->vcpu);
+		REQUIRE(!r || r == -EINTR);
+		if (!r && vm->vcpu->run->exit_reason != STRATA_EXIT_EACH)
+			break;
+		if (SEEN(first, rounds) != round)
+			in_round = 0;
+		round = SEEN(first, rounds);
+		/* Each move makes pages come anew before the event can get in. */
+		if (in_round < 2 && moves < 200 && entry_waits(vm)) {
+			vm = move(vm);
+			moves++;
+			in_round++;
+		}
+	}
+	alarms(false);
+	CHECK_EQ(vcpu_judge(vm->vcpu), RUN_DONE);
+	tap_note("%u moves while the entry was under way", moves);
+	CHECK_EQ(SEEN(first, rounds), ROUNDS);
+	if (on_strata())
+		CHECK_EQ(moves, 200);
+	else if (!moves)
+		tap_skip("no signal came at the right moment");
+}
