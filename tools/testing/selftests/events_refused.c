@@ -20,6 +20,42 @@ static void guest_idle(void)
 		out32(0x600, 1);
 }
 
+static void put(struct kvm_vcpu_events *e, struct strata_events s)
+{
+	memcpy(e->reserved, &s, sizeof(s));
+}
+
+/* Something in each place that a SET could lose, and in the inbox */
+static void fill(struct vcpu *vcpu, bool caps)
+{
+	struct kvm_vcpu_events e;
+
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM;
+	e.smi.latched_init = 1;
+	e.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS;
+	e.exception.injected = 1;
+	e.exception.nr = PF_VECTOR;
+	e.exception.has_error_code = 1;
+	e.exception.error_code = PF_WRITE;
+	if (caps) {
+		e.flags |= KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+		e.exception.injected = 0;
+		e.exception.pending = 1;
+		e.exception_has_payload = 1;
+		e.exception_payload = 0x123000;
+		e.triple_fault.pending = 1;
+		put(&e, (struct strata_events){ .flags = STRATA_EVENTS_VALID | STRATA_EVENTS_STASH, .pending_kind = STRATA_EVENT_EXCEPTION,
+						.stash_nr = 0x33, .pending_dbg = 2, .smm_dbg = 1 });
+	} else {
+		e.interrupt.injected = 1;
+		e.interrupt.nr = 0x33;
+	}
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	xioctl(vcpu->fd, KVM_NMI, NULL);
+	xioctl(vcpu->fd, KVM_SMI, NULL);
+}
+
 static struct vm *stopped(bool caps)
 {
 	struct vm *vm;
@@ -31,8 +67,7 @@ static struct vm *stopped(bool caps)
 	vm = vm_create_with(&config, NULL);
 	vcpu_set_long(vm->vcpu, guest_idle, 0);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
-	/* Something in each place that a SET could lose */
-	xioctl(vm->vcpu->fd, KVM_NMI, NULL);
+	fill(vm->vcpu, caps);
 	return vm;
 }
 
@@ -56,17 +91,16 @@ static void refused(int line, struct vm *vm, const struct kvm_vcpu_events *e)
 		xioctl((vm)->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);		\
 		/* Everything else is legal, and would change the vCPU. */	\
 		e.nmi.masked = 1;						\
+		e.nmi.pending = 0;						\
 		e.interrupt.shadow = KVM_X86_SHADOW_INT_STI;			\
 		e.interrupt.injected = 1;					\
 		e.interrupt.nr = 0x55;						\
+		e.smi.pending = e.smi.latched_init = 0;				\
+		e.exception.pending = 0;					\
+		e.triple_fault.pending = 0;					\
 		change;								\
 		refused(__LINE__, vm, &e);					\
 	} while (0)
-
-static void put(struct kvm_vcpu_events *e, struct strata_events s)
-{
-	memcpy(e->reserved, &s, sizeof(s));
-}
 
 TEST(plain)
 {

@@ -79,6 +79,37 @@ static void guest_host_faults(void)
 	guest_done();
 }
 
+/* INTO is there outside of 64-bit code only. */
+asm(".pushsection .text\n"
+    ".code32\n"
+    "into32:\n"
+    "	mov $0x7f, %al\n"
+    "	add $1, %al\n"
+    "	into\n"
+    "into32_next:\n"
+    "	lret\n"
+    ".code64\n"
+    ".popsection");
+extern const char into32[], into32_next[];
+
+static void guest_into(void)
+{
+	static struct { u32 eip; u16 cs; } __attribute__((packed)) far32;
+	u64 before = events;
+	u32 mask;
+
+	far32.eip = (u64)into32;
+	far32.cs = SEL_CODE32;
+	for (mask = 0; mask <= DROP_ALL; mask++) {
+		out8(PORT_DROP, mask);
+		asm volatile("lcall *%0" : : "m"(far32) : "rax", "memory", "cc");
+		GUEST_ASSERT_EQ(events, ++before);
+		GUEST_ASSERT_EQ(event_rip, (u64)into32_next);
+	}
+	GUEST_ASSERT_EQ(faults, 0);
+	guest_done();
+}
+
 static void guest_icebp(void)
 {
 	u32 mask;
@@ -235,7 +266,7 @@ static struct vm *soft_vm(void *fn)
 
 	for (i = 0; i < 32; i++)
 		guest_handlers[i] = on_fault;
-	guest_handlers[DB_VECTOR] = guest_handlers[BP_VECTOR] = on_soft;
+	guest_handlers[DB_VECTOR] = guest_handlers[BP_VECTOR] = guest_handlers[OF_VECTOR] = on_soft;
 	guest_handlers[0x80] = guest_handlers[0x81] = on_soft;
 	tap_may_lose("the address of a soft event's instruction when its delivery faults");
 	gate_size = host_is_tcg() ? 16 : 8;
@@ -278,6 +309,14 @@ TEST(nested_page_faults)
 
 	skip_on_bochs_svm();
 	use_ist(vm, 0x81, FAULT_STACK);
+	run_dropping(vm);
+}
+
+TEST(nested_page_faults_of_into)
+{
+	struct vm *vm = soft_vm(guest_into);
+
+	skip_on_bochs_svm();
 	run_dropping(vm);
 }
 
