@@ -87,7 +87,7 @@ static void load_kernel(struct linux_guest *g, const char *command_line)
 	add_e820(p, HIGH, LINUX_MEMORY);
 }
 
-/* ---- the table of the MultiProcessor specification: one processor, an ISA bus, an I/O APIC ---- */
+/* ---- the table of the MultiProcessor specification: processors, an ISA bus, an I/O APIC ---- */
 
 static u8 sum(const u8 *p, size_t n)
 {
@@ -104,23 +104,23 @@ static u8 *mp_add(u8 *at, const void *entry, size_t size)
 	return at + size;
 }
 
-static void build_mp_table(struct linux_guest *g)
+static void build_mp_table(struct linux_guest *g, u8 nr_cpus)
 {
 	u8 *pointer = g->mem + MP_TABLE, *config = pointer + 16, *p = config + 44;
-	static const u8 processor[20] = { 0, 0, 0x14, 3 };
 	static const u8 bus[8] = { 1, 0, 'I', 'S', 'A', ' ', ' ', ' ' };
-	static const u8 ioapic[8] = { 2, 1, 0x11, 1, 0, 0, IOAPIC >> 16 & 0xff, IOAPIC >> 24 };
+	const u8 ioapic[8] = { 2, nr_cpus, 0x11, 1, 0, 0, IOAPIC >> 16 & 0xff, IOAPIC >> 24 };
 	static const u8 lint0[8] = { 4, 3, 0, 0, 0, 0, 0xff, 0 }, lint1[8] = { 4, 1, 0, 0, 0, 0, 0xff, 1 };
-	u16 count = 3 + 15 + 2, length;
+	u16 count = nr_cpus + 2 + 15 + 2, length;
 	u32 address = MP_TABLE + 16, lapic = LAPIC;
-	u8 irq;
+	u8 irq, cpu;
 
-	p = mp_add(p, processor, sizeof(processor));
+	for (cpu = 0; cpu < nr_cpus; cpu++)
+		p = mp_add(p, (u8 [20]){ 0, cpu, 0x14, cpu ? 1 : 3 }, 20);
 	p = mp_add(p, bus, sizeof(bus));
 	p = mp_add(p, ioapic, sizeof(ioapic));
 	for (irq = 0; irq < 16; irq++)
 		if (irq != 2)
-			p = mp_add(p, (u8 []){ 3, 0, 0, 0, 0, irq, 1, irq }, 8);
+			p = mp_add(p, (u8 []){ 3, 0, 0, 0, 0, irq, nr_cpus, irq }, 8);
 	p = mp_add(p, lint0, sizeof(lint0));
 	p = mp_add(p, lint1, sizeof(lint1));
 	length = p - config;
@@ -154,13 +154,13 @@ static void build_tables(struct linux_guest *g)
 		l4[1024 + i] = i << 21 | PTE_P | PTE_W | PTE_PS;
 }
 
-struct linux_guest *linux_load(const char *command_line)
+struct linux_guest *linux_load(const char *command_line, unsigned int nr_cpus)
 {
 	struct linux_guest *g = calloc(1, sizeof(*g));
 
 	g->mem = host_alloc(LINUX_MEMORY, 2 << 20);
 	load_kernel(g, command_line);
-	build_mp_table(g);
+	build_mp_table(g, nr_cpus);
 	build_tables(g);
 	return g;
 }
@@ -295,6 +295,8 @@ static u32 port_read(struct linux_guest *g, struct vm *vm, u16 port)
 		uart_line(g, vm);
 	} else if (port == 0x71) {
 		value = cmos_read(g->cmos);
+	} else if (port == 0x61) {
+		value = 0;	/* nothing that an NMI would be for */
 	}
 	return value;
 }
@@ -314,9 +316,8 @@ static void port_write(struct linux_guest *g, struct vm *vm, u16 port, u32 value
 	}
 }
 
-static void serve_io(struct linux_guest *g, struct vm *vm)
+static void serve_io(struct linux_guest *g, struct vm *vm, struct kvm_run *run)
 {
-	struct kvm_run *run = vm->vcpu->run;
 	u8 *data = (u8 *)run + run->io.data_offset;
 	u32 value, i;
 
@@ -332,12 +333,12 @@ static void serve_io(struct linux_guest *g, struct vm *vm)
 	}
 }
 
-void linux_serve(struct linux_guest *g, struct vm *vm)
+void linux_serve(struct linux_guest *g, struct vm *vm, struct vcpu *vcpu)
 {
-	struct kvm_run *run = vm->vcpu->run;
+	struct kvm_run *run = vcpu->run;
 
 	if (run->exit_reason == KVM_EXIT_IO)
-		serve_io(g, vm);
+		serve_io(g, vm, run);
 	else if (!run->mmio.is_write)
 		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 }

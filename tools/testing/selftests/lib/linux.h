@@ -31,11 +31,11 @@ struct linux_guest {
 };
 
 /* Skips the case where the host has no guest's kernel (guest = true in its plan). */
-struct linux_guest *linux_load(const char *command_line);
+struct linux_guest *linux_load(const char *command_line, unsigned int nr_cpus);
 /* vCPU 0 of @vm, which has memory and an irqchip, at the kernel's entry. */
 void linux_enter(struct linux_guest *g, struct vm *vm);
-/* Answers KVM_EXIT_IO or KVM_EXIT_MMIO. */
-void linux_serve(struct linux_guest *g, struct vm *vm);
+/* Answers @vcpu's KVM_EXIT_IO or KVM_EXIT_MMIO. */
+void linux_serve(struct linux_guest *g, struct vm *vm, struct vcpu *vcpu);
 void linux_free(struct linux_guest *g);
 
 #endif

@@ -57,6 +57,23 @@ static void offer_deadline(struct kvm_cpuid2 *cpuid, const struct vm_config *c)
 		cpuid_entry(cpuid, 1, 0)->ecx |= 1u << 24;
 }
 
+/* Each vCPU says its own APIC ID. */
+static void set_apic_id(struct kvm_cpuid2 *cpuid, u32 id)
+{
+	u32 i;
+
+	for (i = 0; i < cpuid->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+
+		if (e->function == 1)
+			e->ebx = (e->ebx & 0xffffff) | id << 24;
+		else if (e->function == 0xb || e->function == 0x1f)
+			e->edx = id;
+		else if (e->function == 0x8000001e)
+			e->eax = id;
+	}
+}
+
 struct vm *vm_create_with(const struct vm_config *config, struct vm *memory_of)
 {
 	struct vm *vm = memory_of ? vm_create_bare(0) : vm_create(0);
@@ -72,6 +89,7 @@ struct vm *vm_create_with(const struct vm_config *config, struct vm *memory_of)
 	enable_caps(vm, config);
 	for (i = 0; i < config->nr_vcpus; i++) {
 		vcpu_create(vm, i);
+		set_apic_id(cpuid, i);
 		xioctl(vm->vcpu[i].fd, KVM_SET_CPUID2, cpuid);
 	}
 	free(cpuid);
