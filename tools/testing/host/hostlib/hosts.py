@@ -21,17 +21,19 @@ JOBS = "jobs.log"
 class Machine:
     """What differs from boot to boot. None means the host's default."""
 
-    def __init__(self, model=None, cpu="", smp=1, memory=None, icount=False, append=""):
+    def __init__(self, model=None, cpu="", smp=1, memory=None, icount=False, append="", mips=None):
         self.model = model
         self.cpu = cpu
         self.smp = smp
         self.memory = memory
         self.icount = icount
         self.append = append
+        self.mips = mips
 
 
 class Qemu:
     vendor = "amd"
+    guest_mips = None
     # Seconds without a sign of life before a boot or a job counts as hung.
     patience = 60
     memory = 1024
@@ -74,13 +76,15 @@ class Bochs:
             "bpf_tcp_ca_kfunc_init,jent_mod_init cryptomgr.notests=1")
     # The guest inside is as slow, and a character on its serial port costs three exits.
     guest_append = f"loglevel=6 no_timer_check lpj=1000000 {lean}"
+    # What a person's guest gets: more instructions between two ticks.
+    guest_mips = 200
 
-    def __init__(self, vendor, models, ips, append="", params=()):
+    def __init__(self, vendor, models, mips, tells_tsc=False, params=()):
         self.vendor = vendor
         self.models = models
-        self.ips = ips
+        self.mips = mips
+        self.tells_tsc = tells_tsc
         self.params = params
-        self.append = f"{Bochs.append} {Bochs.lean} {append}".strip()
 
     def command(self, machine, kernel, image, directory, terminal=None):
         iso = self._iso(machine, kernel, image, directory)
@@ -105,7 +109,7 @@ class Bochs:
             file.write(image)
         with open(os.path.join(tree, "isolinux.cfg"), "w") as file:
             file.write("default host\nprompt 0\nlabel host\n kernel vmlinuz\n"
-                       f" append initrd=initrd {self.append} {machine.append}\n")
+                       f" append initrd=initrd {self._append(machine)} {machine.append}\n")
         iso = os.path.join(directory, "host.iso")
         subprocess.run(
             ["xorriso", "-as", "mkisofs", "-quiet", "-o", iso, "-b", "isolinux.bin", "-c", "boot.cat",
@@ -114,13 +118,20 @@ class Bochs:
         shutil.rmtree(tree)
         return iso
 
+    def _mips(self, machine):
+        return machine.mips or self.mips
+
+    def _append(self, machine):
+        tsc = f" tsc_early_khz={self._mips(machine) * 1000}" if self.tells_tsc else ""
+        return f"{self.append} {self.lean}{tsc}"
+
     def _config(self, machine, iso, directory, terminal):
         memory = machine.memory or self.memory
         jobs = f"mode=term, dev={terminal}" if terminal else f"mode=file, dev={directory}/{JOBS}"
         return f"""\
 config_interface: textconfig
 display_library: term
-cpu: model={machine.model or self.models[0]}, count={machine.smp}, ips={self.ips}, reset_on_triple_fault=0
+cpu: model={machine.model or self.models[0]}, count={machine.smp}, ips={self._mips(machine)}000000, reset_on_triple_fault=0
 memory: guest={memory}, host={memory}
 romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file=/usr/share/vgabios/vgabios.bin
@@ -140,10 +151,10 @@ debug: action=ignore
 HOSTS = {
     "amd": Qemu(),
     "intel": Bochs("intel", ("broadwell_ult", "corei7_skylake_x", "tigerlake", "corei5_arrandale_m520"),
-                   25000000, "tsc_early_khz=25000",
+                   25, tells_tsc=True,
                    # A plan may say otherwise. An exit in the middle of the delivery of a virtual interrupt names another event.
                    params=("apicv=0",)),
-    "bochs-amd": Bochs("amd", ("zambezi", "trinity_apu"), 25000000),
+    "bochs-amd": Bochs("amd", ("zambezi", "trinity_apu"), 25),
 }
 
 

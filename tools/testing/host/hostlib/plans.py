@@ -49,6 +49,7 @@ class Plan:
     memory: int = None
     icount: bool = False
     append: str = ""
+    mips: int = None
     guest: bool = False
     intree: bool = False
     swap: bool = False
@@ -67,7 +68,7 @@ class Plan:
 
     def machine(self):
         memory = self.memory or self.emulator.memory + (512 if self.guest else 0)
-        return hosts.Machine(self.model, self.cpu, self.smp, memory, self.icount, self.append)
+        return hosts.Machine(self.model, self.cpu, self.smp, memory, self.icount, self.append, self.mips)
 
     def modules(self):
         """(name, bytes) in load order."""
