@@ -177,12 +177,13 @@ static noinline bool fast_hypercall(struct vcpu *v)
 	return true;
 }
 
-/* The step needs nothing that may not be at hand: the CPU says where the next instruction is. */
+/* The step needs nothing that may not be at hand: the CPU says where the next instruction is. At 0, the bell must not ring before the step fails. */
 static bool fast_out(struct vcpu *v)
 {
-	u32 info = to_svm(v)->vmcb->control.exit_info_1;
+	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
+	u32 info = c->exit_info_1;
 
-	if (info & (SVM_IOIO_TYPE_MASK | SVM_IOIO_STR_MASK))
+	if ((info & (SVM_IOIO_TYPE_MASK | SVM_IOIO_STR_MASK)) || !c->exit_info_2)
 		return false;
 	if (!io_doorbell(v, info >> 16, (info >> SVM_IOIO_SIZE_SHIFT) & 7) || !svm_skip(v))
 		return false;
