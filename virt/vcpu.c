@@ -78,15 +78,10 @@ void virt_vcpu_put(struct virt_vcpu *v)
 	preempt_enable();
 }
 
-void virt_kick(struct virt_vcpu *v)
+void virt_kick_there(struct virt_vcpu *v)
 {
 	int cpu;
 
-	/*
-	 * The thread goes to sleep, or sets IN_GUEST, before it looks at its requests; the kicker sets the request before it
-	 * looks for a sleeper and at the mode: one of them sees the other.
-	 */
-	smp_mb();
 	if (rcuwait_active(&v->wait))
 		rcuwait_wake_up(&v->wait);
 	if (READ_ONCE(v->mode) != VIRT_IN_GUEST)

@@ -206,13 +206,25 @@ static inline void virt_srcu_pause(struct virt_vcpu *v)
 	srcu_read_unlock(&v->vm->srcu, v->srcu_index);
 }
 
+/* virt_kick() of one that sleeps or is in the guest */
+void virt_kick_there(struct virt_vcpu *v);
+
 /**
  * virt_kick() - make a vCPU look at its requests soon
  * @v: the vCPU; set the request bit before
  *
  * Wakes a sleeping thread; interrupts a running guest. Any context but NMI.
  */
-void virt_kick(struct virt_vcpu *v);
+static inline void virt_kick(struct virt_vcpu *v)
+{
+	/*
+	 * The thread goes to sleep, or sets IN_GUEST, before it looks at its requests; the kicker sets the request before it
+	 * looks for a sleeper and at the mode: one of them sees the other.
+	 */
+	smp_mb();
+	if (rcuwait_active(&v->wait) || READ_ONCE(v->mode) == VIRT_IN_GUEST)
+		virt_kick_there(v);
+}
 
 /**
  * virt_request() - set a request bit

@@ -21,33 +21,13 @@
 #define ENTRY_READONLY	(IOAPIC_ENTRY_STATUS | IOAPIC_ENTRY_REMOTE_IRR)
 #define ENTRY_BITS	(0xff00000000000000ull | 0x1ffff)
 
-static bool is_level(const struct ioapic *io, unsigned int pin)
-{
-	return io->entry[pin] & IOAPIC_ENTRY_LEVEL;
-}
-
-static bool is_masked(const struct ioapic *io, unsigned int pin)
-{
-	return io->entry[pin] & IOAPIC_ENTRY_MASKED;
-}
-
-/* A level-triggered pin whose line is up and whose last interrupt has ended, or an unsent edge */
-static bool wants_service(const struct ioapic *io, unsigned int pin)
-{
-	if (is_masked(io, pin))
-		return false;
-	if (is_level(io, pin))
-		return io->lines & BIT(pin) && !(io->entry[pin] & IOAPIC_ENTRY_REMOTE_IRR);
-	return io->edges & BIT(pin);
-}
-
 static u32 pins_to_service(const struct ioapic *io)
 {
 	unsigned int pin;
 	u32 pins = 0;
 
 	for (pin = 0; pin < IOAPIC_PINS; pin++) {
-		if (wants_service(io, pin))
+		if (ioapic_wants_service(io, pin))
 			pins |= BIT(pin);
 	}
 	return pins;
@@ -61,54 +41,6 @@ void ioapic_reset(struct ioapic *io)
 	io->base = IOAPIC_BASE_DEFAULT;
 	for (pin = 0; pin < IOAPIC_PINS; pin++)
 		io->entry[pin] = IOAPIC_ENTRY_MASKED;
-}
-
-enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned int source,
-				   bool level)
-{
-	u32 bit = BIT(pin);
-	bool was = io->lines & bit;
-
-	if (level)
-		io->sources[pin] |= BIT(source);
-	else
-		io->sources[pin] &= ~BIT(source);
-	if (!io->sources[pin]) {
-		io->lines &= ~bit;
-		return IOAPIC_QUIET;
-	}
-	io->lines |= bit;
-	if (!level)
-		return IOAPIC_QUIET;
-	if (is_masked(io, pin))
-		return IOAPIC_MASKED;
-	if (is_level(io, pin))
-		return wants_service(io, pin) ? IOAPIC_SEND : IOAPIC_COALESCED;
-	if (was)
-		return IOAPIC_COALESCED;
-	io->edges |= bit;
-	return IOAPIC_SEND;
-}
-
-bool ioapic_service(struct ioapic *io, unsigned int pin, struct irq_msg *m)
-{
-	u64 e = io->entry[pin];
-
-	if (!wants_service(io, pin))
-		return false;
-
-	*m = (struct irq_msg){
-		.vector		= e & 0xff,
-		.mode		= (e >> 8) & 7,
-		.logical	= e & IOAPIC_ENTRY_LOGICAL,
-		.level		= e & IOAPIC_ENTRY_LEVEL,
-		.dest		= e >> 56,
-		.pin		= true,
-	};
-	if (m->level)
-		io->entry[pin] |= IOAPIC_ENTRY_REMOTE_IRR;
-	io->edges &= ~BIT(pin);
-	return true;
 }
 
 void ioapic_refused(struct ioapic *io, unsigned int pin)
@@ -128,7 +60,7 @@ u32 ioapic_eoi(struct ioapic *io, u8 vector, u32 *done)
 			continue;
 		io->entry[pin] &= ~IOAPIC_ENTRY_REMOTE_IRR;
 		*done |= BIT(pin);
-		if (wants_service(io, pin))
+		if (ioapic_wants_service(io, pin))
 			pins |= BIT(pin);
 	}
 	return pins;
@@ -171,7 +103,7 @@ static u32 write_entry(struct ioapic *io, unsigned int pin, u64 val)
 		*e &= ~IOAPIC_ENTRY_REMOTE_IRR;
 	if (*e & (IOAPIC_ENTRY_LEVEL | IOAPIC_ENTRY_MASKED))
 		io->edges &= ~BIT(pin);
-	return wants_service(io, pin) ? BIT(pin) : 0;
+	return ioapic_wants_service(io, pin) ? BIT(pin) : 0;
 }
 
 static u32 write_reg(struct ioapic *io, u32 val)
@@ -204,7 +136,7 @@ void ioapic_eoi_vectors(const struct ioapic *io, u64 map[4])
 	for (pin = 0; pin < IOAPIC_PINS; pin++) {
 		u8 vector = io->entry[pin];
 
-		if (is_level(io, pin))
+		if (ioapic_is_level(io, pin))
 			map[vector / 64] |= BIT_ULL(vector % 64);
 	}
 }
@@ -220,7 +152,7 @@ void ioapic_get_state(const struct ioapic *io, struct kvm_ioapic_state *s)
 	s->irr = io->edges;
 	for (pin = 0; pin < IOAPIC_PINS; pin++) {
 		s->redirtbl[pin].bits = io->entry[pin];
-		if (is_level(io, pin))
+		if (ioapic_is_level(io, pin))
 			s->irr |= io->lines & BIT(pin);
 	}
 }
@@ -237,9 +169,9 @@ u32 ioapic_set_state(struct ioapic *io, const struct kvm_ioapic_state *s)
 	io->lines = s->irr & GENMASK(IOAPIC_PINS - 1, 0);
 	for (pin = 0; pin < IOAPIC_PINS; pin++) {
 		io->entry[pin] = s->redirtbl[pin].bits & ENTRY_BITS & ~IOAPIC_ENTRY_STATUS;
-		if (!is_level(io, pin)) {
+		if (!ioapic_is_level(io, pin)) {
 			io->entry[pin] &= ~IOAPIC_ENTRY_REMOTE_IRR;
-			if (!is_masked(io, pin))
+			if (!ioapic_is_masked(io, pin))
 				io->edges |= s->irr & BIT(pin);
 		}
 	}

@@ -67,6 +67,28 @@ enum ioapic_result {
 
 void ioapic_reset(struct ioapic *io);
 
+static inline bool ioapic_is_level(const struct ioapic *io, unsigned int pin)
+{
+	return io->entry[pin] & IOAPIC_ENTRY_LEVEL;
+}
+
+static inline bool ioapic_is_masked(const struct ioapic *io, unsigned int pin)
+{
+	return io->entry[pin] & IOAPIC_ENTRY_MASKED;
+}
+
+/* A level-triggered pin whose line is up and whose last interrupt has ended, or an unsent edge */
+static inline bool ioapic_wants_service(const struct ioapic *io, unsigned int pin)
+{
+	if (ioapic_is_masked(io, pin))
+		return false;
+	if (ioapic_is_level(io, pin))
+		return io->lines & BIT(pin) && !(io->entry[pin] & IOAPIC_ENTRY_REMOTE_IRR);
+	return io->edges & BIT(pin);
+}
+
+/* The next two are in line, as each interrupt of a pin goes through both. */
+
 /**
  * ioapic_set_line() - one of a pin's sources changes
  * @io: the IOAPIC
@@ -74,8 +96,31 @@ void ioapic_reset(struct ioapic *io);
  * @source: 0..31
  * @level: up or down
  */
-enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned int source,
-				   bool level);
+static inline enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned int source, bool level)
+{
+	u32 bit = BIT(pin);
+	bool was = io->lines & bit;
+
+	if (level)
+		io->sources[pin] |= BIT(source);
+	else
+		io->sources[pin] &= ~BIT(source);
+	if (!io->sources[pin]) {
+		io->lines &= ~bit;
+		return IOAPIC_QUIET;
+	}
+	io->lines |= bit;
+	if (!level)
+		return IOAPIC_QUIET;
+	if (ioapic_is_masked(io, pin))
+		return IOAPIC_MASKED;
+	if (ioapic_is_level(io, pin))
+		return ioapic_wants_service(io, pin) ? IOAPIC_SEND : IOAPIC_COALESCED;
+	if (was)
+		return IOAPIC_COALESCED;
+	io->edges |= bit;
+	return IOAPIC_SEND;
+}
 
 /**
  * ioapic_service() - send what a pin has to say
@@ -85,7 +130,26 @@ enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned
  *
  * Return: false if it has nothing to send.
  */
-bool ioapic_service(struct ioapic *io, unsigned int pin, struct irq_msg *m);
+static inline bool ioapic_service(struct ioapic *io, unsigned int pin, struct irq_msg *m)
+{
+	u64 e = io->entry[pin];
+
+	if (!ioapic_wants_service(io, pin))
+		return false;
+
+	*m = (struct irq_msg){
+		.vector		= e & 0xff,
+		.mode		= (e >> 8) & 7,
+		.logical	= e & IOAPIC_ENTRY_LOGICAL,
+		.level		= e & IOAPIC_ENTRY_LEVEL,
+		.dest		= e >> 56,
+		.pin		= true,
+	};
+	if (m->level)
+		io->entry[pin] |= IOAPIC_ENTRY_REMOTE_IRR;
+	io->edges &= ~BIT(pin);
+	return true;
+}
 
 /*
  * ioapic_refused(): nobody took the message that ioapic_service() gave, so nobody will send its

@@ -130,7 +130,7 @@ static void nothing(struct virt_iodev *d)
 /* ---- IOAPIC ---- */
 
 /* Send what this pin has to say; io_lock held. One message: what nobody takes waits for the next change. */
-static int service_pin(struct irq_chips *c, unsigned int pin)
+static __always_inline int service_pin(struct irq_chips *c, unsigned int pin)
 {
 	struct irq_msg m;
 	int ret;
@@ -145,7 +145,7 @@ static int service_pin(struct irq_chips *c, unsigned int pin)
 	return ret;
 }
 
-static void service(struct irq_chips *c, u32 pins)
+static noinline void service(struct irq_chips *c, u32 pins)
 {
 	for (; pins; pins &= pins - 1)
 		service_pin(c, __ffs(pins));

@@ -71,7 +71,7 @@ static noinline int send_anew(struct vm *vm, const struct route *r)
 	return apic_send(vm, &m, NULL);
 }
 
-static int raise_route(struct vm *vm, const struct irq_routes *t, const struct route *r, unsigned int source, bool level)
+static __always_inline int raise_route(struct vm *vm, const struct irq_routes *t, const struct route *r, unsigned int source, bool level)
 {
 	if (r->type == KVM_IRQ_ROUTING_MSI) {
 		if (!level)
@@ -109,10 +109,15 @@ static __always_inline int raise_gsi(struct virt_vm *virt, enum virt_irq_source 
 	return ret;
 }
 
-int arch_irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi, bool level)
+static __always_inline int irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi, bool level)
 {
 	trace_kvm_set_irq(gsi, level, source);
 	return raise_gsi(vm, source, gsi, level, false);
+}
+
+int arch_irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi, bool level)
+{
+	return irq_set(vm, source, gsi, level);
 }
 
 int arch_irq_pulse(struct virt_vm *vm, enum virt_irq_source source, u32 gsi)
@@ -382,7 +387,7 @@ static long irq_line(struct virt_vm *vm, void *data, unsigned long raw)
 
 	if (READ_ONCE(to_vm(vm)->irqchip) == IRQCHIP_NONE)
 		return -ENXIO;
-	irq->status = arch_irq_set(vm, VIRT_IRQ_USER, irq->irq, irq->level);
+	irq->status = irq_set(vm, VIRT_IRQ_USER, irq->irq, irq->level);
 	return 0;
 }
 
