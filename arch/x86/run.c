@@ -18,6 +18,7 @@
 #include "../../include/compat/kvm_run.h"
 #include "../../include/compat/resume.h"
 
+#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/strata.h>
@@ -27,6 +28,10 @@
 #define OP(ret, name, args) DEFINE_STATIC_CALL_NULL(backend_##name, *((struct backend_ops *)0)->name);
 BACKEND_OPS(OP)
 #undef OP
+
+static bool fast_exits = true;
+module_param(fast_exits, bool, 0444);
+MODULE_PARM_DESC(fast_exits, "enter again with interrupts still off after exits that need neither sleep nor lock");
 
 void vcpu_cache_reg(struct vcpu *v, enum reg reg)
 {
@@ -297,7 +302,7 @@ static __always_inline enum exit_result run_once(struct vcpu *v)
 	r = backend_call(handle_exit)(v);
 	if (trace_strata_event_queued_enabled())
 		decide_trace_raised(v);
-	if (unlikely(v->exit_slow) && r == EXIT_RESUME)
+	if (unlikely(v->exit_slow) && r == EXIT_RESUME && vcpu_vm(v)->exit_each)
 		return exit_each(v, reason);
 	return r;
 }
@@ -456,7 +461,7 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	cpu_run_begin(v);
 	if (unlikely(!v->cpu.has_run))
 		first_run(v);
-	v->exit_slow = vcpu_vm(v)->exit_each;
+	v->exit_slow = vcpu_vm(v)->exit_each || !fast_exits;
 	/* A run that is to execute nothing leaves there what the last one said. */
 	if (vv->wants_run)
 		vv->run->exit_reason = KVM_EXIT_UNKNOWN;
