@@ -32,6 +32,8 @@ static void on_irq(struct guest_frame *frame)
 
 static void on_ud(struct guest_frame *frame)
 {
+	/* An exit: who looks at nothing but room would have the interrupt in here. */
+	out8(0x601, 0);
 	faults++;
 	order = order << 4 | 1;
 	/* Over the UD2 if it is one; userspace's exception has none. */
@@ -96,6 +98,12 @@ static void beside_exception(bool pending)
 	vcpu->run->immediate_exit = 0;
 	CHECK_EQ(vcpu->run->ready_for_interrupt_injection, 0);
 	CHECK_EQ(interrupt(vcpu), 0);
+	/* In its handler, with IF clear and the interrupt still waiting */
+	RUN_UNTIL(vcpu, KVM_EXIT_IO);
+	CHECK_EQ(vcpu->run->io.port, 0x601);
+	CHECK_EQ(vcpu->run->ready_for_interrupt_injection, 0);
+	CHECK_EQ(*guest_var(vm, &irqs), 0);
+	CHECK_EQ(interrupt(vcpu), -EEXIST);
 	RUN_UNTIL_DONE(vcpu);
 	vm_destroy(vm);
 }
@@ -151,6 +159,53 @@ TEST(b_only_the_ready_flag)
 	CHECK_EQ(vcpu->run->io.port, PORT_DONE);
 	CHECK_EQ(*guest_var(vm, &irqs), given);
 	CHECK(given >= STEPS);
+	vm_destroy(vm);
+}
+
+static void guest_takes_one(void)
+{
+	asm volatile("sti; nop");
+	guest_sync(1);
+	asm volatile("nop; nop; nop");
+	GUEST_ASSERT_EQ(irqs, 1);
+	guest_done();
+}
+
+/* The flag after a run that executes nothing */
+static u8 ready_now(struct vcpu *vcpu)
+{
+	vcpu->run->immediate_exit = 1;
+	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
+	vcpu->run->immediate_exit = 0;
+	return vcpu->run->ready_for_interrupt_injection;
+}
+
+/* What if_flag does not say: a shadow, and a place that is taken already. */
+TEST(b_flag_beside_a_shadow)
+{
+	struct vm *vm = window_vm(guest_takes_one);
+	struct vcpu *vcpu = vm->vcpu;
+	struct kvm_vcpu_events events;
+	u8 shadow;
+
+	STRATA_ONLY("the flag follows what was set");
+	RUN_UNTIL_SYNC(vcpu, 1);
+	CHECK_EQ(ready_now(vcpu), 1);
+	for (shadow = KVM_X86_SHADOW_INT_MOV_SS; shadow <= KVM_X86_SHADOW_INT_STI; shadow++) {
+		xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
+		events.interrupt.shadow = shadow;
+		events.flags = KVM_VCPUEVENT_VALID_SHADOW;
+		xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+		CHECK_EQ(ready_now(vcpu), 0);
+		CHECK_EQ(vcpu->run->if_flag, 1);
+	}
+	events.interrupt.shadow = 0;
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+	CHECK_EQ(ready_now(vcpu), 1);
+	CHECK_EQ(interrupt(vcpu), 0);
+	CHECK_EQ(ready_now(vcpu), 0);
+	CHECK_EQ(interrupt(vcpu), -EEXIST);
+	RUN_UNTIL_DONE(vcpu);
 	vm_destroy(vm);
 }
 
