@@ -65,7 +65,10 @@ u64 tsc_offset_now(const struct vcpu *v)
 	return READ_ONCE(c->tsc_offset) + tsc_scale_by(READ_ONCE(c->tsc_ratio), tsc_host_shift() - READ_ONCE(c->tsc_shift));
 }
 
-/* Is @val what the VM's last written TSC reads by now, give or take a second? */
+/*
+ * Is @val what the VM's last written TSC reads by now, give or take a second? What vCPUs start with is nobody's word: a TSC that is restored into a new
+ * VM would go back to it.
+ */
 static bool in_step(const struct vm_tsc *t, struct vcpu *v, u64 val, u64 now)
 {
 	u64 expected;
@@ -76,6 +79,8 @@ static bool in_step(const struct vm_tsc *t, struct vcpu *v, u64 val, u64 now)
 	/* 0 is what a new vCPU starts with: it joins the others. */
 	if (!val)
 		return true;
+	if (!t->by_user)
+		return false;
 	expected = t->write_val + mul_u64_u32_div(now - t->write_ns, t->write_khz, USEC_PER_SEC);
 	diff = val - expected;
 	return abs(diff) < (s64)t->write_khz * 1000;
@@ -99,6 +104,7 @@ static u64 agree_offset(struct vcpu *v, u64 val)
 	t->write_ns = now;
 	t->write_khz = v->cpu.tsc_khz;
 	t->valid = true;
+	t->by_user |= !!val;
 	raw_spin_unlock_irqrestore(&t->lock, flags);
 	return offset;
 }
@@ -120,6 +126,7 @@ static void set_offset_attr(struct vcpu *v, u64 offset)
 	t->write_ns = ktime_get_boottime_ns();
 	t->write_khz = v->cpu.tsc_khz;
 	t->valid = true;
+	t->by_user = true;
 	raw_spin_unlock_irqrestore(&t->lock, flags);
 	tsc_set_offset(v, offset);
 }

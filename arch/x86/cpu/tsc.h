@@ -18,7 +18,8 @@ struct vm;
  * @write_val: what was written
  * @write_khz: guest rate of the vCPU it was written to
  * @offset: offset it got; the same value written soon after to another vCPU gets it too
- * @valid: there was a write
+ * @valid: there was a write, or a vCPU began
+ * @by_user: there was one of userspace's other than 0
  */
 struct vm_tsc {
 	raw_spinlock_t lock;
@@ -27,6 +28,7 @@ struct vm_tsc {
 	u32 write_khz;
 	u64 offset;
 	bool valid;
+	bool by_user;
 };
 
 /* TSC as the guest sees it when the host's is @host_tsc */
