@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the guest's TSC and clock where something under them changes: KVM_VCPU_TSC_OFFSET, a TSC rate of the VM's own, a thread that moves
- * between the host's CPUs, a host that sleeps.
+ * What: the guest's TSC and clock where something under them changes: KVM_VCPU_TSC_OFFSET, a move to another VM, a TSC rate of the VM's own, a thread
+ * that moves between the host's CPUs, a host that sleeps; and that KVM_GET_CLOCK's three clocks are of one moment.
  * Conditions: TSC scaling, two CPUs or suspend to memory where the case says so.
  * Expected: the guest reads scaled host TSC plus offset to the tick; its clock agrees with KVM_GET_CLOCK; neither goes back.
  */
@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "power.h"
@@ -77,6 +78,74 @@ TEST(offset)
 	vm_destroy(vm);
 }
 
+/* The guest's TSC after a move: by the MSR, and by the offset as the ABI has it reckoned (devices/vcpu.rst). */
+TEST(tsc_moves_on)
+{
+	struct kvm_clock_data src = { }, dst = { };
+	struct vm *vm = vm_create(1), *next;
+	u64 khz, before, saved, offset, was;
+	int i;
+
+	NEED_CAP(KVM_CAP_VCPU_ATTRIBUTES);
+	vcpu_set_long(vm->vcpu, guest_reads, 0);
+	for (i = 0; i < 6; i++) {
+		before = guest_tsc(vm->vcpu);
+		xioctl(vm->fd, KVM_GET_CLOCK, &src);
+		if (!(src.flags & KVM_CLOCK_HOST_TSC) || !(src.flags & KVM_CLOCK_REALTIME))
+			tap_skip("the host's TSC is not stable");
+		CHECK_EQ(vcpu_get_msr(vm->vcpu, MSR_TSC, &saved), 1);
+		CHECK(saved >= before);
+		CHECK_EQ(offset_attr(vm->vcpu, KVM_GET_DEVICE_ATTR, KVM_VCPU_TSC_OFFSET, &was), 0);
+		khz = kvm_ioctl(vm->vcpu->fd, KVM_GET_TSC_KHZ, NULL);
+		usleep(1000);
+		next = vm_create(1);
+		vcpu_set_long(next->vcpu, guest_reads, 0);
+		if (i & 1) {
+			CHECK_EQ(vcpu_set_msr(next->vcpu, MSR_TSC, saved), 1);
+		} else {
+			src.flags = KVM_CLOCK_REALTIME;
+			xioctl(next->fd, KVM_SET_CLOCK, &src);
+			xioctl(next->fd, KVM_GET_CLOCK, &dst);
+			CHECK(dst.clock >= src.clock);
+			offset = was + (int64_t)((__int128)(int64_t)(dst.clock - src.clock) * (int64_t)khz / 1000000) + (src.host_tsc - dst.host_tsc);
+			/* On the same host it is the same, but for what two clocks differ in a moment: a tenth of a second. */
+			CHECK(offset - was + khz * 100 < 2 * khz * 100);
+			CHECK_EQ(offset_attr(next->vcpu, KVM_SET_DEVICE_ATTR, KVM_VCPU_TSC_OFFSET, &was), 0);
+		}
+		CHECK(guest_tsc(next->vcpu) >= saved);
+		vm_destroy(vm);
+		vm = next;
+	}
+	vm_destroy(vm);
+}
+
+/* One moment by three clocks */
+TEST(get_clock_is_one_moment)
+{
+	struct kvm_clock_data data = { };
+	struct vm *vm = vm_create(1);
+	struct timespec t;
+	u64 tsc, real;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		clock_gettime(CLOCK_REALTIME, &t);
+		real = t.tv_sec * 1000000000ull + t.tv_nsec;
+		tsc = rdtsc();
+		xioctl(vm->fd, KVM_GET_CLOCK, &data);
+		CHECK(data.flags & KVM_CLOCK_REALTIME);
+		CHECK(data.realtime >= real);
+		if (data.flags & KVM_CLOCK_HOST_TSC)
+			CHECK(data.host_tsc >= tsc && data.host_tsc <= rdtsc());
+		clock_gettime(CLOCK_REALTIME, &t);
+		CHECK(data.realtime <= t.tv_sec * 1000000000ull + t.tv_nsec);
+	}
+	/* What GET gives SET takes; the TSC and "stable" are not looked at. */
+	data.host_tsc = 0;
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_CLOCK, &data), 0);
+	vm_destroy(vm);
+}
+
 /* ---- the rate ---- */
 
 static u64 guest_clock_at_page;
@@ -137,8 +206,14 @@ TEST(own_rate)
 	u64 khz = kvm_ioctl(vm->vcpu->fd, KVM_GET_TSC_KHZ, NULL);
 
 	if (kvm_cap(vm->kvm, KVM_CAP_TSC_CONTROL) <= 0) {
+		CHECK_EQ(kvm_cap(vm->kvm, KVM_CAP_VM_TSC_CONTROL), 0);
 		CHECK_EQ(kvm_ioctl_val(vm->vcpu->fd, KVM_SET_TSC_KHZ, khz * 2), -EINVAL);
 		CHECK_EQ(kvm_ioctl(vm->vcpu->fd, KVM_GET_TSC_KHZ, NULL), khz);
+		vm_destroy(vm);
+		vm = vm_create_bare(0);
+		CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_SET_TSC_KHZ, khz * 2), -EINVAL);
+		CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_SET_TSC_KHZ, khz), 0);
+		CHECK_EQ(kvm_ioctl(vm->fd, KVM_GET_TSC_KHZ, NULL), khz);
 		tap_skip("no TSC scaling");
 	}
 	CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_SET_TSC_KHZ, khz * 2), -EINVAL);
