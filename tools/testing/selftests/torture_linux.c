@@ -384,34 +384,6 @@ static void boot(struct journey *j)
 
 /* ---- what the guest says ---- */
 
-static void show_log(const struct linux_guest *g)
-{
-	char *line, *rest = strdup(g->log), *all = rest;
-
-	while ((line = strsep(&rest, "\n")))
-		tap_note("guest: %.*s", (int)strcspn(line, "\r"), line);
-	free(all);
-}
-
-/* Lines of the kernel's that say that something is wrong. */
-static unsigned int complaints(const char *log)
-{
-	static const char *const words[] = {
-		"BUG:", "kernel BUG", "Oops", "WARNING: CPU", "Call Trace", "unstable", "stall", "lockup", "nobody cared", "spurious 8259A",
-		"spurious APIC", "general protection", "segfault", "Kernel panic", "blocked for more than", "backwards",
-	};
-	const char *p, *end = strstr(log, "strata: interrupts before") ?: log + strlen(log);
-	unsigned int i, n = 0;
-
-	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		for (p = log; (p = strstr(p, words[i])) && p < end; p++) {
-			tap_note("the guest's log says: %.60s", p > log + 30 ? p - 30 : log);
-			n++;
-		}
-	}
-	return n;
-}
-
 static void judge(struct journey *j)
 {
 	const char *log = j->guest->log;
@@ -427,7 +399,7 @@ static void judge(struct journey *j)
 	CHECK(strstr(log, "strata: guest up: "));
 	snprintf(up, sizeof(up), ", %u CPU, ", j->config.nr_vcpus);
 	CHECK(strstr(log, up));
-	CHECK_EQ(complaints(log), 0);
+	CHECK_EQ(linux_complaints(j->guest), 0);
 	CHECK_EQ(j->differences, 0);
 	/* Each other CPU may have one on its way that it has not counted yet. */
 	CHECK(before > 0 && before <= j->at_mark && j->at_mark <= after + j->config.nr_vcpus - 1);
@@ -467,7 +439,7 @@ static void journey(u64 every, u64 fresh_every)
 		param_write(FORCE_PARAM, 0);
 	judge(&j);
 	if (env_number("LINUX_LOG", 0) || !strstr(j.guest->log, "strata: guest up: "))
-		show_log(j.guest);
+		linux_show_log(j.guest);
 }
 
 TEST_TIMEOUT(undisturbed, 3000)

@@ -348,3 +348,32 @@ void linux_free(struct linux_guest *g)
 	munmap(g->mem, LINUX_MEMORY);
 	free(g);
 }
+
+/* ---- its log ---- */
+
+void linux_show_log(const struct linux_guest *g)
+{
+	char *line, *rest = strdup(g->log), *all = rest;
+
+	while ((line = strsep(&rest, "\n")))
+		tap_note("guest: %.*s", (int)strcspn(line, "\r"), line);
+	free(all);
+}
+
+unsigned int linux_complaints(const struct linux_guest *g)
+{
+	static const char *const words[] = {
+		"BUG:", "kernel BUG", "Oops", "WARNING: CPU", "Call Trace", "unstable", "stall", "lockup", "nobody cared", "spurious 8259A",
+		"spurious APIC", "general protection", "segfault", "Kernel panic", "blocked for more than", "backwards",
+	};
+	const char *log = g->log, *p, *end = strstr(log, "strata: interrupts before") ?: log + strlen(log);
+	unsigned int i, n = 0;
+
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		for (p = log; (p = strstr(p, words[i])) && p < end; p++) {
+			tap_note("the guest's log says: %.60s", p > log + 30 ? p - 30 : log);
+			n++;
+		}
+	}
+	return n;
+}

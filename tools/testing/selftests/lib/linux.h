@@ -38,4 +38,9 @@ void linux_enter(struct linux_guest *g, struct vm *vm);
 void linux_serve(struct linux_guest *g, struct vm *vm, struct vcpu *vcpu);
 void linux_free(struct linux_guest *g);
 
+/* Prints what it said. */
+void linux_show_log(const struct linux_guest *g);
+/* Lines of its kernel's that say that something is wrong; each is printed. */
+unsigned int linux_complaints(const struct linux_guest *g);
+
 #endif
