@@ -46,7 +46,6 @@ static u32 nested_features(void)
 		{ svm_caps.nrips, 3 },
 		{ clean_bits, 5 },
 		{ flush_by_asid, 6 },
-		{ svm_caps.decode_assists, 7 },
 		{ svm_caps.pause_filter, 10 },
 		{ svm_caps.pause_threshold, 12 },
 		{ vgif, 16 },

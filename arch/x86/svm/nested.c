@@ -345,36 +345,6 @@ static void save_l2(struct svm_vcpu *svm)
 		to->g_pat = v->cpu.pat;
 }
 
-/*
- * What tells about the instruction: from the CPU where the exit is its own. One of L0's emulation has the bytes where decode assists have them: not for a
- * failing fetch. What cannot be fetched at once is left out, as a CPU does at the end of a page.
- */
-static void save_instruction(struct svm_vcpu *svm, s64 code, u64 info1)
-{
-	const struct vmcb_control_area *c02 = &svm->nested.vmcb02->control;
-	struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
-	bool own = c02->exit_code == (u32)code;
-	unsigned long linear;
-	unsigned int len;
-
-	c12->next_rip = svm_caps.nrips && own ? c02->next_rip : 0;
-	c12->insn_len = 0;
-	memset(c12->insn_bytes, 0, sizeof(c12->insn_bytes));
-	if (!svm_caps.decode_assists)
-		return;
-	if (own) {
-		c12->insn_len = c02->insn_len & 15;
-		memcpy(c12->insn_bytes, c02->insn_bytes, sizeof(c12->insn_bytes));
-		return;
-	}
-	if ((code != SVM_EXIT_NPF && code != SVM_EXIT_EXCP_BASE + PF_VECTOR) || (info1 & ACCESS_FETCH))
-		return;
-	linear = vcpu_linear_rip(&svm->vcpu);
-	len = min_t(unsigned long, sizeof(c12->insn_bytes), PAGE_SIZE - offset_in_page(linear));
-	if (!mmu_fetch_nofault(&svm->vcpu, linear, c12->insn_bytes, len))
-		c12->insn_len = len;
-}
-
 static void save_controls(struct svm_vcpu *svm, s64 code, u64 info1, u64 info2)
 {
 	const struct vmcb_control_area *c02 = &svm->nested.vmcb02->control;
@@ -387,7 +357,8 @@ static void save_controls(struct svm_vcpu *svm, s64 code, u64 info1, u64 info2)
 	c12->exit_info_1 = info1;
 	c12->exit_info_2 = info2;
 	c12->event_inj &= ~SVM_EVTINJ_VALID;
-	save_instruction(svm, code, info1);
+	/* The CPU's, if it is the CPU's exit */
+	c12->next_rip = svm_caps.nrips && c02->exit_code == (u32)code ? c02->next_rip : 0;
 }
 
 void nested_load_l1(struct svm_vcpu *svm)

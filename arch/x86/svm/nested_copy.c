@@ -131,8 +131,6 @@ int nested_copy_out(struct svm_vcpu *svm, u64 gpa)
 	PUT(CONTROL(exit_int_info));
 	PUT(CONTROL(event_inj));
 	PUT(CONTROL(next_rip));
-	PUT(CONTROL(insn_len));
-	PUT(CONTROL(insn_len) + 8);
 	SEG(PUT, es);
 	SEG(PUT, cs);
 	SEG(PUT, ss);

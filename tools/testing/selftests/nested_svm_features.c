@@ -25,7 +25,6 @@ static const struct {
 	{ SVM_FEATURE_NRIPS, "nrips", true },
 	{ SVM_FEATURE_CLEAN, "clean_bits", false },
 	{ SVM_FEATURE_FLUSH_ASID, "flush_by_asid", false },
-	{ SVM_FEATURE_DECODE, "decode_assists", true },
 	{ SVM_FEATURE_PAUSE, "pause_filter", true },
 	{ SVM_FEATURE_PAUSE_GAP, "pause_filter", true },
 	{ SVM_FEATURE_VGIF, "vgif", false },

@@ -5,7 +5,7 @@ first serial port (the kernel's console) and the second (the jobs) written to fi
 
 amd        QEMU TCG, SVM with NPT; one translation thread, since QEMU 7.2 can keep stale code otherwise
 intel      Bochs, VMX with EPT
-bochs-amd  Bochs, SVM with NRIPS, decode assists, PAUSE filter, LBR virtualization
+bochs-amd  Bochs, SVM with NRIPS, flush by ASID, PAUSE filter
 """
 
 import os

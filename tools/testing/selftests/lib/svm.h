@@ -129,7 +129,6 @@ void svm_run_with(void *fn, u32 features);
 #define SVM_FEATURE_NRIPS	(1u << 3)
 #define SVM_FEATURE_CLEAN	(1u << 5)
 #define SVM_FEATURE_FLUSH_ASID	(1u << 6)
-#define SVM_FEATURE_DECODE	(1u << 7)
 #define SVM_FEATURE_PAUSE	(1u << 10)
 #define SVM_FEATURE_PAUSE_GAP	(1u << 12)
 #define SVM_FEATURE_VGIF	(1u << 16)
