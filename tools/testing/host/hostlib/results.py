@@ -10,12 +10,15 @@ CHECK = re.compile(r"\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)")
 
 
 class Result:
-    """One job. reason is set by the harness for what the job itself cannot tell (panic, hang, ...)."""
+    """
+    One job. reason is set by the harness for what the job itself cannot tell (panic, hang, ...), remark for what
+    else is worth a word.
+    """
 
     def __init__(self, plan, name, lines, status, reason="", seconds=0):
         self.plan, self.name, self.seconds = plan, name, seconds
         self.passed = self.failed = self.skipped = 0
-        self.first_failure = ""
+        self.first_failure = self.remark = ""
         self.reason = reason
         self._count(lines)
         self._judge(lines, status)
@@ -60,7 +63,7 @@ class Result:
 
     @property
     def note(self):
-        return self.reason or self.first_failure
+        return self.reason or self.first_failure or self.remark
 
 
 def failure(plan, name, reason):

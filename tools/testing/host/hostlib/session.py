@@ -6,11 +6,15 @@ boots as often as it takes for every job to have its result.
 A job fails when the kernel complains while it runs, when nothing is heard of it for its time of silence,
 when its time is over or when the emulator ends; those that had not started go on in a fresh boot. A job
 is closed once its end mark has been seen on both ports, so that no complaint goes to its neighbour.
+
+A job runs once more, in a fresh boot, if the emulator itself has crashed: QEMU does so where it meets a breakpoint
+that an earlier guest has left behind.
 """
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -126,6 +130,9 @@ class Emulator:
     def alive(self):
         return self.process.poll() is None
 
+    def crashed(self):
+        return self.process.poll() == -signal.SIGSEGV
+
     def stop(self):
         if self.alive():
             self.process.kill()
@@ -172,6 +179,14 @@ class Session:
             self.emulator.stop()
         self._forget_bystander()
         return self
+
+    def forget_crash(self, known):
+        """If the emulator crashed in a job that is not known to do that, its name: the job is to run again."""
+        last = self.steps[max(self.steps)]
+        if not self.emulator.crashed() or not self.is_job(last) or last.name in known:
+            return ""
+        del self.steps[last.number]
+        return last.name
 
     def is_job(self, step):
         return 0 < step.number <= self._jobs_last
@@ -316,12 +331,16 @@ def run_jobs(work):
     shutil.rmtree(work.directory, ignore_errors=True)
     os.makedirs(work.directory)
     deadline = time.monotonic() + work.limits.total
-    pending, results, barren = list(work.jobs), [], 0
+    pending, results, barren, again = list(work.jobs), [], 0, set()
     for boot in range(1, len(pending) + 3):
         if not pending:
             break
         session = _one_boot(work, boot, pending, deadline)
-        results += _collect(work, session)
+        crashed = session.forget_crash(again)
+        results += _collect(work, session, again)
+        if crashed:
+            again.add(crashed)
+            work.say(f"{crashed}: the emulator crashed; the job runs again")
         started = [step for step in session.steps.values() if session.is_job(step)]
         pending = pending[len(started):]
         barren = 0 if started else barren + 1
@@ -342,7 +361,7 @@ def _failed_numbers(session):
     return {step.number for step, _ in session.blamed()}
 
 
-def _collect(work, session):
+def _collect(work, session, again):
     blamed = {step.number: reason for step, reason in session.blamed()}
     results = []
     for number, step in session.steps.items():
@@ -351,6 +370,7 @@ def _collect(work, session):
             harness = "" if reason.startswith("exit status") else reason
             seconds = getattr(step, "seconds", time.monotonic() - step.start)
             results.append(Result(work.name, step.name, step.lines, step.status, harness, seconds))
+            results[-1].remark = "again, as the emulator had crashed" if step.name in again else ""
             _write_tap(work, step, results[-1])
         elif reason:
             results.append(failure(work.name, f"({step.name})", reason))

@@ -20,9 +20,10 @@
 
 /*
  * Where guests arm breakpoints on execution. QEMU's TCG keeps those armed that a guest has set by MOV to DR7, and whoever runs at that linear
- * address later, a guest or the host, gets a #DB: so they are where no program has code of its own.
+ * address later, a guest or the host, gets a #DB, and with a base in CS crashes the emulator: so they are where no program has code of its own, at
+ * the end of the last vCPU's stack, above what real mode reaches.
  */
-#define GPA_BREAKPOINT	0x18000ull
+#define GPA_BREAKPOINT	0x130000ull
 
 /* Guest: a function to break at, which does nothing; there under TCG, elsewhere in pages that run code anyway. */
 void (*guest_breakpoint(void))(void);
