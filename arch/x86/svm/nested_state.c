@@ -152,6 +152,8 @@ static void take_l1(struct svm_vcpu *svm, const struct vmcb_save_area *from)
 	to->rsp = from->rsp;
 	to->rax = from->rax;
 	to->g_pat = from->g_pat;
+	/* Not L1's DR6 any more, but what the next image shows, and what an SMI leaves in memory */
+	to->dr6 = from->dr6;
 	svm->vmcb01->control.int_state = 0;
 	svm->vmcb01->control.clean = 0;
 	svm->nested.l1_cr0 = from->cr0 | X86_CR0_ET;
