@@ -6,13 +6,14 @@ import re
 PASS, FAIL, SKIP = "pass", "FAIL", "skip"
 POINT = re.compile(r"(not )?ok\b(?:\s+\d+)?\s*(?:-\s*)?([^#]*)(?:#\s*(\w+)(.*))?")
 PLAN = re.compile(r"1\.\.(\d+)\s*(#\s*skip.*)?$", re.I)
+SAID_MAX = 20
 CHECK = re.compile(r"\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)")
 
 
 class Result:
     """
     One job. reason is set by the harness for what the job itself cannot tell (panic, hang, ...), remark for what
-    else is worth a word.
+    else is worth a word. said: the end of what it printed before each failed point, or before it broke off.
     """
 
     def __init__(self, plan, name, lines, status, reason="", seconds=0):
@@ -20,16 +21,26 @@ class Result:
         self.passed = self.failed = self.skipped = 0
         self.first_failure = self.remark = ""
         self.reason = reason
+        self.said = []
         self._count(lines)
         self._judge(lines, status)
+        if self.failed and not self.said:
+            self.said = lines[-SAID_MAX:]
 
     def _count(self, lines):
         """TAP points. A unit program sums its tests up in one line of libcheck's; those count instead."""
         checks = [tuple(map(int, match.groups())) for match in map(CHECK.search, lines) if match]
-        for line in lines:
+        start = 0
+        for i, line in enumerate(lines):
             point = POINT.match(line)
-            if point and (point.group(1) or not checks):
+            if not point:
+                continue
+            if point.group(1) or not checks:
+                failed = self.failed
                 self._point(*point.groups())
+                if self.failed > failed:
+                    self.said += lines[start:i + 1][-SAID_MAX:]
+            start = i + 1
         self.passed += sum(total - failures - errors for total, failures, errors in checks)
         self.failed = max(self.failed, sum(failures + errors for _, failures, errors in checks))
 
@@ -72,12 +83,15 @@ def failure(plan, name, reason):
 
 
 def summary(results):
-    """The table, then the line alone; returns the exit status."""
+    """The table, what the failed ones said, then the line alone; returns the exit status."""
     width = max([len(f"{r.plan}/{r.name}") for r in results], default=0)
     print()
     for r in results:
         counts = f"{r.passed:>5} ok {r.failed:>4} not {r.skipped:>4} skip {r.seconds:>6.0f} s"
         print(f"{r.verdict:4}  {f'{r.plan}/{r.name}':{width}} {counts}  {r.note}".rstrip())
+    for r in results:
+        if r.said:
+            print(f"\n{r.plan}/{r.name}: {r.note}", *r.said[:5 * SAID_MAX], sep="\n    ")
     passed, failed, skipped = (sum(getattr(r, key) for r in results)
                                for key in ("passed", "failed", "skipped"))
     print()
