@@ -70,7 +70,7 @@ endef
 define build
 	$(call mirror,$(2))
 	@test -e Kbuild || { echo "there is no Kbuild"; exit 1; }
-	$(MAKE) $(jobs) -C $(1) M=$(2) $(3) modules
+	+$(MAKE) $(jobs) -C $(1) M=$(2) $(3) modules
 endef
 
 modules:
