@@ -205,6 +205,21 @@ fault:
 	op(SAVE(sysenter_esp));		\
 	op(SAVE(sysenter_eip))
 
+/* A CPU keeps no other addresses, nor would they be taken back from userspace (APM vol. 2, "Canonicalization and Consistency Checks"). */
+static void canonicalize(struct svm_vcpu *svm)
+{
+	struct vmcb_save_area *s = &svm->vmcb01->save;
+	u64 *const addresses[] = {
+		&s->fs.base, &s->gs.base, &s->ldtr.base, &s->tr.base, &s->lstar, &s->cstar, &s->kernel_gs_base, &s->sysenter_esp,
+		&s->sysenter_eip,
+	};
+	u8 bits = svm->vcpu.cr4 & X86_CR4_LA57 ? 57 : 48;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(addresses); i++)
+		*addresses[i] = __canonical_address(*addresses[i], bits);
+}
+
 int nested_copy_vmload(struct svm_vcpu *svm, u64 gpa, bool load)
 {
 	void __user *user = guest_page(&svm->vcpu, gpa, !load);
@@ -218,6 +233,8 @@ int nested_copy_vmload(struct svm_vcpu *svm, u64 gpa, bool load)
 		VMLOAD_STATE(PUT);
 	}
 	user_access_end();
+	if (load)
+		canonicalize(svm);
 	return 0;
 fault:
 	user_access_end();
