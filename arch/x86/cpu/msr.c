@@ -72,6 +72,11 @@ bool msr_get_plain(struct vcpu *v, u32 msr, u64 *val)
 	return true;
 }
 
+bool msr_address_ok(const struct vcpu *v, u64 val, bool host)
+{
+	return linear_canonical(val, host ? guest_has(v, GUEST_LA57) : v->cr4 & X86_CR4_LA57);
+}
+
 int msr_set(struct vcpu *v, u32 msr, u64 val, bool host)
 {
 	const struct msr_row *row = msr_row_find(msr);

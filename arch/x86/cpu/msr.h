@@ -41,6 +41,9 @@ bool msr_get_plain(struct vcpu *v, u32 msr, u64 *val);
  */
 int msr_set(struct vcpu *v, u32 msr, u64 val, bool host);
 
+/* An MSR that holds a linear address may hold this one. Userspace may set CR4 afterwards, so that for @host it is the CPU's width that counts. */
+bool msr_address_ok(const struct vcpu *v, u64 val, bool host);
+
 /* KVM_X86_SET_MSR_FILTER: may the guest access it without userspace? vm->srcu held. */
 bool msr_allowed(struct vcpu *v, u32 msr, bool write);
 

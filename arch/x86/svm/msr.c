@@ -110,7 +110,7 @@ int svm_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
 	}
 	if (!p)
 		return nested_set_msr(v, msr, val, host);
-	if (is_address(msr) && !__is_canonical_address(val, v->cr4 & X86_CR4_LA57 ? 57 : 48))
+	if (is_address(msr) && !msr_address_ok(v, val, host))
 		return 1;
 	*p = val;
 	vmcb_dirty(svm->vmcb01, CLEAN_SEG);

@@ -203,7 +203,7 @@ int vmx_set_msr(struct vcpu *v, u32 msr, u64 val, bool host)
 	}
 	if (!field && !p)
 		return -ENOENT;
-	if (is_address(msr) && !__is_canonical_address(val, v->cr4 & X86_CR4_LA57 ? 57 : 48))
+	if (is_address(msr) && !msr_address_ok(v, val, host))
 		return 1;
 	vmx->segs_avail = 0;		/* FS and GS base are part of them */
 	if (field)

@@ -7,6 +7,7 @@
  * answer, or #GP, to the guest; whatever way the instruction came to be executed.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -52,6 +53,23 @@ TEST(guest_and_ioctl_agree)
 	CHECK_EQ(value, 0x8000);
 	CHECK_EQ(vcpu_set_msr(vcpu, MSR_LSTAR, 0xffff900000000000ull), 1);
 	RUN_UNTIL_DONE(vcpu);
+	vm_destroy(vm);
+}
+
+/* Where the CPU has 57 of their bits, CR4 may be set before or afterwards. */
+TEST(addresses_before_cr4)
+{
+	struct vm *vm = vm_create(1);
+	struct kvm_cpuid2 *cpuid = supported_cpuid(vm->kvm);
+	struct kvm_cpuid_entry2 *e = cpuid_entry(cpuid, 7, 0);
+	int wide = e && (e->ecx & 1 << 16);
+	u64 value;
+
+	CHECK_EQ(vcpu_set_msr(vm->vcpu, MSR_LSTAR, 0x00ff800000000000ull), wide);
+	CHECK_EQ(vcpu_set_msr(vm->vcpu, MSR_KERNEL_GS_BASE, 0x0100000000000000ull), 0);
+	CHECK_EQ(vcpu_get_msr(vm->vcpu, MSR_LSTAR, &value), 1);
+	CHECK_EQ(value, wide ? 0x00ff800000000000ull : 0);
+	free(cpuid);
 	vm_destroy(vm);
 }
 
