@@ -22,6 +22,12 @@ MODULE_PARM_DESC(shadow_pages, "Limit of shadow pages (12K each) of a VM whose g
 /* Pages that are given back at a time, for one flush */
 #define SHADOW_BATCH		32
 
+/*
+ * So many leaves may show one frame of L1's, and so many links lead to one page; one more takes the place of the last. Whoever takes a frame or a page away goes
+ * through all of them with a spinlock held.
+ */
+#define SHADOW_SHARES_MAX	1024
+
 /* ---- numbers of entries ---- */
 
 static u32 entry_number(const struct shadow_page *sp, unsigned int i)
@@ -139,6 +145,7 @@ struct shadow_page *shadow_child(struct vm_shadow *s, const struct shadow_page *
 void shadow_drop(struct vm_shadow *s, struct shadow_page *sp, unsigned int i)
 {
 	u64 entry = READ_ONCE(sp->table[i]), seen;
+	struct shadow_page *child;
 	struct shadow_frames *f;
 	u32 *head;
 
@@ -149,13 +156,33 @@ void shadow_drop(struct vm_shadow *s, struct shadow_page *sp, unsigned int i)
 		f = shadow_frames_of(s, sp, i, seen);
 		head = &f->head[leaf_unit(sp, i, seen) % TDP_ENTRIES];
 		chain_del(s, head, sp, i);
+		f->shares[leaf_unit(sp, i, seen) % TDP_ENTRIES]--;
 		f->used -= !*head;
 	} else {
-		chain_del(s, &shadow_child(s, sp, i)->parents, sp, i);
+		child = shadow_child(s, sp, i);
+		chain_del(s, &child->parents, sp, i);
+		child->links--;
 	}
 	xchg(&sp->table[i], 0);
 	__clear_bit(i, sp->present);
 	sp->used--;
+}
+
+/* Room for one more in a list that has @nr. What CPUs still have of the entry that goes stays right: neither L1 nor the VM takes anything away. */
+static void make_room(struct vm_shadow *s, u32 head, u32 nr)
+{
+	if (unlikely(nr >= SHADOW_SHARES_MAX))
+		shadow_drop(s, entry_page(s, head), head % TDP_ENTRIES);
+}
+
+static void list_leaf(struct vm_shadow *s, struct shadow_frames *f, u64 unit, struct shadow_page *sp, unsigned int i)
+{
+	unsigned int at = unit % TDP_ENTRIES;
+
+	make_room(s, f->head[at], f->shares[at]);
+	f->used += !f->head[at];
+	f->shares[at]++;
+	chain_add(s, &f->head[at], sp, i);
 }
 
 static void set_entry(struct shadow_page *sp, unsigned int i, u64 entry, u64 seen)
@@ -169,16 +196,15 @@ static void set_entry(struct shadow_page *sp, unsigned int i, u64 entry, u64 see
 
 void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, struct shadow_page *child, u64 entry, u64 seen)
 {
+	make_room(s, child->parents, child->links);
+	child->links++;
 	chain_add(s, &child->parents, sp, i);
 	set_entry(sp, i, entry, seen);
 }
 
 void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen, struct shadow_frames *f)
 {
-	u32 *head = &f->head[leaf_unit(sp, i, seen) % TDP_ENTRIES];
-
-	f->used += !*head;
-	chain_add(s, head, sp, i);
+	list_leaf(s, f, leaf_unit(sp, i, seen), sp, i);
 	set_entry(sp, i, entry, seen);
 }
 
@@ -191,13 +217,10 @@ void shadow_map_alike(struct vm_shadow *s, struct shadow_page *sp, unsigned int 
 
 	for (i = first; i < first + nr; i++, own++) {
 		u64 differs = READ_ONCE(*own) ^ like;
-		u32 *head;
 
 		if ((differs & ~free) || READ_ONCE(sp->table[i]))
 			continue;
-		head = &f->head[(unit + i) % TDP_ENTRIES];
-		f->used += !*head;
-		chain_add(s, head, sp, i);
+		list_leaf(s, f, unit + i, sp, i);
 		set_entry(sp, i, leaf ^ (differs & frame), 0);
 	}
 }

@@ -85,6 +85,7 @@ struct shadow_chain {
  * @chain: where each entry is listed
  * @id: its number, from 1 on
  * @parents: first of the links to it
+ * @links: how many
  * @present: entries present
  * @used: how many
  * @users: vCPUs that have it as their root
@@ -99,6 +100,7 @@ struct shadow_page {
 	struct shadow_chain *chain;
 	u32 id;
 	u32 parents;
+	u32 links;
 	DECLARE_BITMAP(present, TDP_ENTRIES);
 	u16 used;
 	u32 users;
@@ -107,10 +109,11 @@ struct shadow_page {
 
 #define SHADOW_HASH_BITS	12
 
-/* Lists of the leaves that map frames of L1's: by level of the leaf, for 512 leaves each */
+/* Lists of the leaves that map frames of L1's, and how many are in each: by level of the leaf, for 512 leaves each */
 struct shadow_frames {
 	u32 used;
 	u32 head[TDP_ENTRIES];
+	u16 shares[TDP_ENTRIES];
 };
 
 /**

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: L1's memory changes on the host while L2 uses it through L1's nested page tables: dropped, mapped anew, copied on write, its
- * slot removed and put back, above 4G, logged; L2's accesses to what is no memory.
+ * slot removed and put back, above 4G, logged, at many places at once; L2's accesses to what is no memory.
  * Conditions: guests are offered SVM with nested paging.
  * Expected: as for the same accesses by L1; exits name L1's physical addresses.
  */
@@ -187,6 +187,59 @@ TEST(mmio)
 	CHECK_EQ(vcpu_sync_value(vm->vcpu), 0x1111111111111111ll);
 	vm_destroy(vm);
 }
+
+/* ---- one frame, or one table, at many places: more than the shadow lists ---- */
+
+#define PLACES 1100
+
+static volatile u64 place_size;
+
+static void l2_sum(void)
+{
+	u64 sum, i;
+
+	for (;;) {
+		for (sum = i = 0; i < PLACES; i++)
+			sum += *(volatile u64 *)(NPT_PLAY + i * place_size);
+		guest_sync(sum);
+	}
+}
+
+static void guest_many_places(void)
+{
+	u64 *table, i;
+
+	npt_guest_init(&npt, NPT_4LEVEL);
+	table = (u64 *)npt_page();
+	table[0] = l1_gpa | NPT_RWX;
+	for (i = 0; i < PLACES; i++)
+		npt_set(&npt, NPT_PLAY + i * place_size, l1_level, (l1_level == 1 ? l1_gpa : (u64)table) | NPT_RWX);
+	svm_guest_restart(l2_sum);
+	for (;;)
+		GUEST_ASSERT_EQ(svm_vmrun(&svm_vmcb), 0);
+}
+
+/* @level: of the entries that are the same */
+static void many_places(int level)
+{
+	u64 *mem = host_alloc(SIZE, SIZE), i;
+	struct vm *vm = nested_vm(mem, LOW, level, 0);
+
+	*guest_var(vm, &place_size) = level == 1 ? 4096 : 2 << 20;
+	vcpu_set_long(vm->vcpu, guest_many_places, 0);
+	for (i = 1; i <= 3; i++) {
+		mem[0] = i;
+		REQUIRE(vcpu_run(vm->vcpu) == RUN_SYNC);
+		CHECK_EQ(vcpu_sync_value(vm->vcpu), i * PLACES);
+		REQUIRE(!madvise(mem, SIZE, MADV_DONTNEED));
+		REQUIRE(vcpu_run(vm->vcpu) == RUN_SYNC);
+		CHECK_EQ(vcpu_sync_value(vm->vcpu), 0);
+	}
+	vm_destroy(vm);
+}
+
+TEST(frame_at_many_places) { many_places(1); }
+TEST(table_at_many_places) { many_places(2); }
 
 /* ---- dirty log ---- */
 
