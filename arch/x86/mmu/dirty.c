@@ -85,6 +85,24 @@ void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot)
 	shadow_reset(to_vm(vm));
 }
 
+/* Frames of one slot that are protected in the shadow without a pause */
+#define SHADOW_STEP	(1ULL << 15)
+
+/* Leaves that L2 still has in its TLB may be in the shadow no more: there is always something to flush. */
+static void protect_slot_in_shadow(struct virt_vm *vm, const struct virt_slot *slot)
+{
+	u64 gfn, end = slot->base_gfn + slot->npages;
+
+	for (gfn = slot->base_gfn; gfn < end; gfn += SHADOW_STEP) {
+		shadow_protect(to_vm(vm), slot->as_id, gfn, min(gfn + SHADOW_STEP, end));
+		if (!need_resched() && !rwlock_needbreak(&vm->mmu_lock))
+			continue;
+		flush_all(vm);
+		cond_resched_rwlock_write(&vm->mmu_lock);
+	}
+	flush_all(vm);
+}
+
 void arch_slot_dirty_on(struct virt_vm *vm, const struct virt_slot *slot)
 {
 	struct tdp_iter it;
@@ -102,12 +120,9 @@ void arch_slot_dirty_on(struct virt_vm *vm, const struct virt_slot *slot)
 		}
 		tdp_iter_resched(&it, to_vm(vm), &flush);
 	}
-	/* Leaves that L2 still has in its TLB may be in the shadow no more. */
-	if (vm_shadow(to_vm(vm))) {
-		shadow_protect(to_vm(vm), slot->as_id, slot->base_gfn, slot->base_gfn + slot->npages);
-		flush = true;
-	}
-	if (flush)
+	if (vm_shadow(to_vm(vm)))
+		protect_slot_in_shadow(vm, slot);
+	else if (flush)
 		flush_all(vm);
 	write_unlock(&vm->mmu_lock);
 }
