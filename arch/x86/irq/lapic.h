@@ -24,6 +24,8 @@
  * struct lapic_config - what the VM decides about a local APIC
  * @id: x2APIC ID, which is the vCPU's id
  * @bus_ns: length of one bus cycle in nanoseconds, see lapic_bus_ns_valid(); the API's default is 1
+ * @min_period_ns: shortest time between two expiries of the periodic timer: what a guest can make the
+ *	host do by programming it; 0 for no limit
  * @maxphyaddr: width of guest physical addresses, for the APIC base
  * @bsp: the bootstrap processor
  * @x2apic: CPUID offers x2APIC
@@ -37,6 +39,7 @@
 struct lapic_config {
 	u32 id;
 	u32 bus_ns;
+	u32 min_period_ns;
 	u8 maxphyaddr;
 	bool bsp;
 	bool x2apic;
@@ -355,7 +358,8 @@ enum lapic_clock lapic_timer_next(const struct lapic *l, u64 *when);
  * @l: the local APIC
  * @now: the present
  *
- * Periods that passed unnoticed are one interrupt, as in the IRR; the phase is kept.
+ * Periods that passed unnoticed are one interrupt, as in the IRR, and so are those that are shorter than
+ * lapic_config.min_period_ns allows; the phase is kept.
  *
  * Return: it expired (and interrupted, unless masked).
  */

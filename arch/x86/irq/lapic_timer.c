@@ -43,19 +43,22 @@ bool lapic_bus_ns_valid(u64 ns)
 	return ns && ns <= 1u << 23;
 }
 
-/* Time left until the expiry the current count leads to. An expiry that is late counts as past. */
+/*
+ * Time left until the count runs out. An expiry that is late counts as past; one that is further away than
+ * a period leaves some out.
+ */
 static u64 remaining_ns(const struct lapic *l, u64 ns)
 {
 	u64 period;
 
 	if (!l->armed)
 		return 0;
-	if (ns < l->expiry)
-		return l->expiry - ns;
-	period = period_ns(l);
-	if (timer_mode(l) != TIMER_PERIODIC || !period)
-		return 0;
-	return period - (ns - l->expiry) % period;
+	period = timer_mode(l) == TIMER_PERIODIC ? period_ns(l) : 0;
+	if (ns >= l->expiry)
+		return period ? period - (ns - l->expiry) % period : 0;
+	if (period && l->expiry - ns > period)
+		return (l->expiry - ns - 1) % period + 1;
+	return l->expiry - ns;
 }
 
 u32 lapic_current_count(const struct lapic *l, u64 ns)
@@ -75,6 +78,16 @@ enum lapic_clock lapic_timer_next(const struct lapic *l, u64 *when)
 	return l->armed ? LAPIC_CLOCK_NS : LAPIC_CLOCK_NONE;
 }
 
+/* The first end of a period that is due, and not sooner than the limit allows. */
+static u64 next_period(const struct lapic *l, u64 ns, u64 period)
+{
+	u64 left = period - (ns - l->expiry) % period, min = l->cfg.min_period_ns;
+
+	if (left < min && period < min)
+		left += (min - left + period - 1) / period * period;
+	return ns + left;
+}
+
 bool lapic_timer_fire_ns(struct lapic *l, u64 ns)
 {
 	u64 period;
@@ -83,7 +96,7 @@ bool lapic_timer_fire_ns(struct lapic *l, u64 ns)
 		return false;
 	period = period_ns(l);
 	if (timer_mode(l) == TIMER_PERIODIC && period)
-		l->expiry = ns + period - (ns - l->expiry) % period;
+		l->expiry = next_period(l, ns, period);
 	else
 		l->armed = false;
 	lapic_local(l, LAPIC_LVT_TIMER);
@@ -125,14 +138,19 @@ void lapic_restore_tsc_deadline(struct lapic *l, u64 deadline)
  * Changing between counting and TSC-deadline mode disarms; between one-shot and periodic the count
  * goes on.
  */
-static void write_lvtt(struct lapic *l, u32 val)
+static void write_lvtt(struct lapic *l, u32 val, u64 ns)
 {
 	bool counted = counts(l);
+	u64 left = remaining_ns(l, ns);
 	u8 old = timer_mode(l);
 
 	lapic_set_reg(l, LAPIC_LVT_TIMER, val);
-	if (old == timer_mode(l) || (counted && counts(l)))
+	if (old == timer_mode(l))
 		return;
+	if (counted && counts(l)) {
+		l->expiry = ns + left;
+		return;
+	}
 	l->armed = false;
 	l->deadline = 0;
 	lapic_set_reg(l, LAPIC_TMICT, 0);
@@ -153,7 +171,7 @@ void lapic_timer_write(struct lapic *l, unsigned int reg, u32 val, const struct 
 
 	switch (reg) {
 	case LAPIC_LVT_TIMER:
-		write_lvtt(l, val);
+		write_lvtt(l, val, now->ns);
 		break;
 	case LAPIC_TDCR:
 		write_tdcr(l, val, now->ns);

@@ -13,10 +13,15 @@
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/slab.h>
 #include <asm/msr-index.h>
 #include <asm/msr.h>
 #include <asm/tsc.h>
+
+static unsigned int min_timer_period_us = 200;
+module_param(min_timer_period_us, uint, 0644);
+MODULE_PARM_DESC(min_timer_period_us, "shortest time between two interrupts of a periodic local-APIC timer (us)");
 
 static struct lapic_now present(struct vcpu *v)
 {
@@ -356,6 +361,7 @@ static struct lapic_config config_of(struct vcpu *v)
 	return (struct lapic_config) {
 		.id = v->virt.id,
 		.bus_ns = 1,
+		.min_period_ns = min_t(u32, READ_ONCE(min_timer_period_us), USEC_PER_SEC) * NSEC_PER_USEC,
 		.maxphyaddr = v->cpu.maxphyaddr,
 		.bsp = bsp,
 		.x2apic = guest_has(v, GUEST_X2APIC),

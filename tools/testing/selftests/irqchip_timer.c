@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: the local APIC's timer and who ends the guest for it: the CPU (VMX-preemption timer) or the host's timer; while the guest spins, waits in
- * HLT, or is not running at all; when the guest's TSC is moved.
+ * HLT, or is not running at all; when the guest's TSC is moved; a period that is too short.
  * Conditions: KVM_CREATE_IRQCHIP.
- * Expected: one interrupt for each timer, never early; with the preemption timer the host takes no interrupt for it.
+ * Expected: one interrupt for each timer, never early; with the preemption timer the host takes no interrupt for it; a guest gets on whatever
+ * it asks of its timer.
  */
 #include <errno.h>
 #include <string.h>
@@ -202,6 +203,31 @@ TEST(not_running)
 	CHECK_EQ(vcpu_set_msr(vm->vcpu, MSR_TSC, value + hour), 1);
 	RUN_UNTIL_SYNC(vm->vcpu, 4);
 	usleep(50000);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+/* A count of 1, over and over: a tick each nanosecond. */
+static void guest_wants_all(void)
+{
+	u64 start;
+
+	timer_on(1 << 17);
+	guest_sti();
+	start = rdtsc();
+	wrmsr(X2(TMICT), 1);
+	while (timers < 50)
+		;
+	wrmsr(X2(TMICT), 0);
+	/* 200 us between any two, and a little for the measured rate */
+	GUEST_ASSERT(rdtsc() - start > step * 48);
+	guest_done();
+}
+
+TEST(shortest_period)
+{
+	struct vm *vm = timer_vm(guest_wants_all);
+
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
 }

@@ -95,6 +95,43 @@ START_TEST(periodic)
 }
 END_TEST
 
+/* Shorter than the limit: periods are left out, and the count is that of each. */
+START_TEST(short_periods)
+{
+	static const u32 counts[] = { 1, 7, 100, 999, 1000, 1001, 5000 };
+	u64 when, last, end = 1ull << 40;
+	struct page page;
+	unsigned int i;
+	struct lapic l;
+	int round;
+
+	for (i = 0; i < 7; i++) {
+		u32 n = counts[i], at_least = n < 1000 ? 1000 : n;
+
+		start(&l, &page, LAPIC_LVTT_PERIODIC, 11, n, end);
+		l.cfg.min_period_ns = 1000;
+		lapic_timer_next(&l, &when);
+		expect_eq(when, end + n);
+		for (round = 0; round < 50; round++) {
+			last = when;
+			expect(!lapic_timer_fire_ns(&l, last - 1));
+			expect(lapic_timer_fire_ns(&l, last));
+			expect(take(&l));
+			lapic_timer_next(&l, &when);
+			expect(when - last >= at_least && when - last < at_least + n);
+			expect_eq((when - end) % n, 0);
+			expect_eq(mmio_read(&l, LAPIC_TMCCT, last), n);
+			expect_eq(mmio_read(&l, LAPIC_TMCCT, last + n / 2), n - n / 2);
+			expect_eq(mmio_read(&l, LAPIC_TMCCT, last + n), n);
+		}
+		/* As one-shot timer the rest of the period is left. */
+		mmio(&l, LAPIC_LVT_TIMER, VECTOR, last + n / 2);
+		lapic_timer_next(&l, &when);
+		expect_eq(when, last + n);
+	}
+}
+END_TEST
+
 START_TEST(masked)
 {
 	struct page page;
@@ -306,6 +343,7 @@ int main(void)
 	add_case(s, "divider", divider);
 	add_case(s, "one-shot", one_shot);
 	add_case(s, "periodic", periodic);
+	add_case(s, "short periods", short_periods);
 	add_case(s, "masked", masked);
 	add_case(s, "write after expiry", write_after_expiry);
 	add_case(s, "divider changes", divider_changes);
