@@ -5,6 +5,7 @@
 #include "ioapic.h"
 
 #include <linux/bits.h>
+#include <linux/nospec.h>
 #include <linux/string.h>
 
 /* Offsets in the window, and register indices behind IOREGSEL */
@@ -79,6 +80,7 @@ static u32 read_reg(const struct ioapic *io)
 	}
 	if (io->select < REG_ENTRIES || pin >= IOAPIC_PINS)
 		return 0;
+	pin = array_index_nospec(pin, IOAPIC_PINS);
 	return io->select & 1 ? io->entry[pin] >> 32 : io->entry[pin];
 }
 
@@ -114,6 +116,7 @@ static u32 write_reg(struct ioapic *io, u32 val)
 		io->id = val & ID_BITS;
 	if (io->select < REG_ENTRIES || pin >= IOAPIC_PINS)
 		return 0;
+	pin = array_index_nospec(pin, IOAPIC_PINS);
 	if (io->select & 1)
 		return write_entry(io, pin, (u64)val << 32 | (u32)io->entry[pin]);
 	return write_entry(io, pin, (io->entry[pin] & ~0xffffffffull) | val);

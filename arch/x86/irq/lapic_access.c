@@ -9,6 +9,7 @@
 #include "lapic_dest.h"
 
 #include <linux/bits.h>
+#include <linux/nospec.h>
 
 /* x: xAPIC, 2: x2APIC */
 #define XR	BIT(0)	/* exists; a store to a read-only register is ignored */
@@ -65,10 +66,10 @@ static const struct rule rules[LAPIC_REGS_SIZE / 0x10] = {
 	RULE(LAPIC_SELF_IPI,	W2,	0xff),
 };
 
-/* The table's row, with what depends on the configuration taken off. */
+/* The table's row, with what depends on the configuration taken off; @reg was found to be in it. */
 static struct rule rule_of(const struct lapic *l, unsigned int reg)
 {
-	struct rule r = rules[reg / 0x10];
+	struct rule r = rules[array_index_nospec(reg / 0x10, LAPIC_REGS_SIZE / 0x10)];
 
 	if (reg == LAPIC_LVT_CMCI && !l->cfg.cmci)
 		r.access = 0;
