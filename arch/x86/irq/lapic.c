@@ -103,6 +103,7 @@ void lapic_reset(struct lapic *l, bool init)
 	l->expiry = 0;
 	l->deadline = 0;
 	l->errors = 0;
+	lapic_keep(l);
 	lapic_refresh(l);
 }
 

@@ -52,6 +52,17 @@ struct lapic_config {
 };
 
 /**
+ * struct lapic_kept - registers of which a write must know what was there, as it was when the model wrote them last
+ * @svr: LAPIC_SVR
+ * @lvtt: LAPIC_LVT_TIMER
+ * @tmict: LAPIC_TMICT
+ * @tdcr: LAPIC_TDCR
+ */
+struct lapic_kept {
+	u32 svr, lvtt, tmict, tdcr;
+};
+
+/**
  * struct lapic - a local APIC
  * @regs: the register page, at least LAPIC_REGS_SIZE bytes; the layer around owns the memory
  * @pending: vector that the processor can take now, 0 if none
@@ -63,6 +74,7 @@ struct lapic_config {
  * @deadline: IA32_TSC_DEADLINE in guest TSC ticks, 0 if disarmed; means something in
  *	TSC-deadline mode only
  * @errors: ESR bits collected since the last write to the ESR
+ * @kept: for lapic_written()
  * @cfg: constant while the vCPU runs; lapic_configured() after a change
  */
 struct lapic {
@@ -75,6 +87,7 @@ struct lapic {
 	u64 base;
 	u64 expiry;
 	u64 deadline;
+	struct lapic_kept kept;
 	struct lapic_config cfg;
 };
 
@@ -322,6 +335,18 @@ void lapic_mmio_write(struct lapic *l, unsigned int offset, unsigned int len, u3
 		      const struct lapic_now *now, struct lapic_effect *fx);
 
 /**
+ * lapic_written() - the CPU stored a register into the page for the guest (APIC-write exit)
+ * @l: the local APIC, in xAPIC mode
+ * @reg: the register
+ * @now: see lapic_timed()
+ * @fx: side effects
+ *
+ * The same as lapic_mmio_write() of the value that is in the page now.
+ */
+void lapic_written(struct lapic *l, unsigned int reg, const struct lapic_now *now,
+		   struct lapic_effect *fx);
+
+/**
  * lapic_rdmsr() - RDMSR of LAPIC_X2APIC_MSR..LAPIC_X2APIC_MSR_LAST
  * @l: the local APIC
  * @msr: MSR index
@@ -341,6 +366,17 @@ int lapic_wrmsr(struct lapic *l, u32 msr, u64 val, const struct lapic_now *now,
  * half in x2APIC mode.
  */
 bool lapic_icr(struct lapic *l, u32 icr, u32 dest, struct irq_msg *m);
+
+/* lapic_keep(): @l->kept follows the page, which the model has written. */
+static inline void lapic_keep(struct lapic *l)
+{
+	l->kept = (struct lapic_kept) {
+		.svr	= lapic_reg(l, LAPIC_SVR),
+		.lvtt	= lapic_reg(l, LAPIC_LVT_TIMER),
+		.tmict	= lapic_reg(l, LAPIC_TMICT),
+		.tdcr	= lapic_reg(l, LAPIC_TDCR),
+	};
+}
 
 /* lapic_timer.c */
 

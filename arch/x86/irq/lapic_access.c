@@ -216,6 +216,7 @@ static void write_reg(struct lapic *l, unsigned int reg, u32 val, const struct l
 		break;
 	case LAPIC_SVR:
 		write_svr(l, val, fx);
+		lapic_keep(l);
 		break;
 	case LAPIC_ESR:
 		write_esr(l);
@@ -232,6 +233,7 @@ static void write_reg(struct lapic *l, unsigned int reg, u32 val, const struct l
 	case LAPIC_TDCR:
 		lapic_timer_write(l, reg, val, now);
 		fx->what |= LAPIC_DID_TIMER;
+		lapic_keep(l);
 		break;
 	default:
 		lapic_set_reg(l, reg, val);
@@ -267,6 +269,21 @@ void lapic_mmio_write(struct lapic *l, unsigned int offset, unsigned int len, u3
 	r = rule_of(l, offset);
 	if (r.access & XW)
 		write_reg(l, offset, val & r.bits, now, fx);
+}
+
+void lapic_written(struct lapic *l, unsigned int reg, const struct lapic_now *now,
+		   struct lapic_effect *fx)
+{
+	const struct lapic_kept was = l->kept;
+	u32 val = lapic_reg(l, reg);
+
+	lapic_set_reg(l, LAPIC_EOI, 0);
+	/* All of them: an instruction can write more than the one that it exits for. */
+	lapic_set_reg(l, LAPIC_SVR, was.svr);
+	lapic_set_reg(l, LAPIC_LVT_TIMER, was.lvtt);
+	lapic_set_reg(l, LAPIC_TMICT, was.tmict);
+	lapic_set_reg(l, LAPIC_TDCR, was.tdcr);
+	lapic_mmio_write(l, reg, 4, val, now, fx);
 }
 
 /* Register of an x2APIC MSR if the access exists, else 0, which no register has */

@@ -103,6 +103,15 @@ static void clean_page(struct lapic *l)
 		lapic_set_reg(l, reg, lapic_reg(l, reg) & 0x7efff & ~(u32)LAPIC_LVT_REMOTE_IRR);
 }
 
+/* Between the registers there is nothing; the CPU may read there for the guest. */
+static void clean_gaps(struct lapic *l)
+{
+	unsigned int reg;
+
+	for (reg = 0; reg < LAPIC_REGS_SIZE; reg += 0x10)
+		memset(&l->regs[reg / 4 + 1], 0, 12);
+}
+
 int lapic_set_state(struct lapic *l, const struct kvm_lapic_state *s, u64 ns)
 {
 	u32 id;
@@ -121,8 +130,9 @@ int lapic_set_state(struct lapic *l, const struct kvm_lapic_state *s, u64 ns)
 	if (lapic_reg(l, LAPIC_IMAGE_MARK) != LAPIC_IMAGE_VALID && !lapic_reg(l, LAPIC_LVT_CMCI))
 		lapic_set_reg(l, LAPIC_LVT_CMCI, LAPIC_LVT_MASKED);
 	l->errors = lapic_reg(l, LAPIC_IMAGE_ESR) & 0xff;
-	lapic_set_reg(l, LAPIC_IMAGE_ESR, 0);
 	lapic_timer_restore(l, ns);
+	clean_gaps(l);
+	lapic_keep(l);
 	lapic_refresh(l);
 	return 0;
 }

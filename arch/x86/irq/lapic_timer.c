@@ -222,6 +222,4 @@ void lapic_timer_restore(struct lapic *l, u64 ns)
 	l->armed = counts(l) && initial && (count || !exact);
 	l->expiry = ns + (count ? count * tick - phase : unknown_count_ns(l));
 	lapic_set_reg(l, LAPIC_TMCCT, 0);
-	lapic_set_reg(l, LAPIC_IMAGE_PHASE, 0);
-	lapic_set_reg(l, LAPIC_IMAGE_MARK, 0);
 }

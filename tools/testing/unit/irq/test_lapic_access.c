@@ -398,9 +398,60 @@ START_TEST(eoi_effects)
 }
 END_TEST
 
+/*
+ * What the CPU stored into the page for the guest comes to the same as a store that the model sees, whatever was in the registers before: two local
+ * APICs go the same random way, one by each.
+ */
+START_TEST(written_by_cpu)
+{
+	static const u16 regs[] = {
+		LAPIC_ID, LAPIC_TPR, LAPIC_EOI, LAPIC_LDR, LAPIC_DFR, LAPIC_SVR, LAPIC_SVR, LAPIC_ESR, LAPIC_ICR, LAPIC_ICR2, LAPIC_LVT_TIMER,
+		LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR, LAPIC_TMICT, LAPIC_TMICT,
+		LAPIC_TDCR,
+	};
+	struct page page[2];
+	u64 seed = 1300 + _i;
+	struct lapic l[2];
+	int round;
+
+	fresh_lapic(&l[0], &page[0], 1, false);
+	fresh_lapic(&l[1], &page[1], 1, false);
+	mmio(&l[0], LAPIC_SVR, 0x1ff, 0);
+	mmio(&l[1], LAPIC_SVR, 0x1ff, 0);
+	for (round = 1; round < 4000; round++) {
+		struct lapic_now now = { .ns = round * 100ull + rnd_below(&seed, 90), .tsc = round * 1000ull };
+		struct lapic_effect fx[2] = { };
+		struct lapic copy;
+		u32 reg = regs[rnd_below(&seed, sizeof(regs) / sizeof(regs[0]))], val = rnd(&seed);
+
+		if (reg == LAPIC_TMICT)
+			val &= 0x3ff;
+		if (reg == LAPIC_SVR && rnd_below(&seed, 4))
+			val |= LAPIC_SVR_ENABLED;
+		lapic_mmio_write(&l[0], reg, 4, val, &now, &fx[0]);
+		lapic_set_reg(&l[1], reg, val);
+		/* An instruction that writes more than one exits for one of them. */
+		if (!rnd_below(&seed, 8) && reg != LAPIC_TDCR)
+			lapic_set_reg(&l[1], LAPIC_TDCR, rnd(&seed));
+		lapic_written(&l[1], reg, &now, &fx[1]);
+		ck_equal(page[0], page[1]);
+		ck_equal(fx[0], fx[1]);
+		copy = l[1];
+		copy.regs = l[0].regs;
+		expect(!memcmp(&copy, &l[0], sizeof(copy)));
+		if (!rnd_below(&seed, 3)) {
+			lapic_ack(&l[0]);
+			lapic_ack(&l[1]);
+		}
+		expect_eq(lapic_timer_fire(&l[0], &now), lapic_timer_fire(&l[1], &now));
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("lapic_access");
+	TCase *loops = tcase_create("loops");
 
 	add_case(s, "x2APIC rights", x2apic_rights);
 	add_case(s, "x2APIC optional registers", x2apic_optional);
@@ -413,5 +464,7 @@ int main(void)
 	add_case(s, "self IPIs", self_ipis);
 	add_case(s, "timed registers", timed);
 	add_case(s, "EOI effects", eoi_effects);
+	tcase_add_loop_test(loops, written_by_cpu, 0, 16);
+	suite_add_tcase(s, loops);
 	return run_suite(s);
 }
