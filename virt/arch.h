@@ -58,6 +58,8 @@ bool arch_age_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u
 
 /* A slot is going (or changing its meaning): remove all its mappings, flush, free. slots_lock or srcu held, mmu_lock not. */
 void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot);
+/* A new slot can be seen by everybody; slots_lock held. */
+void arch_slot_added(struct virt_vm *vm, const struct virt_slot *slot);
 /* Dirty logging was switched on or off for a slot that stays; slots_lock held. */
 void arch_slot_dirty_on(struct virt_vm *vm, const struct virt_slot *slot);
 void arch_slot_dirty_off(struct virt_vm *vm, const struct virt_slot *slot);

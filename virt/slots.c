@@ -196,6 +196,7 @@ static int slot_move(struct virt_vm *vm, struct virt_slot *old, struct virt_slot
 	slots_publish(vm, old->as_id, without, old);
 	slot_left(vm, old);
 	slots_publish(vm, old->as_id, with, NULL);
+	arch_slot_added(vm, slot);
 	slot_free(old);
 	return 0;
 }
@@ -234,6 +235,7 @@ static int slot_create(struct virt_vm *vm, struct virt_slot *slot)
 	if (!new)
 		return -ENOMEM;
 	slots_publish(vm, slot->as_id, new, NULL);
+	arch_slot_added(vm, slot);
 	return 0;
 }
 

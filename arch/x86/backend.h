@@ -44,6 +44,7 @@ struct smram_state;
  * @nested_msrs: MSRs of nested virtualization that are state, for KVM_GET_MSR_INDEX_LIST
  * @nr_nested_msrs: how many; 0 without nested virtualization
  * @ts_exit_has_error: an intercepted #TS comes with its error code
+ * @serves_tpr: the CPU reads and writes TPR for guests that do it by MMIO
  * @ends_at_due: the guest does not run on when the host's TSC has reached vcpu_apic.due, if that is not 0
  */
 struct backend_caps {
@@ -67,6 +68,7 @@ struct backend_caps {
 	const u32 *nested_msrs;
 	u8 nr_nested_msrs;
 	bool ts_exit_has_error;
+	bool serves_tpr;
 	bool ends_at_due;
 };
 

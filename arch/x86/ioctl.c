@@ -227,6 +227,12 @@ struct cap_row {
 	long (*enable)(struct vm *vm, const struct kvm_enable_cap *cap);
 };
 
+/* Guests need not be patched where the CPU serves TPR. */
+static long vapic(void)
+{
+	return !backend_caps.serves_tpr;
+}
+
 static long enable_exit_disables(struct vm *vm, const struct kvm_enable_cap *cap)
 {
 	if (cap->args[0] & ~(u64)backend_caps.allowed_exit_disables || vm->virt.nr_vcpus)
@@ -386,7 +392,7 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_PIT2, 1 },
 	{ KVM_CAP_PIT_STATE2, 1 },
 	{ KVM_CAP_REINJECT_CONTROL, 1 },
-	{ KVM_CAP_VAPIC, 1 },
+	{ KVM_CAP_VAPIC, .fn = vapic },
 	{ KVM_CAP_IOEVENTFD, 1 },
 	{ KVM_CAP_IOEVENTFD_NO_LENGTH, 1 },
 	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },

@@ -143,19 +143,44 @@ void apic_tsc_changed(struct vcpu *v)
 
 /* ---- what register accesses ask for ---- */
 
-/* What is kept outside the model follows it. May sleep if the names changed. */
-static void follow(struct vcpu *v)
+static u8 mode_of(const struct vcpu *v)
+{
+	const struct lapic *l = &v->apic->lapic;
+
+	if (lapic_x2apic(l))
+		return APIC_X2APIC;
+	if (!lapic_enabled(l) || v->apic->vapic)
+		return APIC_OFF;
+	return (l->base & PAGE_MASK) == LAPIC_BASE_RESET ? APIC_PLAIN : APIC_ELSEWHERE;
+}
+
+/* The backend is asked first, so that the vCPU has the page again only after it was told. */
+static void mode_changed(struct vcpu *v, u8 mode)
 {
 	struct vcpu_apic *a = v->apic;
+	bool hide = mode != APIC_PLAIN;
+
+	a->mode = mode;
+	virt_request(&v->virt, REQ_MSR_FILTER);
+	if (hide == a->page_hidden)
+		return;
+	a->page_hidden = hide;
+	if (hide)
+		mmu_apic_page_hide(vcpu_vm(v));
+	else
+		mmu_apic_page_show(vcpu_vm(v));
+}
+
+void apic_follow(struct vcpu *v)
+{
+	struct vcpu_apic *a = v->apic;
+	u8 mode = mode_of(v);
 
 	v->apic_base = a->lapic.base;
 	v->cr8 = lapic_cr8(&a->lapic);
 	WRITE_ONCE(a->extint, lapic_takes_extint(&a->lapic));
-	/* The CPU can serve the APIC's MSRs in x2APIC mode only. */
-	if (lapic_x2apic(&a->lapic) != a->x2apic) {
-		a->x2apic = !a->x2apic;
-		virt_request(&v->virt, REQ_MSR_FILTER);
-	}
+	if (mode != a->mode)
+		mode_changed(v, mode);
 }
 
 static void eoi(struct vcpu *v, u8 vector, bool broadcast)
@@ -188,7 +213,7 @@ static void take_effects(struct vcpu *v, const struct lapic_effect *fx)
 	if (fx->what & LAPIC_DID_TIMER)
 		arm_timer(v);
 	if (fx->what & (LAPIC_DID_MAP | LAPIC_DID_EXTINT))
-		follow(v);
+		apic_follow(v);
 	if (fx->what & LAPIC_DID_MAP)
 		apic_map_update(v);
 	v->cr8 = lapic_cr8(&v->apic->lapic);
@@ -223,6 +248,17 @@ bool apic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bool write
 	lapic_mmio_write(l, offset, len, val, &now, &fx);
 	take_effects(v, &fx);
 	return true;
+}
+
+void apic_written(struct vcpu *v, unsigned int reg)
+{
+	struct lapic_effect fx = { };
+	struct lapic_now now = { };
+
+	if (lapic_timed(reg))
+		now = present(v);
+	lapic_written(&v->apic->lapic, reg, &now, &fx);
+	take_effects(v, &fx);
 }
 
 static int set_deadline(struct vcpu *v, u64 val, bool host)
@@ -272,7 +308,7 @@ int apic_set_base(struct vcpu *v, u64 val, bool host)
 {
 	if (lapic_set_base(&v->apic->lapic, val, host))
 		return 1;
-	follow(v);
+	apic_follow(v);
 	apic_map_update(v);
 	arm_timer(v);
 	return 0;
@@ -417,7 +453,7 @@ void apic_reset(struct vcpu *v, bool init)
 	lapic_reset(&v->apic->lapic, init);
 	v->apic->due = 0;
 	hrtimer_try_to_cancel(&v->apic->timer);
-	follow(v);
+	apic_follow(v);
 	/* A new vCPU is put into the map when it is in the VM's array. */
 	if (init)
 		apic_map_update(v);
@@ -465,7 +501,7 @@ static long set_lapic(struct virt_vcpu *vv, void *data, unsigned long raw)
 		return -EINVAL;
 	forget_posted(v->apic);
 	want_all_eois(v->apic);
-	follow(v);
+	apic_follow(v);
 	apic_map_update(v);
 	arm_timer(v);
 	return 0;

@@ -47,6 +47,14 @@ struct apic_map {
 	struct apic_map_entry entry[];
 };
 
+/* Where a local APIC's registers are, for CPUs that serve them */
+enum apic_mode {
+	APIC_OFF,	/* nowhere, or where userspace keeps TPR for the guest: for the model alone */
+	APIC_ELSEWHERE,	/* not at the default address */
+	APIC_PLAIN,	/* there */
+	APIC_X2APIC,	/* MSRs */
+};
+
 /**
  * struct vcpu_apic - the local APIC of a vCPU in the kernel
  * @lapic: (v) the model
@@ -57,7 +65,8 @@ struct apic_map {
  * @level: (a) how each vector was last posted; written before the bit in @irr
  * @extint: (a) the PIC's interrupt reaches this vCPU
  * @eoi_exit: (v) vector of the EOI that userspace's IOAPIC is to hear of (REQ_EOI_EXIT)
- * @x2apic: (v) the mode that the backend was told of
+ * @mode: (v) as the backend was told; enum apic_mode
+ * @page_hidden: (v) the vCPU counts in vm_mmu.apic_page_hidden
  * @hw: (v) the CPU takes vectors from the register page and ends their service by itself (APICv): they are not offered for injection
  * @eoi_wanted: (a) vectors that came as a level or from a pin: others want to hear of their EOI. Bits stay
  * @eoi_fresh: (a) a bit of @eoi_wanted was set since the backend looked
@@ -79,7 +88,8 @@ struct vcpu_apic {
 	unsigned long level[4];
 	bool extint;
 	u8 eoi_exit;
-	bool x2apic;
+	u8 mode;
+	bool page_hidden;
 	bool hw;
 	bool eoi_fresh;
 	unsigned long eoi_wanted[4];
@@ -173,6 +183,10 @@ bool apic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bool write
 /* MSRs 0x800..0x8ff and IA32_TSC_DEADLINE; 0, or 1 for #GP */
 int apic_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host);
 int apic_set_msr(struct vcpu *v, u32 msr, u64 val, bool host);
+/* The CPU wrote a register into the page for the guest: what follows from it. */
+void apic_written(struct vcpu *v, unsigned int reg);
+/* What is kept outside the model follows it. May sleep if the names or the mode changed. */
+void apic_follow(struct vcpu *v);
 /* Somebody waits for this vector's EOI. Any thread, before the vector is posted. */
 static inline void apic_want_eoi(struct vcpu_apic *a, u8 vector)
 {

@@ -68,6 +68,7 @@ static long set_vapic_addr(struct virt_vcpu *vv, void *data, unsigned long raw)
 	v->apic->vapic = va->vapic_addr;
 	v->apic->vapic_shown = false;
 	v->pv.vapic = va->vapic_addr;
+	apic_follow(v);
 	return 0;
 }
 

@@ -56,6 +56,7 @@ void mmu_vm_destroy(struct vm *vm)
 		vm->mmu.root[i] = NULL;
 	}
 	tdp_free_tables(vm, &tables);
+	mmu_apic_page_free(vm);
 }
 
 static u64 root_of(struct vcpu *v)

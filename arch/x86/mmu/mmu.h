@@ -47,6 +47,8 @@ struct tdp_format {
  * @shadow_limit: KVM_SET_NR_MMU_PAGES, 0: not called
  * @shadow: shadow of L1's nested tables, NULL before the first of them; set once, with mmu_lock held exclusively
  * @nx: NX huge pages
+ * @apic_page: (c) once set, with vm->lock: stands for the local APICs' registers at their default address, NULL where the CPU knows no such page
+ * @apic_page_hidden: (mmu_lock) vCPUs that must not meet it
  */
 struct vm_mmu {
 	struct page *root[2];
@@ -56,6 +58,8 @@ struct vm_mmu {
 	u32 shadow_limit;
 	struct vm_shadow *shadow;
 	struct vm_nx nx;
+	struct page *apic_page;
+	unsigned int apic_page_hidden;
 };
 
 /* Contexts of L2 that a vCPU remembers: as many guests L1 can run in turn without the shadow being compared each time. */
@@ -172,6 +176,15 @@ void mmu_module_exit(void);
  * May sleep.
  */
 enum fault_result mmu_fault(struct vcpu *v, u64 gpa, u32 access);
+
+/* apic_page.c: see there. A page for the VM: vm->lock held; 0 or -ENOMEM. */
+int mmu_apic_page_alloc(struct vm *vm);
+void mmu_apic_page_free(struct vm *vm);
+/* One more vCPU must not meet the page: no CPU has a translation to it any more; or one less. vCPU threads, outside the guest. */
+void mmu_apic_page_hide(struct vm *vm);
+void mmu_apic_page_show(struct vm *vm);
+/* Nothing was mapped at the local APIC's address, and the vCPU may meet the page. srcu held; may sleep. True: go on. */
+bool mmu_apic_page_map(struct vcpu *v);
 
 /**
  * mmu_walk() - translate a linear address as the guest's CPU would

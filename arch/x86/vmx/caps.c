@@ -28,7 +28,7 @@ VMX_PARAM(invpcid, "let guests execute INVPCID");
 VMX_PARAM(xsaves, "let guests execute XSAVES and XRSTORS");
 VMX_PARAM(pml, "let the CPU note written pages for dirty logging");
 VMX_PARAM(tpr_shadow, "let guests move to and from CR8 without an exit");
-VMX_PARAM(apicv, "let the CPU deliver interrupts of x2APICs and end their service");
+VMX_PARAM(apicv, "let the CPU deliver interrupts of local APICs and serve their registers");
 VMX_PARAM(perf_global_ctrl, "let entries and exits switch the host's IA32_PERF_GLOBAL_CTRL");
 VMX_PARAM(ple, "exit from loops of PAUSE");
 VMX_PARAM(tsc_scaling, "let guests have their own TSC rate");
@@ -106,6 +106,7 @@ static void fill(struct backend_caps *caps)
 					  (boot_cpu_has(X86_FEATURE_MWAIT) ? KVM_X86_DISABLE_EXITS_MWAIT : 0),
 		.nmi_sti_blocked	= true,
 		.ts_exit_has_error	= true,
+		.serves_tpr		= vmx_has2(SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES),
 		.ends_at_due		= vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER,
 	};
 	if (boot_cpu_data.x86_phys_bits > 48 && (vmx_caps.ept_vpid & VMX_EPT_PAGE_WALK_5_BIT))
@@ -137,7 +138,8 @@ void vmx_say(void)
 {
 	static const struct { u32 bit; const char *name; } list[] = {
 		{ SECONDARY_EXEC_ENABLE_VPID, " VPID" }, { SECONDARY_EXEC_ENABLE_PML, " PML" },
-		{ SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY, " APICv" },
+		{ SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY, " APICv" }, { SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES, " APIC-access" },
+		{ SECONDARY_EXEC_APIC_REGISTER_VIRT, " APIC-registers" },
 		{ SECONDARY_EXEC_PAUSE_LOOP_EXITING, " PLE" }, { SECONDARY_EXEC_TSC_SCALING, " TSC-scaling" },
 		{ SECONDARY_EXEC_ENABLE_RDTSCP, " RDTSCP" }, { SECONDARY_EXEC_ENABLE_INVPCID, " INVPCID" },
 		{ VMX_CPU2_XSAVES, " XSAVES" },

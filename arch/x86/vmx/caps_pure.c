@@ -52,6 +52,7 @@ static const struct control cpu2_list[] = {
 	{ SECONDARY_EXEC_ENABLE_EPT,		"enable EPT" },
 	{ SECONDARY_EXEC_UNRESTRICTED_GUEST,	"unrestricted guest" },
 	{ SECONDARY_EXEC_WBINVD_EXITING,	"WBINVD exiting" },
+	{ .bit = SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES },
 	{ .bit = SECONDARY_EXEC_ENABLE_RDTSCP },
 	{ .bit = SECONDARY_EXEC_ENABLE_VPID },
 	{ .bit = SECONDARY_EXEC_PAUSE_LOOP_EXITING },
@@ -59,6 +60,7 @@ static const struct control cpu2_list[] = {
 	{ .bit = SECONDARY_EXEC_ENCLS_EXITING },
 	{ .bit = SECONDARY_EXEC_ENABLE_PML },
 	{ .bit = SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE },
+	{ .bit = SECONDARY_EXEC_APIC_REGISTER_VIRT },
 	{ .bit = SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY },
 	{ .bit = VMX_CPU2_XSAVES },
 	{ .bit = SECONDARY_EXEC_TSC_SCALING },
@@ -178,7 +180,7 @@ static void turn_off(struct vmx_caps *caps, const struct vmx_params *p)
 	if (!p->tpr_shadow)
 		caps->cpu &= ~CPU_BASED_TPR_SHADOW;
 	if (!p->apicv || !(caps->cpu & CPU_BASED_TPR_SHADOW) || (caps->cpu2 & VMX_CPU2_APICV) != VMX_CPU2_APICV)
-		caps->cpu2 &= ~VMX_CPU2_APICV;
+		caps->cpu2 &= ~(VMX_CPU2_APICV | VMX_CPU2_APICV_MORE);
 	if (!p->preemption_timer)
 		caps->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
 	if (!p->ept_ad)

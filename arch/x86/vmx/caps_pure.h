@@ -13,8 +13,9 @@
 #define VMX_CPU2_XSAVES	BIT(20)
 #define VMX_CPU2_ENCLV	BIT(28)
 
-/* Both or neither: the x2APIC's MSRs in the virtual-APIC page, and delivery from there */
+/* Both or neither: the x2APIC's MSRs in the virtual-APIC page, and delivery from there. Only with them: the same for MMIO, and further registers. */
 #define VMX_CPU2_APICV	(SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
+#define VMX_CPU2_APICV_MORE (SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | SECONDARY_EXEC_APIC_REGISTER_VIRT)
 
 /**
  * struct vmx_caps - what this CPU's VMX offers, after the module parameters had their say; constant after load

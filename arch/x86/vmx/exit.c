@@ -281,8 +281,25 @@ static noinline void keep_breakpoint_off(struct vcpu *v)
 		vcpu_set_reg(v, REG_RFLAGS, rflags | X86_EFLAGS_RF);
 }
 
+enum exit_result vmx_guest_access(struct vcpu *v, u64 gpa, u32 access)
+{
+	if (!vmx_shadow(v))
+		vmx_no_step_trap(v);
+	if (unlikely(v->cpu.debug.active | v->cpu.debug.guest_owned))
+		keep_breakpoint_off(v);
+	return exit_page_fault(v, gpa, access);
+}
+
+/* Nothing is mapped where the registers are that the CPU could serve. */
+static bool map_apic(struct vcpu *v, u64 gpa, u32 access)
+{
+	return to_vmx(v)->apicv == APICV_MMIO && (gpa & PAGE_MASK) == LAPIC_BASE_RESET && !(access & (ACCESS_FETCH | ACCESS_PRESENT)) &&
+	       mmu_apic_page_map(v);
+}
+
 static enum exit_result on_ept_violation(struct vcpu *v)
 {
+	u64 gpa = vmread(GUEST_PHYSICAL_ADDRESS);
 	unsigned long qual = vmread(EXIT_QUALIFICATION);
 	u32 access = 0;
 
@@ -296,11 +313,7 @@ static enum exit_result on_ept_violation(struct vcpu *v)
 		access |= ACCESS_FINAL;
 	if (qual & EPT_UNBLOCK_NMI)
 		reblock_nmi(v);
-	if (!vmx_shadow(v))
-		vmx_no_step_trap(v);
-	if (unlikely(v->cpu.debug.active | v->cpu.debug.guest_owned))
-		keep_breakpoint_off(v);
-	return exit_page_fault(v, vmread(GUEST_PHYSICAL_ADDRESS), access);
+	return map_apic(v, gpa, access) ? EXIT_RESUME : vmx_guest_access(v, gpa, access);
 }
 
 /* It has been emptied. */
@@ -353,6 +366,7 @@ static const exit_fn exit_table[] = {
 	[EXIT_REASON_MONITOR_INSTRUCTION]	= on_ud,
 	[EXIT_REASON_PAUSE_INSTRUCTION]		= on_nop,
 	[EXIT_REASON_TPR_BELOW_THRESHOLD]	= on_nothing,
+	[EXIT_REASON_APIC_ACCESS]		= vmx_on_apic_access,
 	[EXIT_REASON_EOI_INDUCED]		= vmx_on_eoi,
 	[EXIT_REASON_APIC_WRITE]		= vmx_on_apic_write,
 	[EXIT_REASON_EPT_VIOLATION]		= on_ept_violation,

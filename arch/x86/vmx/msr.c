@@ -104,12 +104,29 @@ void vmx_msr_free(struct vmx_vcpu *vmx)
 }
 
 /* What the CPU serves from the virtual-APIC page */
-static void pass_apic(struct vmx_vcpu *vmx, unsigned long *map, unsigned int reg, bool read)
+static void pass_apic(struct vmx_vcpu *vmx, unsigned long *map, unsigned int reg, bool read, bool write)
 {
 	u32 msr = LAPIC_X2APIC_MSR + reg / 0x10;
 
-	bitmap_set_msr(map, msr, vmx->apicv && read && msr_allowed(&vmx->vcpu, msr, false),
-		       vmx->apicv && msr_allowed(&vmx->vcpu, msr, true));
+	bool on = vmx->apicv == APICV_X2APIC;
+
+	bitmap_set_msr(map, msr, on && read && msr_allowed(&vmx->vcpu, msr, false), on && write && msr_allowed(&vmx->vcpu, msr, true));
+}
+
+/* Registers that are nothing but what the page has. ICR is in two places there, and the current count is computed. */
+static void pass_apic_reads(struct vmx_vcpu *vmx, unsigned long *map)
+{
+	static const u16 regs[] = {
+		LAPIC_ID, LAPIC_VERSION, LAPIC_PPR, LAPIC_LDR, LAPIC_SVR, LAPIC_ESR, LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF,
+		LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR, LAPIC_TMICT, LAPIC_TDCR,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(regs); i++)
+		pass_apic(vmx, map, regs[i], true, false);
+	/* ISR, TMR, IRR */
+	for (i = LAPIC_ISR; i < LAPIC_ESR; i += 0x10)
+		pass_apic(vmx, map, i, true, false);
 }
 
 void vmx_update_msr_access(struct vcpu *v)
@@ -122,9 +139,11 @@ void vmx_update_msr_access(struct vcpu *v)
 		bitmap_set_msr(map, passed[i], msr_allowed(v, passed[i], false), msr_allowed(v, passed[i], true));
 	bitmap_set_msr(map, MSR_IA32_TSC, msr_allowed(v, MSR_IA32_TSC, false), false);
 	vmx_apicv_update(vmx);
-	pass_apic(vmx, map, LAPIC_TPR, true);
-	pass_apic(vmx, map, LAPIC_EOI, false);
-	pass_apic(vmx, map, LAPIC_SELF_IPI, false);
+	pass_apic(vmx, map, LAPIC_TPR, true, true);
+	pass_apic(vmx, map, LAPIC_EOI, false, true);
+	pass_apic(vmx, map, LAPIC_SELF_IPI, false, true);
+	if (vmx_has2(SECONDARY_EXEC_APIC_REGISTER_VIRT))
+		pass_apic_reads(vmx, map);
 }
 
 /* ---- values ---- */

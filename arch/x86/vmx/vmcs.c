@@ -6,6 +6,7 @@
 #include "insn.h"
 
 #include <linux/slab.h>
+#include <asm/io.h>
 #include <asm/tsc.h>
 
 /* #MC belongs to the host; #AC and #DB can recur without end inside one instruction, so that only an exit gets the CPU back. */
@@ -119,9 +120,7 @@ static u32 secondary(const struct vmx_vcpu *vmx)
 		ctl &= ~SECONDARY_EXEC_ENABLE_INVPCID;
 	if (!guest_has(v, GUEST_XSAVES))
 		ctl &= ~VMX_CPU2_XSAVES;
-	if (!vmx->apicv)
-		ctl &= ~VMX_CPU2_APICV;
-	return ctl;
+	return ctl & ~vmx_apicv_unused(vmx);
 }
 
 void vmx_update_secondary(struct vmx_vcpu *vmx)
@@ -210,6 +209,8 @@ static void init_optional(struct vmx_vcpu *vmx)
 	if (vmx->cpu_ctl & CPU_BASED_TPR_SHADOW) {
 		vmwrite(VIRTUAL_APIC_PAGE_ADDR, __pa(vmx->vcpu.apic->regs));
 		vmwrite(TPR_THRESHOLD, 0);
+		if (to_vm(vmx->vcpu.virt.vm)->mmu.apic_page)
+			vmwrite(APIC_ACCESS_ADDR, page_to_phys(to_vm(vmx->vcpu.virt.vm)->mmu.apic_page));
 	}
 	vmx_pml_init(vmx);
 	vmx_perf_init(vmx);
@@ -231,6 +232,8 @@ int vmx_vcpu_init(struct vcpu *v)
 
 	vmx->timer = vmx_timer_longest;
 	vmx->loaded_cpu = -1;
+	if (vmx_has2(SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES) && vcpu_vm(v)->irqchip != IRQCHIP_NONE && mmu_apic_page_alloc(vcpu_vm(v)))
+		return -ENOMEM;
 	vmx->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!vmx->vmcs)
 		return -ENOMEM;

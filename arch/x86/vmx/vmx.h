@@ -79,6 +79,9 @@ struct vmx_host {
 
 struct vmx_perf;
 
+/* Which accesses to the local APIC's registers the CPU serves: none, none although it delivers interrupts, MMIO, MSRs */
+enum vmx_apicv { APICV_OFF, APICV_DELIVERY, APICV_MMIO, APICV_X2APIC };
+
 /* Guest MSRs that stay in the CPU until the kernel returns to user mode; user-return slots in this order. */
 enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
 
@@ -104,7 +107,7 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
  * @segs_avail: BIT(enum seg): @segs holds what the VMCS does
  * @segs: segment registers as read since the last exit
  * @tpr_threshold: TPR threshold in the VMCS
- * @apicv: virtual-interrupt delivery is on, and x2APIC virtualization
+ * @apicv: which of the controls are on, and virtual-interrupt delivery with them
  * @intr_status: guest interrupt status in the VMCS
  * @exit_soon: the preemption timer is set to expire at once
  * @timer: preemption timer in the VMCS
@@ -134,7 +137,7 @@ struct vmx_vcpu {
 	bool fix_debug;
 	bool l1d_dirty;
 	u8 tpr_threshold;
-	bool apicv;
+	u8 apicv;
 	u16 intr_status;
 	u8 segs_avail;
 	struct kvm_segment segs[NR_SEGS];
@@ -228,11 +231,14 @@ extern u32 vmx_timer_longest;
 u64 vmx_eptp(const struct vmx_vcpu *vmx);
 
 /* apicv.c: virtual-interrupt delivery */
+/* Secondary controls that are of no use as things are. */
+u32 vmx_apicv_unused(const struct vmx_vcpu *vmx);
 void vmx_apicv_update(struct vmx_vcpu *vmx);
 void vmx_apicv_prepare(struct vmx_vcpu *vmx);
 void vmx_apicv_finish(struct vmx_vcpu *vmx);
 enum exit_result vmx_on_eoi(struct vcpu *v);
 enum exit_result vmx_on_apic_write(struct vcpu *v);
+enum exit_result vmx_on_apic_access(struct vcpu *v);
 
 /*
  * Before an entry: what the APIC has for the CPU. Without virtual-interrupt delivery an exit is due when TPR falls so far that what
@@ -323,6 +329,9 @@ void vmx_exit_info(struct vcpu *v, u32 *reason, u64 *info1, u64 *info2);
 /* Interrupts off: true if the exit is done and the guest may be entered again. */
 bool vmx_fast_exit(struct vmx_vcpu *vmx);
 bool vmx_skip(struct vcpu *v);
+
+/* A guest physical access that the tables do not allow, or that goes to registers: ACCESS_* */
+enum exit_result vmx_guest_access(struct vcpu *v, u64 gpa, u32 access);
 
 /* access.c: exits by control and debug registers, and task switches */
 enum exit_result vmx_on_cr_access(struct vcpu *v);

@@ -238,6 +238,8 @@ static void on_exiting_irq(struct guest_frame *frame __attribute__((unused)))
 	end_interrupt();
 }
 
+static volatile bool cpu_ends;
+
 static void guest_pv_eoi(void)
 {
 	u64 i, before;
@@ -249,7 +251,8 @@ static void guest_pv_eoi(void)
 		wrmsr(X2(APIC_SELF), i & 1 ? VECTOR : LOWER);
 		GUEST_ASSERT_EQ(irqs, i);
 	}
-	GUEST_ASSERT(lazy > 50);
+	/* Nothing is left to memory where the CPU ends interrupts by itself. */
+	GUEST_ASSERT(cpu_ends ? !lazy : lazy > 50);
 	/* Two at once: the one behind waits for the first one's end, so that is not left to memory. */
 	before = lazy;
 	asm volatile("cli");
@@ -281,6 +284,7 @@ TEST(pv_eoi)
 	guest_handlers[VECTOR] = on_pv_irq;
 	guest_handlers[LOWER] = on_pv_irq;
 	vm = pv_apic_vm(1, guest_pv_eoi);
+	*guest_var(vm, &cpu_ends) = on_strata() && !kvm_cap(vm->kvm, KVM_CAP_VAPIC);
 	RUN_UNTIL_SYNC(vm->vcpu, 0x100);
 	xioctl(vm->vcpu->fd, KVM_GET_LAPIC, &s);
 	CHECK_EQ(*(u32 *)(s.regs + 0x100 + VECTOR / 32 * 16), 1u << VECTOR % 32);

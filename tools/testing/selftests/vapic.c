@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: TPR of the local APIC in the kernel for guests that are patched to keep it in memory: KVM_TPR_ACCESS_REPORTING, KVM_SET_VAPIC_ADDR.
- * Conditions: KVM_CAP_VAPIC.
+ * Conditions: KVM_CAP_IRQCHIP; for reports KVM_CAP_VAPIC, as they are of no use where the CPU serves TPR.
  * Expected: an access by MMIO is done and then reported with the address of its instruction. The word in memory shows TPR, the class in service
  * and the highest requested vector; a TPR written there holds interrupts back and lets them go like the register, and getters know it.
  */
@@ -55,7 +55,7 @@ static void guest_touches_tpr(void)
 
 static struct vm *vapic_vm(void *fn)
 {
-	NEED_CAP(KVM_CAP_VAPIC);
+	NEED_CAP(KVM_CAP_IRQCHIP);
 	guest_handlers[VECTOR] = on_irq;
 	return pv_apic_vm(1, fn);
 }
@@ -80,6 +80,7 @@ TEST(accesses_are_reported)
 	struct vcpu *vcpu = vm->vcpu;
 	struct kvm_regs regs;
 
+	NEED_CAP(KVM_CAP_VAPIC);
 	RUN_UNTIL_SYNC(vcpu, 1);
 	report(vm, 1);
 	RUN_UNTIL(vcpu, KVM_EXIT_TPR_ACCESS);
@@ -184,7 +185,6 @@ TEST(errors)
 	struct kvm_vapic_addr va = { .vapic_addr = WORD };
 	struct vm *vm = vm_create_bare(1);
 
-	NEED_CAP(KVM_CAP_VAPIC);
 	STRATA_ONLY("undocumented errnos");
 	CHECK_EQ(kvm_ioctl(vm->vcpu->fd, KVM_SET_VAPIC_ADDR, &va), -EINVAL);
 	CHECK_EQ(kvm_ioctl(vm->vcpu->fd, KVM_TPR_ACCESS_REPORTING, &ctl), -EINVAL);
