@@ -24,6 +24,7 @@
  * @vm: whose interrupt
  * @gsi: which
  * @ctx: what is signalled
+ * @count: how often, as last read; nobody wants to know
  * @resample: signalled when the guest has acknowledged the interrupt; NULL for an edge
  * @head: in virt_irqfds.list; empty once it is out of the wait queue
  * @resampling: in virt_irqfds.resamplers
@@ -35,6 +36,7 @@ struct irqfd {
 	struct virt_vm *vm;
 	u32 gsi;
 	struct eventfd_ctx *ctx;
+	u64 count;
 	struct eventfd_ctx *resample;
 	struct list_head head;
 	struct list_head resampling;
@@ -117,10 +119,9 @@ static int wakeup(wait_queue_entry_t *wait, unsigned int mode, int sync, void *k
 {
 	struct irqfd *f = container_of(wait, struct irqfd, wait);
 	__poll_t events = key_to_poll(key);
-	u64 count;
 
 	if (events & EPOLLIN) {
-		eventfd_ctx_do_read(f->ctx, &count);
+		eventfd_ctx_do_read(f->ctx, &f->count);
 		fire(f);
 	}
 	/* The VM's descriptor may be closed before the work runs; a VM that is already being destroyed ends its irqfds itself. */

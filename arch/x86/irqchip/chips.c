@@ -139,7 +139,7 @@ static __always_inline int service_pin(struct irq_chips *c, unsigned int pin)
 	if (!ioapic_service(&c->ioapic, pin, &m))
 		return -1;
 	irq_msg_broadcast(&m, &c->vm->irq.api);
-	ret = apic_send(c->vm, &m, NULL);
+	ret = apic_send_atomic(c->vm, &m, NULL);
 	if (ret < 0)
 		ioapic_refused(&c->ioapic, pin);
 	return ret;

@@ -133,17 +133,20 @@ static noinline int send_by_match(const struct apic_map *map, const struct irq_m
 	return irq_msg_lowest(m) ? send_lowest(map, m, src) : send_all(map, m, src);
 }
 
+int apic_send_atomic(struct vm *vm, const struct irq_msg *m, struct vcpu *src)
+{
+	const struct apic_map *map = rcu_dereference_sched(vm->irq.map);
+	const struct apic_map_entry *e = likely(map) ? by_index(map, m) : NULL;
+
+	return likely(e) ? put(e->vcpu, m) : send_by_match(map, m, src);
+}
+
 int apic_send(struct vm *vm, const struct irq_msg *m, struct vcpu *src)
 {
-	const struct apic_map_entry *e;
-	const struct apic_map *map;
 	int ret;
 
-	/* Where interrupts are raised with preemption off anyway, this costs nothing. */
 	rcu_read_lock_sched();
-	map = rcu_dereference_sched(vm->irq.map);
-	e = likely(map) ? by_index(map, m) : NULL;
-	ret = likely(e) ? put(e->vcpu, m) : send_by_match(map, m, src);
+	ret = apic_send_atomic(vm, m, src);
 	rcu_read_unlock_sched();
 	return ret;
 }

@@ -228,6 +228,8 @@ void apic_eoi(struct vcpu *v);
  * Return: how many took it as new, 0 if it was pending at all of them, -1 if nobody took it.
  */
 int apic_send(struct vm *vm, const struct irq_msg *m, struct vcpu *src);
+/* The same with preemption off already. */
+int apic_send_atomic(struct vm *vm, const struct irq_msg *m, struct vcpu *src);
 /* Put @v's names, as they are now, into the map. May sleep. */
 void apic_map_update(struct vcpu *v);
 void apic_map_destroy(struct vm *vm);

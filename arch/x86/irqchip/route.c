@@ -68,7 +68,12 @@ static noinline int send_anew(struct vm *vm, const struct route *r)
 
 	if (msi_decode(r->lo, r->hi, r->data, &vm->irq.api, &m))
 		return -1;
-	return apic_send(vm, &m, NULL);
+	return apic_send_atomic(vm, &m, NULL);
+}
+
+static __always_inline bool decoded(const struct vm *vm, const struct irq_routes *t)
+{
+	return likely(msi_api_equal(&t->api, &vm->irq.api));
 }
 
 static __always_inline int raise_route(struct vm *vm, const struct irq_routes *t, const struct route *r, unsigned int source, bool level)
@@ -76,7 +81,7 @@ static __always_inline int raise_route(struct vm *vm, const struct irq_routes *t
 	if (r->type == KVM_IRQ_ROUTING_MSI) {
 		if (!level)
 			return -1;
-		return likely(msi_api_equal(&t->api, &vm->irq.api)) ? apic_send(vm, &r->msg, NULL) : send_anew(vm, r);
+		return decoded(vm, t) ? apic_send_atomic(vm, &r->msg, NULL) : send_anew(vm, r);
 	}
 	if (r->chip == KVM_IRQCHIP_IOAPIC)
 		return chips_ioapic_line(vm, r->pin, source, level);
@@ -120,13 +125,40 @@ int arch_irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi, bool 
 	return irq_set(vm, source, gsi, level);
 }
 
-int arch_irq_pulse(struct virt_vm *vm, enum virt_irq_source source, u32 gsi)
+static noinline int pulse(struct virt_vm *vm, enum virt_irq_source source, u32 gsi)
 {
 	int ret;
 
 	trace_kvm_set_irq(gsi, true, source);
 	ret = raise_gsi(vm, source, gsi, true, true);
 	trace_kvm_set_irq(gsi, false, source);
+	return ret;
+}
+
+/* A message that is all its interrupt number stands for: most irqfds have one. */
+static __always_inline const struct irq_msg *only_message(const struct vm *vm, const struct irq_routes *t, u32 gsi)
+{
+	const struct route *r;
+
+	if (!t || gsi >= t->nr_gsis || !decoded(vm, t))
+		return NULL;
+	gsi = array_index_nospec(gsi, t->nr_gsis);
+	r = &t->route[t->first[gsi]];
+	return t->first[gsi + 1] - t->first[gsi] == 1 && r->type == KVM_IRQ_ROUTING_MSI ? &r->msg : NULL;
+}
+
+int arch_irq_pulse(struct virt_vm *virt, enum virt_irq_source source, u32 gsi)
+{
+	struct vm *vm = to_vm(virt);
+	const struct irq_msg *m;
+	int ret;
+
+	if (trace_kvm_set_irq_enabled())
+		return pulse(virt, source, gsi);
+	rcu_read_lock_sched();
+	m = only_message(vm, rcu_dereference_sched(vm->irq.routes), gsi);
+	ret = likely(m) ? apic_send_atomic(vm, m, NULL) : pulse(virt, source, gsi);
+	rcu_read_unlock_sched();
 	return ret;
 }
 
