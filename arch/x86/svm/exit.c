@@ -367,7 +367,7 @@ static enum exit_result on_db(struct vcpu *v)
 	u64 causes = dr6 & (DR_TRAP_BITS | DR_STEP | DR_SWITCH | BIT(13) | BIT(16));
 
 	/* The CPU wrote DR6 already; what the guest sees is written when the exception is delivered. */
-	svm->vmcb->save.dr6 = v->cpu.debug.dr6;
+	vmcb_update(svm->vmcb, save.dr6, v->cpu.debug.dr6, CLEAN_DR);
 	if (svm->stepped) {
 		svm->stepped = false;
 		causes &= ~(u64)DR_STEP;

@@ -79,7 +79,7 @@ int nested_rsm(struct vcpu *v, const struct smram_state *s)
 	nested_state_load(svm, &head, &vmcb12);
 	if (l1_pages(svm))
 		v->cpu.pat = pat;
-	svm->vmcb->save.g_pat = v->cpu.pat;
+	vmcb_update(svm->vmcb, save.g_pat, v->cpu.pat, CLEAN_NPT);
 	svm->nested.pristine = false;
 	return 0;
 }
