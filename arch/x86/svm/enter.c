@@ -93,7 +93,7 @@ void svm_enter(struct vcpu *v)
 	struct vmcb *vmcb = svm->vmcb;
 	bool ssbd = v->cpu.virt_spec_ctrl;
 
-	if (unlikely(svm->asid->gen != this_cpu_read(svm_cpu.asid_gen)))
+	if (unlikely(svm->asid->gen != this_cpu_read(svm_cpu.asids.gen)))
 		svm_new_asid(svm);
 	spec_ctrl_prepare(svm);
 	if (vmcb->save.dr6 != v->cpu.debug.dr6) {

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * SVM on a CPU: capabilities, EFER.SVME, host save areas, ASIDs.
- *
- * ASIDs are handed out per CPU in generations: a vCPU whose generation is not the CPU's takes a new one; when they run out the
- * generation ends and the TLB is flushed once. A flush of one vCPU's translations is a new ASID, or, where the CPU can, a flush by ASID.
  */
 #include "nested.h"
 
@@ -153,8 +150,7 @@ int svm_setup(void)
 			svm_unsetup();
 			return -ENOMEM;
 		}
-		c->asid_gen = 1;
-		c->next_asid = 1;
+		svm_asids_reset(&c->asids, svm_caps.nr_asids);
 	}
 	return 0;
 }
@@ -174,8 +170,7 @@ int svm_enable(void)
 		return -EBUSY;
 	wrmsrl(MSR_EFER, efer | EFER_SVME);
 	wrmsrl(MSR_VM_HSAVE_PA, __sme_set(page_to_phys(c->hsave)));
-	c->asid_gen++;
-	c->next_asid = svm_caps.nr_asids;	/* the first vCPU starts a generation, with a flush */
+	svm_asids_reset(&c->asids, svm_caps.nr_asids);
 	c->vmcb = NULL;
 	return 0;
 }
@@ -193,26 +188,16 @@ void svm_disable(void)
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
 }
 
-/* APM vol. 2, "TLB Control": do nothing, flush all, flush this guest's. */
-enum { TLB_NOTHING = 0, TLB_ALL = 1, TLB_THIS = 3 };
-
 void svm_new_asid(struct svm_vcpu *svm)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 	struct svm_asid *a = svm->asid;
+	bool known = a->held == c->asids.gen;
 
-	if (a->held == c->asid_gen && svm_caps.flush_by_asid) {
-		svm->vmcb->control.tlb_ctl = TLB_THIS;
-		a->gen = a->held;
-		return;
-	}
-	if (c->next_asid >= svm_caps.nr_asids) {
-		c->asid_gen++;
-		c->next_asid = 1;
-		svm->vmcb->control.tlb_ctl = TLB_ALL;
-	}
-	a->gen = a->held = c->asid_gen;
-	a->asid = c->next_asid++;
+	svm->vmcb->control.tlb_ctl = svm_asid_take(&c->asids, a, svm_caps.nr_asids, svm_caps.flush_by_asid);
+	/* The CPU may have been off since it saw this control block. */
+	if (!known)
+		svm->vmcb->control.clean = 0;
 	vmcb_update(svm->vmcb, control.asid, a->asid, CLEAN_ASID);
 }
 
@@ -236,7 +221,7 @@ void svm_flush_addr(struct svm_vcpu *svm, const struct svm_asid *a, u64 linear)
 {
 	preempt_disable();
 	/* On another CPU, or with a flush to come, there is nothing that could be used. */
-	if (a->gen == this_cpu_read(svm_cpu.asid_gen))
+	if (a->gen == this_cpu_read(svm_cpu.asids.gen))
 		asm volatile("invlpga %0, %1" : : "a" (linear), "c" (a->asid) : "memory");
 	preempt_enable();
 }

@@ -225,8 +225,7 @@ int nested_enter_mmu(struct svm_vcpu *svm, u64 l1_pat)
 	return mmu_nested_enter(&svm->vcpu, &conf);
 }
 
-/* APM vol. 2, "TLB Control": values that are reserved, or not offered, flush everything. */
-enum { TLB_NOTHING = 0, TLB_THIS = 3, TLB_THIS_LOCAL = 7 };
+/* Values that are reserved, or not offered, flush everything. */
 
 static void flush_for_l1(struct svm_vcpu *svm)
 {

@@ -5,6 +5,7 @@
 #ifndef STRATA_SVM_H
 #define STRATA_SVM_H
 
+#include "asid.h"
 #include "delivery.h"
 #include "../backend.h"
 
@@ -47,18 +48,6 @@ struct svm_switch {
 	u64 guest_spec;
 	u64 host_spec;
 	u64 save_pa;
-};
-
-/**
- * struct svm_asid - one of the host's ASIDs
- * @gen: generation that it belongs to on the CPU that the vCPU ran on; 0: before it is used again, what it tags has to go
- * @held: the same, but not 0 for that reason
- * @asid: its number
- */
-struct svm_asid {
-	u64 gen;
-	u64 held;
-	u32 asid;
 };
 
 /**
@@ -210,15 +199,13 @@ void svm_vcpu_put(struct vcpu *v);
  * struct svm_cpu - one host CPU; interrupts off
  * @hsave: page for VM_HSAVE_PA
  * @host: page that VMSAVE and VMLOAD use for the host's state
- * @asid_gen: current generation
- * @next_asid: next free ASID, 1..nr_asids-1
+ * @asids: its ASIDs
  * @vmcb: control block that ran here last, for the branch predictor barrier
  */
 struct svm_cpu {
 	struct page *hsave;
 	struct page *host;
-	u64 asid_gen;
-	u32 next_asid;
+	struct svm_asids asids;
 	struct vmcb *vmcb;
 };
 
