@@ -119,7 +119,7 @@ TEST(hole)
 	vm_destroy(vm);
 }
 
-/* A child keeps the old page: the guest's write must break the sharing. */
+/* A child keeps the old page: a write must break the sharing, and the guest must see it. */
 TEST(fork_cow)
 {
 	u64 *mem = host_alloc(SIZE, SIZE);
@@ -138,10 +138,18 @@ TEST(fork_cow)
 			status |= mem[i * 512] != 10u + i;
 		_exit(status);
 	}
-	for (i = 0; i < 16; i++)
-		guest_write(vm, i * 4096, 100 + i);
-	for (i = 0; i < 16; i++)
+	/* The guest breaks the sharing of half of them, the host that of the others, which the guest has looked at before. */
+	for (i = 0; i < 16; i++) {
+		CHECK_EQ(guest_read(vm, i * 4096), 10 + i);
+		if (i & 1)
+			mem[i * 512] = 100 + i;
+		else
+			guest_write(vm, i * 4096, 100 + i);
+	}
+	for (i = 0; i < 16; i++) {
 		CHECK_EQ(mem[i * 512], 100 + i);
+		CHECK_EQ(guest_read(vm, i * 4096), 100 + i);
+	}
 	REQUIRE(write(to_child[1], "x", 1) == 1);
 	REQUIRE(waitpid(pid, &status, 0) == pid);
 	CHECK_EQ(status, 0);
@@ -256,12 +264,20 @@ TEST(paged_out)
 	vm_destroy(vm);
 }
 
-/* A mapping of device memory: the BIOS ROM area through /dev/mem has no struct page to pin. */
+static void check_seen(struct vm *vm, const u64 *mem)
+{
+	u64 off;
+
+	for (off = 0; off < 0x10000; off += 0x1008)
+		CHECK_EQ(guest_read(vm, off), mem[off / 8]);
+}
+
+/* A mapping of device memory: the BIOS ROM area through /dev/mem has no struct page to pin. It is replaced, taken away and put back meanwhile. */
 TEST(pfn_mapping)
 {
 	int fd = open("/dev/mem", O_RDONLY | O_SYNC);
 	struct vm *vm;
-	u64 *mem, off;
+	u64 *mem, *ram;
 
 	if (fd < 0)
 		tap_skip("no /dev/mem");
@@ -271,8 +287,18 @@ TEST(pfn_mapping)
 	vm = vm_create(1);
 	REQUIRE_EQ(vm_set_slot(vm, 1, KVM_MEM_READONLY, GPA, 0x10000, mem), 0);
 	vcpu_set_long(vm->vcpu, guest_peek, 0);
-	for (off = 0; off < 0x10000; off += 0x1008)
-		CHECK_EQ(guest_read(vm, off), mem[off / 8]);
+	check_seen(vm, mem);
+	ram = mmap(mem, 0x10000, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(ram == mem);
+	ram[0] = 0x1234;
+	check_seen(vm, ram);
+	REQUIRE(mmap(mem, 0x10000, PROT_READ, MAP_FIXED | MAP_SHARED, fd, 0xe0000) == mem);
+	check_seen(vm, mem);
+	REQUIRE(!munmap(mem, 0x10000));
+	CHECK_EQ(vcpu_run_raw(vm->vcpu), -14 /* EFAULT */);
+	REQUIRE(mmap(mem, 0x10000, PROT_READ, MAP_FIXED | MAP_SHARED, fd, 0xf0000) == mem);
+	REQUIRE(vcpu_run(vm->vcpu) == RUN_SYNC);
+	check_seen(vm, mem);
 	vm_destroy(vm);
 }
 
