@@ -206,6 +206,47 @@ TEST(filter_rejected)
 	vm_destroy(vm);
 }
 
+static void guest_denied(void)
+{
+	u64 value;
+
+	/* In the range and allowed; in it and not; beside it */
+	wrmsr(MSR_STAR, 0x1111);
+	GUEST_ASSERT_EQ(rdmsr_try(MSR_STAR, &value), -1ull);
+	GUEST_ASSERT_EQ(value, 0x1111);
+	GUEST_ASSERT_EQ(rdmsr_try(MSR_LSTAR, &value), GP_VECTOR);
+	GUEST_ASSERT_EQ(wrmsr_try(MSR_LSTAR, 0x1000), GP_VECTOR);
+	GUEST_ASSERT_EQ(rdmsr_try(MSR_SYSENTER_CS, &value), GP_VECTOR);
+	/* Two ranges have it, and the first one decides; reading and writing have bitmaps of their own. */
+	GUEST_ASSERT_EQ(rdmsr_try(MSR_CSTAR, &value), -1ull);
+	GUEST_ASSERT_EQ(wrmsr_try(MSR_CSTAR, 0x1000), GP_VECTOR);
+	guest_done();
+}
+
+/* What no range names is denied; userspace's own accesses are not filtered. */
+TEST(filter_denies_by_default)
+{
+	static u8 first = 0x5, second = 0xff;	/* STAR and CSTAR of four */
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_DENY,
+		.ranges[0] = { .flags = KVM_MSR_FILTER_READ, .base = MSR_STAR, .nmsrs = 4, .bitmap = &first },
+		.ranges[1] = { .flags = KVM_MSR_FILTER_WRITE, .base = MSR_STAR, .nmsrs = 1, .bitmap = &second },
+		.ranges[2] = { .flags = KVM_MSR_FILTER_READ, .base = MSR_STAR, .nmsrs = 4, .bitmap = &second },
+	};
+	struct vm *vm;
+	u64 value;
+
+	NEED_CAP(KVM_CAP_X86_MSR_FILTER);
+	vm = vm_create(1);
+	xioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter);
+	vcpu_set_long(vm->vcpu, guest_denied, 0);
+	CHECK_EQ(vcpu_set_msr(vm->vcpu, MSR_LSTAR, 0xffff800000002000ull), 1);
+	RUN_UNTIL_DONE(vm->vcpu);
+	CHECK_EQ(vcpu_get_msr(vm->vcpu, MSR_LSTAR, &value), 1);
+	CHECK_EQ(value, 0xffff800000002000ull);
+	vm_destroy(vm);
+}
+
 static void guest_unknown(void)
 {
 	u64 value;

@@ -234,6 +234,41 @@ TEST(cpuid_sizes)
 	CHECK(cpuid_entry(supported_cpuid(kvm), 1, 0) != NULL);
 }
 
+/* Nothing is emulated that the CPU does not have: an empty list, whatever room there is. */
+TEST(emulated_cpuid)
+{
+	struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entry[4];
+	} c = { .head.nent = 4 };
+	int kvm = kvm_open();
+
+	STRATA_ONLY("the in-tree module emulates instructions");
+	CHECK_EQ(kvm_cap(kvm, KVM_CAP_EXT_EMUL_CPUID), 0);
+	CHECK_EQ(kvm_ioctl(kvm, KVM_GET_EMULATED_CPUID, &c), 0);
+	CHECK_EQ(c.head.nent, 0);
+	CHECK_EQ(kvm_ioctl(kvm, KVM_GET_EMULATED_CPUID, NULL), -EFAULT);
+}
+
+/* KVM_CAP_SYS_ATTRIBUTES: which state components a guest may have is what CPUID leaf 0xd says. */
+TEST(guest_components)
+{
+	u64 mask = ~0ull;
+	struct kvm_device_attr attr = { .attr = 0 /* KVM_X86_XCOMP_GUEST_SUPP */, .addr = (u64)&mask };
+	int kvm = kvm_open();
+	struct kvm_cpuid_entry2 *e = cpuid_entry(supported_cpuid(kvm), 0xd, 0);
+
+	NEED_CAP(KVM_CAP_SYS_ATTRIBUTES);
+	CHECK_EQ(kvm_ioctl(kvm, KVM_HAS_DEVICE_ATTR, &attr), 0);
+	CHECK_EQ(kvm_ioctl(kvm, KVM_GET_DEVICE_ATTR, &attr), 0);
+	CHECK_EQ(mask & ~3ull, e ? (e->eax | (u64)e->edx << 32) & ~3ull : 0);
+	attr.addr = 8;
+	CHECK_EQ(kvm_ioctl(kvm, KVM_GET_DEVICE_ATTR, &attr), -EFAULT);
+	attr.attr = 77;
+	CHECK_EQ(kvm_ioctl(kvm, KVM_HAS_DEVICE_ATTR, &attr), -ENXIO);
+	CHECK_EQ(kvm_ioctl(kvm, KVM_GET_DEVICE_ATTR, &attr), -ENXIO);
+}
+
 static void check_msr_list(int kvm, unsigned long cmd)
 {
 	struct kvm_msr_list *list = calloc(1, sizeof(*list) + 1024 * sizeof(u32));

@@ -110,6 +110,68 @@ TEST(coalesced_ring_overflow)
 	vm_destroy(vm);
 }
 
+#define PORT 0x600
+
+static void guest_outs(void)
+{
+	u8 bytes[3] = { 0x31, 0x32, 0x33 };
+	u64 src = (u64)bytes, count = 3;
+
+	out8(PORT, 0x11);
+	out16(PORT, 0x2222);
+	out32(PORT, 0x33333333);
+	asm volatile("rep outsb" : "+S"(src), "+c"(count) : "d"(PORT) : "memory");
+	guest_sync(1);
+	out8(PORT + 8, 0x55);
+	in8(PORT);
+	guest_sync(2);
+	out8(PORT, 0x66);
+	guest_done();
+}
+
+TEST(coalesced_pio)
+{
+	static const struct { u32 len, value; } want[] = { { 1, 0x11 }, { 2, 0x2222 }, { 4, 0x33333333 } };
+	struct kvm_coalesced_mmio_zone zone = { .addr = PORT, .size = 8, .pio = 1 };
+	struct kvm_coalesced_mmio_ring *ring;
+	struct vcpu *vcpu;
+	struct vm *vm;
+	u32 i, n;
+
+	NEED_CAP(KVM_CAP_COALESCED_PIO);
+	vm = vm_create(1);
+	vcpu = vm->vcpu;
+	ring = (void *)((u8 *)vcpu->run + kvm_cap(vm->kvm, KVM_CAP_COALESCED_MMIO) * 4096);
+	xioctl(vm->fd, KVM_REGISTER_COALESCED_MMIO, &zone);
+	vcpu_set_long(vcpu, guest_outs, 0);
+	/* A string goes to userspace or into the ring, byte by byte: both are right. */
+	for (n = 0; vcpu_run(vcpu) == RUN_OTHER; n += vcpu->run->io.count) {
+		REQUIRE_EQ(vcpu->run->exit_reason, KVM_EXIT_IO);
+		CHECK_EQ(vcpu->run->io.port, PORT);
+		CHECK_EQ(vcpu->run->io.size, 1);
+		CHECK(!memcmp(RUN_IO_DATA(vcpu), "123" + n, vcpu->run->io.count));
+	}
+	CHECK_EQ(vcpu_sync_value(vcpu), 1);
+	REQUIRE_EQ(ring->last, 3 + (n ? 0 : 3));
+	for (i = 0; i < 3; i++) {
+		CHECK_EQ(ring->coalesced_mmio[i].pio, 1);
+		CHECK_EQ(ring->coalesced_mmio[i].phys_addr, PORT);
+		CHECK_EQ(ring->coalesced_mmio[i].len, want[i].len);
+		CHECK(!memcmp(ring->coalesced_mmio[i].data, &want[i].value, want[i].len));
+	}
+	/* Behind the zone, and IN */
+	RUN_UNTIL(vcpu, KVM_EXIT_IO);
+	CHECK_EQ(vcpu->run->io.port, PORT + 8);
+	RUN_UNTIL(vcpu, KVM_EXIT_IO);
+	CHECK_EQ(vcpu->run->io.direction, KVM_EXIT_IO_IN);
+	RUN_UNTIL_SYNC(vcpu, 2);
+	xioctl(vm->fd, KVM_UNREGISTER_COALESCED_MMIO, &zone);
+	RUN_UNTIL(vcpu, KVM_EXIT_IO);
+	CHECK_EQ(*(u8 *)RUN_IO_DATA(vcpu), 0x66);
+	RUN_UNTIL_DONE(vcpu);
+	vm_destroy(vm);
+}
+
 static void guest_exits(void)
 {
 	u32 i, j, regs[4];

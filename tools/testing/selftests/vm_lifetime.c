@@ -169,6 +169,23 @@ TEST(vcpu_ids)
 	vm_destroy(vm);
 }
 
+/* As many as KVM_CAP_MAX_VCPUS says, and not one more */
+TEST_TIMEOUT(vcpu_number, 120)
+{
+	struct vm *vm = vm_create_bare(0);
+	int max = kvm_cap(vm->fd, KVM_CAP_MAX_VCPUS), id, fd;
+
+	STRATA_ONLY("the limit of ids may be lower elsewhere");
+	REQUIRE(max > 0 && max < kvm_cap(vm->fd, KVM_CAP_MAX_VCPU_ID));
+	for (id = 0; id < max; id++) {
+		fd = kvm_ioctl_val(vm->fd, KVM_CREATE_VCPU, id);
+		REQUIRE(fd >= 0);
+		close(fd);
+	}
+	CHECK_EQ(kvm_ioctl_val(vm->fd, KVM_CREATE_VCPU, max), -EINVAL);
+	vm_destroy(vm);
+}
+
 static long module_refs(void)
 {
 	static const char * const files[] = {
