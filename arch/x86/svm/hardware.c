@@ -70,6 +70,15 @@ static void offer_nested(struct backend_caps *caps)
 	cpuid_host_set(SVM_CPUID_FUNC, 0, LEAF_EDX, nested_features());
 }
 
+/* By the names of their parameters */
+static void say_caps(void)
+{
+	pr_info("strata: SVM with nested paging%s%s%s%s%s%s\n", svm_caps.nrips ? " nrips" : "",
+		svm_caps.decode_assists ? " decode_assists" : "", svm_caps.clean_bits ? " clean_bits" : "",
+		svm_caps.flush_by_asid ? " flush_by_asid" : "", svm_caps.pause_filter ? " pause_filter" : "",
+		svm_caps.virt_spec_ctrl ? " virt_spec_ctrl" : "");
+}
+
 int svm_check(struct backend_caps *caps)
 {
 	if (!boot_cpu_has(X86_FEATURE_SVM))
@@ -81,7 +90,8 @@ int svm_check(struct backend_caps *caps)
 	svm_caps = (struct svm_caps) {
 		.nrips		 = nrips && boot_cpu_has(X86_FEATURE_NRIPS),
 		.decode_assists	 = decode_assists && boot_cpu_has(X86_FEATURE_DECODEASSISTS),
-		.clean_bits	 = clean_bits && boot_cpu_has(X86_FEATURE_VMCBCLEAN),
+		/* Watched, they are used by a CPU that does not know them, too. */
+		.clean_bits	 = clean_bits && (boot_cpu_has(X86_FEATURE_VMCBCLEAN) || svm_clean_check()),
 		.flush_by_asid	 = flush_by_asid && boot_cpu_has(X86_FEATURE_FLUSHBYASID),
 		.pause_filter	 = pause_filter && boot_cpu_has(X86_FEATURE_PAUSEFILTER),
 		.pause_threshold = pause_filter && boot_cpu_has(X86_FEATURE_PFTHRESHOLD),
@@ -104,6 +114,7 @@ int svm_check(struct backend_caps *caps)
 	};
 	if (nested_enabled)
 		offer_nested(caps);
+	say_caps();
 	return 0;
 }
 
@@ -121,6 +132,7 @@ void svm_unsetup(void)
 		c->hsave = c->host = NULL;
 	}
 	free_pages((unsigned long)__va(__sme_clr(svm_iopm_pa)), 2);
+	svm_clean_unsetup();
 }
 
 static int svm_setup_iopm(void)
@@ -137,10 +149,15 @@ static int svm_setup_iopm(void)
 
 int svm_setup(void)
 {
-	int cpu;
+	int cpu, ret;
 
-	if (svm_setup_iopm())
+	ret = svm_clean_setup();
+	if (ret)
+		return ret;
+	if (svm_setup_iopm()) {
+		svm_clean_unsetup();
 		return -ENOMEM;
+	}
 	for_each_possible_cpu(cpu) {
 		struct svm_cpu *c = per_cpu_ptr(&svm_cpu, cpu);
 
@@ -282,6 +299,7 @@ void svm_vcpu_destroy(struct vcpu *v)
 	if (v->virt.last_cpu >= 0)
 		on_each_cpu(forget_vmcb, svm->vmcb01, 1);
 	nested_free(svm);
+	svm_clean_vcpu_destroy(svm);
 	svm_msrpm_free(svm);
 	free_page((unsigned long)svm->vmcb01);
 	svm->vmcb01 = svm->vmcb = NULL;

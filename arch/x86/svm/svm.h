@@ -102,6 +102,7 @@ struct svm_nested {
  * @step_own_tf: the guest's own TF when it began
  * @stepped: the #DB exit being handled is that stop
  * @own_tpr: V_TPR is L2's, not CR8 of the vCPU
+ * @seen: what the CPU knows of 01 and of 02; NULL: nobody watches the clean bits
  * @nested: nested virtualization
  */
 struct svm_vcpu {
@@ -117,6 +118,7 @@ struct svm_vcpu {
 	bool step_own_tf;
 	bool stepped;
 	bool own_tpr;
+	struct svm_seen *seen;
 	struct svm_nested nested;
 };
 
@@ -160,6 +162,13 @@ static inline bool vmcb_intercepts(const struct vmcb *vmcb, unsigned int bit)
 {
 	return test_bit(bit, (const unsigned long *)&vmcb->control.intercepts);
 }
+
+/* clean.c: the clean bits under watch, if that was asked for */
+bool svm_clean_check(void);
+int svm_clean_setup(void);
+void svm_clean_unsetup(void);
+int svm_clean_vcpu_init(struct svm_vcpu *svm);
+void svm_clean_vcpu_destroy(struct svm_vcpu *svm);
 
 /* vmcb.c: control block and registers */
 int svm_vcpu_init(struct vcpu *v);

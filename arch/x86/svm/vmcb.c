@@ -84,8 +84,9 @@ int svm_vcpu_init(struct vcpu *v)
 		return -ENOMEM;
 	svm->asid = &svm->asid01;
 	svm->nested.current_gpa = NESTED_NO_CURRENT;
-	ret = svm_msrpm_alloc(svm);
+	ret = svm_msrpm_alloc(svm) ?: svm_clean_vcpu_init(svm);
 	if (ret) {
+		svm_msrpm_free(svm);
 		free_page((unsigned long)svm->vmcb);
 		svm->vmcb01 = svm->vmcb = NULL;
 		return ret;
