@@ -8,6 +8,7 @@
 #include <asm/msr-index.h>
 
 #include "../strata.h"
+#include "../trace_queue.h"
 #include "rows.h"
 
 #define MCE_MAX_BANKS	32
@@ -138,6 +139,7 @@ static void log_error(u64 *bank, const struct kvm_x86_mce *mce)
 static void raise_uncorrected(struct vcpu *v, u64 *bank, const struct kvm_x86_mce *mce)
 {
 	struct vcpu_mce *m = &v->cpu.mce;
+	struct event_view view;
 
 	if ((m->status & MCG_STATUS_MCIP) || !(vcpu_cr4(v) & CR4_MCE)) {
 		v->events.triple_fault = true;
@@ -145,7 +147,9 @@ static void raise_uncorrected(struct vcpu *v, u64 *bank, const struct kvm_x86_mc
 	}
 	log_error(bank, mce);
 	m->status = mce->mcg_status;
-	vcpu_raise(v, MC_VECTOR);
+	vcpu_view(v, &view);
+	event_machine_check(&v->events, &view);
+	trace_strata_event_queued(v, PLACE_EXCEPTION, EVENT_EXCEPTION, MC_VECTOR);
 }
 
 static long set_mce(struct virt_vcpu *vv, void *data, unsigned long raw)

@@ -137,6 +137,18 @@ static void supersede(struct event_queue *q, const struct event_view *v)
 	q->run_pending = false;
 }
 
+void event_machine_check(struct event_queue *q, const struct event_view *v)
+{
+	const struct event mc = { .type = EVENT_EXCEPTION, .vector = EVENT_MC };
+	const struct event *e = &q->exception;
+
+	if (EVENT_RULE(CHECK_KEEPS_TRAP, e->type == EVENT_EXCEPTION && e->vector == EVENT_DB && e->has_payload))
+		q->pending_dbg |= e->payload;
+	event_user_exception(q, &mc);
+	if (EVENT_RULE(CHECK_SETTLES, q->delivering.type))
+		supersede(q, v);
+}
+
 bool event_settle(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
 	if (!q->exception.type || !q->delivering.type)

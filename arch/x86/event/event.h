@@ -46,6 +46,7 @@ enum event_type {
 #define EVENT_OF	4
 #define EVENT_DF	8
 #define EVENT_PF	14
+#define EVENT_MC	18
 
 /**
  * struct event - one event
@@ -310,6 +311,29 @@ static inline bool event_is_soft(const struct event *e)
  * RIP is at the instruction of a soft one.
  */
 void event_raise(struct event_queue *q, const struct event *e);
+
+/**
+ * event_user_exception() - userspace injects an exception
+ * @q: the queue, with no exception in it
+ * @e: the exception; a soft one has RIP at its instruction, but does not happen again by itself
+ *
+ * Until the next run event_drop_exception() leaves it.
+ */
+static inline void event_user_exception(struct event_queue *q, const struct event *e)
+{
+	q->exception = *e;
+	q->exception_user = true;
+}
+
+/**
+ * event_machine_check() - userspace raises a machine check
+ * @q: the queue
+ * @v: the guest's blocking state
+ *
+ * It overtakes what is there (SDM "Priority Among Concurrent Events", first row): an exception is raised again by its instruction, causes of a trap, interrupts
+ * and NMIs are held pending. Like other exceptions of userspace it survives event_drop_exception() until the next run.
+ */
+void event_machine_check(struct event_queue *q, const struct event_view *v);
 
 /**
  * event_raise_triple() - shutdown is raised by other means than a merge: failed RSM, abort of a nested exit

@@ -20,7 +20,7 @@
 #define DR6_BT		BIT(15)
 
 /* Aborts and traps push RFLAGS as it is; #DB is either, and its RF is the CPU's or the emulator's concern. */
-#define NOT_FAULTS	(BIT(EVENT_DB) | BIT(EVENT_BP) | BIT(EVENT_OF) | BIT(EVENT_DF) | BIT(18))
+#define NOT_FAULTS	(BIT(EVENT_DB) | BIT(EVENT_BP) | BIT(EVENT_OF) | BIT(EVENT_DF) | BIT(EVENT_MC))
 
 bool event_l1_intercepts(const struct event_view *v, const struct event *e)
 {

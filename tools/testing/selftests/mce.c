@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: machine checks that userspace raises (KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_X86_SETUP_MCE, KVM_X86_SET_MCE): delivery as #MC, what the registers hold, errors that are only
- * logged, and those that the guest cannot take; one that waits is moved to another vCPU.
+ * logged, and those that the guest cannot take; one that comes beside another exception; one that waits is moved to another vCPU.
  * Conditions: none.
  * Expected: as the SDM describes for uncorrected errors: #MC once, shutdown while MCG_STATUS.MCIP is set or CR4.MCE is clear.
  */
@@ -41,6 +41,15 @@ static void on_mc(struct guest_frame *frame)
 	wrmsr(MSR_MCG_STATUS, 0);
 }
 
+static volatile u64 traps, seen_dr6;
+
+static void on_db(struct guest_frame *frame)
+{
+	(void)frame;
+	traps++;
+	asm volatile("mov %%dr6, %0" : "=r"(seen_dr6));
+}
+
 static void guest_waits(void)
 {
 	guest_sync(1);
@@ -56,6 +65,13 @@ static int set_mce(struct vcpu *vcpu, u8 bank, u64 status, u64 addr)
 	};
 
 	return kvm_ioctl(vcpu->fd, KVM_X86_SET_MCE, &mce);
+}
+
+static void enable_payload(struct vm *vm)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_EXCEPTION_PAYLOAD, .args = { 1 } };
+
+	xioctl(vm->fd, KVM_ENABLE_CAP, &cap);
 }
 
 static struct vm *mce_vm(u64 cr4)
@@ -182,6 +198,56 @@ TEST(refused)
 	CHECK_EQ(val, BANKS | 1 << 8);
 	RUN_UNTIL_SYNC(vcpu, 2);
 	CHECK_EQ(*guest_var(vm, &checks), 0);
+	vm_destroy(vm);
+}
+
+/* An exception that is pending is raised again by its instruction; the machine check is not, whatever registers are set before the next run. */
+TEST(beside_an_exception)
+{
+	struct vm *vm = mce_vm(CR4_MCE);
+	struct vcpu *vcpu = vm->vcpu;
+	struct kvm_vcpu_events ev;
+	struct kvm_regs regs;
+
+	STRATA_ONLY("KVM_SET_REGS drops no machine check");
+	enable_payload(vm);
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &ev);
+	ev.exception.pending = 1;
+	ev.exception.nr = UD_VECTOR;
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &ev);
+	CHECK_EQ(set_mce(vcpu, BANK, MC_VAL | MC_UC | MC_EN, 0x6000), 0);
+	xioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	xioctl(vcpu->fd, KVM_SET_REGS, &regs);
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &ev);
+	CHECK_EQ(ev.exception.pending, 1);
+	CHECK_EQ(ev.exception.nr, MC_VECTOR);
+	RUN_UNTIL_SYNC(vcpu, 0x101);
+	CHECK_EQ(*guest_var(vm, &seen_addr), 0x6000);
+	RUN_UNTIL_SYNC(vcpu, 2);
+	vm_destroy(vm);
+}
+
+/* A trap's causes are told once the machine check is being handled. */
+TEST(beside_a_trap)
+{
+	struct vm *vm = mce_vm(CR4_MCE);
+	struct vcpu *vcpu = vm->vcpu;
+	struct kvm_vcpu_events ev;
+
+	STRATA_ONLY("a debug trap that a machine check overtakes");
+	enable_payload(vm);
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &ev);
+	ev.exception.pending = 1;
+	ev.exception.nr = DB_VECTOR;
+	ev.exception_has_payload = 1;
+	ev.exception_payload = 1 << 14;
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &ev);
+	*guest_var(vm, &guest_handlers[DB_VECTOR]) = on_db;
+	CHECK_EQ(set_mce(vcpu, BANK, MC_VAL | MC_UC | MC_EN, 0), 0);
+	RUN_UNTIL_SYNC(vcpu, 0x101);
+	RUN_UNTIL_SYNC(vcpu, 2);
+	CHECK(*guest_var(vm, &seen_dr6) & 1 << 14);
+	CHECK_EQ(*guest_var(vm, &traps), 1);
 	vm_destroy(vm);
 }
 
