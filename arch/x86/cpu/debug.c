@@ -8,6 +8,7 @@
 #include "../backend.h"
 #include "../ioctl.h"
 #include "../strata.h"
+#include "../trace_queue.h"
 #include "rows.h"
 
 #include <linux/percpu.h>
@@ -190,13 +191,19 @@ static long set_debugregs(struct virt_vcpu *vv, void *data, unsigned long raw)
 	return 0;
 }
 
+/* #BP is that of the INT3 at RIP, as in KVM_SET_VCPU_EVENTS. */
 static int inject_for_user(struct vcpu *v, u32 control)
 {
+	static const struct event db = { .type = EVENT_EXCEPTION, .vector = DB_VECTOR },
+				  bp = { .type = EVENT_SOFT_EXCEPTION, .vector = BP_VECTOR, .len = 1 };
+	const struct event *e = control & KVM_GUESTDBG_INJECT_DB ? &db : &bp;
+
 	if (!(control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)))
 		return 0;
 	if (v->events.exception.type != EVENT_NONE || v->events.delivering.type == EVENT_EXCEPTION)
 		return -EBUSY;
-	vcpu_raise(v, control & KVM_GUESTDBG_INJECT_DB ? DB_VECTOR : BP_VECTOR);
+	event_user_exception(&v->events, e);
+	trace_strata_event_queued(v, PLACE_EXCEPTION, e->type, e->vector);
 	return 0;
 }
 

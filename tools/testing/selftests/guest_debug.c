@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: KVM_SET_GUEST_DEBUG: single steps, hardware breakpoints on execution and on data, software
- * breakpoints, and none of it once switched off; the guest's own debug registers stay its own.
+ * breakpoints, injected exceptions, and none of it once switched off; the guest's own debug registers stay its own.
  * Conditions: what QEMU's TCG lacks in SVM is skipped there: the INT3 intercept, DR7 at VMRUN.
  * Expected: KVM_EXIT_DEBUG at the right address with the right DR6; the guest does not notice.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -160,6 +161,61 @@ static void guest_own_breakpoint(void)
 	GUEST_ASSERT_EQ(db_count, 1);
 	GUEST_ASSERT_EQ(db_rip, (u64)here);
 	guest_done();
+}
+
+static volatile u64 injected, injected_rip;
+extern char int3_at[], int3_next[];
+
+static void on_injected(struct guest_frame *frame)
+{
+	injected++;
+	injected_rip = frame->rip;
+}
+
+/* The INT3 is never executed: userspace has it happen. */
+__attribute__((noinline)) static void guest_is_injected(void)
+{
+	guest_handlers[BP_VECTOR] = on_injected;
+	guest_handlers[DB_VECTOR] = on_injected;
+	guest_sync(1);
+	guest_sync(2);
+	asm volatile(".globl int3_at, int3_next; jmp int3_next; int3_at: int3; int3_next:");
+	guest_sync(3);
+	guest_done();
+}
+
+static void set_rip(struct vcpu *vcpu, u64 rip)
+{
+	struct kvm_regs regs;
+
+	xioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	regs.rip = rip ?: regs.rip;
+	xioctl(vcpu->fd, KVM_SET_REGS, &regs);
+}
+
+/* As in KVM_SET_VCPU_EVENTS #BP is that of an INT3; neither is dropped by KVM_SET_REGS. */
+TEST(injected_exceptions)
+{
+	struct kvm_guest_debug dbg = { .control = KVM_GUESTDBG_INJECT_BP };
+	struct vm *vm = vm_create(1);
+	struct vcpu *vcpu = vm->vcpu;
+
+	STRATA_ONLY("an injected exception that KVM_SET_REGS leaves");
+	vcpu_set_long(vcpu, guest_is_injected, 0);
+	RUN_UNTIL_SYNC(vcpu, 1);
+	debug(vcpu, KVM_GUESTDBG_INJECT_DB, NULL);
+	CHECK_EQ(kvm_ioctl(vcpu->fd, KVM_SET_GUEST_DEBUG, &dbg), -EBUSY);
+	set_rip(vcpu, 0);
+	RUN_UNTIL_SYNC(vcpu, 2);
+	CHECK_EQ(*guest_var(vm, &injected), 1);
+	set_rip(vcpu, (u64)int3_at);
+	debug(vcpu, KVM_GUESTDBG_INJECT_BP, NULL);
+	set_rip(vcpu, 0);
+	RUN_UNTIL_SYNC(vcpu, 3);
+	CHECK_EQ(*guest_var(vm, &injected), 2);
+	CHECK_EQ(*guest_var(vm, &injected_rip), (u64)int3_next);
+	RUN_UNTIL_DONE(vcpu);
+	vm_destroy(vm);
 }
 
 TEST(guests_own)
