@@ -64,7 +64,7 @@ void decide_trace_raised(struct vcpu *v)
 {
 	const struct event_queue *q = &v->events;
 
-	if (q->exception.type)
+	if (q->exception.type && !q->exception_user)
 		trace_strata_event_queued(v, PLACE_EXCEPTION, q->exception.type, q->exception.vector);
 	else if (q->pending_dbg)
 		trace_strata_event_queued(v, PLACE_TRAP, EVENT_EXCEPTION, X86_TRAP_DB);

@@ -67,7 +67,16 @@ void decide_settle_interrupt(struct vcpu *v);
 /* An exception and an event in delivery never coexist when KVM_RUN returns: they have been merged, or have gone to L1. */
 void decide_settle_events(struct vcpu *v);
 
-/* For traces: an exception or a trap that was not there before. Called where they may have been raised. */
+/* Something waits that the vCPU raised. */
+static inline bool decide_raised(const struct event_queue *q)
+{
+	return q->exception.type || q->pending_dbg || q->triple_fault;
+}
+
+/*
+ * For traces: an exception or a trap that was not there before. Called where they may have been raised, and nothing waited. What userspace has restored is
+ * no new one.
+ */
 void decide_trace_raised(struct vcpu *v);
 
 #endif

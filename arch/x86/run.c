@@ -457,6 +457,7 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 {
 	struct vcpu *v = to_vcpu(vv);
 	enum exit_result r;
+	bool held;
 
 	cpu_run_begin(v);
 	if (unlikely(!v->cpu.has_run))
@@ -465,8 +466,10 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	/* A run that is to execute nothing leaves there what the last one said. */
 	if (vv->wants_run)
 		vv->run->exit_reason = KVM_EXIT_UNKNOWN;
+	/* What the last run left behind has been told. */
+	held = trace_strata_event_queued_enabled() && decide_raised(&v->events);
 	r = settle(v);
-	if (trace_strata_event_queued_enabled())
+	if (trace_strata_event_queued_enabled() && !held)
 		decide_trace_raised(v);
 	if (r == EXIT_RESUME && !vv->wants_run)
 		r = exit_error(v, -EINTR);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../../../include/uapi/linux/strata.h"
 #include "cpu.h"
 #include "emulator.h"
 #include "smm.h"
@@ -186,6 +187,56 @@ TEST(an_events_way)
 	EXPECT_LINE(at, "strata_events_restored", "NMI 1");
 	EXPECT_LINE(at, "strata_event_picked", "NMI vector 2");
 	EXPECT_LINE(at, "strata_event_delivered", "NMI vector 2");
+	free(text);
+	vm_destroy(vm);
+}
+
+static void guest_raises(void)
+{
+	u64 value;
+
+	rdmsr_try(MSR_NONE, &value);
+	GUEST_ASSERT_EQ(this_cpu()->vector, GP_VECTOR);
+	guest_done();
+}
+
+/* However often KVM_RUN is left before it goes in, and wherever it goes on */
+TEST(queued_once)
+{
+	struct kvm_enable_cap each = { .cap = STRATA_CAP_EXIT_EACH, .args = { 1 } },
+			      payload = { .cap = KVM_CAP_EXCEPTION_PAYLOAD, .args = { 1 } };
+	struct kvm_vcpu_events events;
+	unsigned int queued = 0, seen = 0;
+	struct kvm_cpuid2 *cpuid;
+	const char *at;
+	struct vm *vm;
+	char *text;
+
+	STRATA_ONLY("the strata tracepoints");
+	vm = vm_create(0);
+	xioctl(vm->fd, KVM_ENABLE_CAP, &each);
+	xioctl(vm->fd, KVM_ENABLE_CAP, &payload);
+	cpuid = supported_cpuid(vm->kvm);
+	vcpu_create(vm, 0);
+	xioctl(vm->vcpu->fd, KVM_SET_CPUID2, cpuid);
+	free(cpuid);
+	vcpu_set_long(vm->vcpu, guest_raises, 0);
+	trace_begin();
+	while (!vcpu_run_raw(vm->vcpu) && vm->vcpu->run->exit_reason == STRATA_EXIT_EACH) {
+		xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
+		if (!events.exception.pending)
+			continue;
+		seen++;
+		xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+		vm->vcpu->run->immediate_exit = 1;
+		CHECK_EQ(vcpu_run_raw(vm->vcpu), -EINTR);
+		vm->vcpu->run->immediate_exit = 0;
+	}
+	at = text = trace_end();
+	while ((at = trace_find(at, "strata_event_queued", "exception vector 13")))
+		queued++;
+	CHECK_EQ(seen, 1);
+	CHECK_EQ(queued, 1);
 	free(text);
 	vm_destroy(vm);
 }
