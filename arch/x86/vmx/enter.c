@@ -3,6 +3,7 @@
  * Entering the guest and coming back, with the exits that need neither sleep nor lock handled in between.
  */
 #include "vmx.h"
+#include "host_event.h"
 #include "insn.h"
 #include "../trace_kvm.h"
 
@@ -208,15 +209,16 @@ void vmx_enter(struct vcpu *v)
  */
 void vmx_after_enter(struct vcpu *v)
 {
-	struct vmx_vcpu *vmx = to_vmx(v);
-	u32 info = vmx->intr_info;
+	const struct vmx_vcpu *vmx = to_vmx(v);
 
-	if (vmx->reason == EXIT_REASON_EXCEPTION_NMI) {
-		if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
-			vmx_host_nmi();
-		else if ((info & INTR_INFO_VECTOR_MASK) == MC_VECTOR)
-			asm volatile("int $18");
-	} else if (unlikely((u16)vmx->reason == EXIT_REASON_MCE_DURING_VMENTRY)) {
+	switch (vmx_host_event(vmx->reason, vmx->intr_info)) {
+	case VMX_HOST_NMI:
+		vmx_host_nmi();
+		break;
+	case VMX_HOST_MACHINE_CHECK:
 		asm volatile("int $18");
+		break;
+	case VMX_HOST_NOTHING:
+		break;
 	}
 }

@@ -3,6 +3,7 @@
  * VMX exits: what each exit reason means to the machine.
  */
 #include "vmx.h"
+#include "host_event.h"
 #include "insn.h"
 #include "../exit.h"
 #include "../fast.h"
@@ -193,11 +194,11 @@ static enum exit_result on_exception(struct vcpu *v)
 	u32 info = to_vmx(v)->intr_info;
 	u8 vector = info & INTR_INFO_VECTOR_MASK;
 
-	/* after_enter() let the host have what was its own. */
-	if ((info & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR || vector == MC_VECTOR)
-		return EXIT_RESUME;
-	if ((info & INTR_INFO_UNBLOCK_NMI) && vector != DF_VECTOR)
+	if (vmx_irets_unblocking(info))
 		reblock_nmi(v);
+	/* after_enter() let the host have what was its own. */
+	if (vmx_host_event(EXIT_REASON_EXCEPTION_NMI, info) != VMX_HOST_NOTHING)
+		return EXIT_RESUME;
 	switch (vector) {
 	case DB_VECTOR:
 		return on_db(v, info);

@@ -61,4 +61,10 @@
 #define VMX_VPID_INVVPID_BIT	(1ull << 0)
 #define VMX_VPID_EXTENT_GLOBAL_CONTEXT_BIT	(1ull << 10)
 
+/* VM-exit interruption information */
+#define INTR_INFO_VECTOR_MASK	0xffu
+#define INTR_INFO_INTR_TYPE_MASK	0x700u
+#define INTR_INFO_UNBLOCK_NMI	0x1000u
+#define INTR_TYPE_NMI_INTR	(2u << 8)
+
 #endif
