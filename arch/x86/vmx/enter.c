@@ -19,13 +19,18 @@
 #define EXIT_AVAIL (GENMASK(15, 0) & ~BIT(REG_RSP))
 #define RARELY_DIRTY (BIT(REG_RSP) | BIT(REG_RFLAGS) | BIT(REG_PDPTR))
 
-/* An entry refuses a shadow with TF set and no single-step trap pending, and the contrary (SDM, "Checks on Guest Non-Register State"). */
-static noinline void fix_pending_debug(struct vmx_vcpu *vmx)
+/*
+ * An entry refuses a shadow with TF set and no single-step trap pending, and the contrary; and STI's with IF clear, which userspace can bring about
+ * between two runs (SDM, "Checks on Guest Non-Register State").
+ */
+static noinline void fix_shadow(struct vmx_vcpu *vmx)
 {
 	unsigned long pending, was;
 	bool step;
 
-	vmx->fix_debug = false;
+	if ((vmx_shadow(&vmx->vcpu) & SHADOW_STI) && !(vcpu_rflags(&vmx->vcpu) & X86_EFLAGS_IF))
+		vmx_write_shadow(&vmx->vcpu, 0);
+	vmx->fix_shadow = false;
 	if (!vmx_shadow(&vmx->vcpu))
 		return;
 	step = (vcpu_rflags(&vmx->vcpu) & X86_EFLAGS_TF) && !(vmread(GUEST_IA32_DEBUGCTL) & DEBUGCTLMSR_BTF);
@@ -58,8 +63,8 @@ static __always_inline void regs_to_vmcs(struct vmx_vcpu *vmx)
 		vmwrite(GUEST_RIP, v->regs[REG_RIP]);
 	if (unlikely(v->regs_dirty & RARELY_DIRTY))
 		vmx_write_regs(vmx);
-	if (unlikely(vmx->fix_debug))
-		fix_pending_debug(vmx);
+	if (unlikely(vmx->fix_shadow))
+		fix_shadow(vmx);
 }
 
 static __always_inline bool world_switch(struct vmx_vcpu *vmx)
@@ -94,7 +99,7 @@ static void take_held_traps(struct vmx_vcpu *vmx)
 	u64 causes = vmx_take_pending_dbg(&vmx->vcpu);
 
 	vmx->vcpu.events.pending_dbg |= causes;
-	vmx->fix_debug = true;
+	vmx->fix_shadow = true;
 }
 
 /* What the CPU says about the event that went in, and about traps. */

@@ -150,7 +150,7 @@ static enum exit_result on_db(struct vcpu *v, u32 info)
 		return EXIT_RESUME;
 	}
 	/* The trap is over for the CPU, the shadow it came in is not. */
-	to_vmx(v)->fix_debug = true;
+	to_vmx(v)->fix_shadow = true;
 	return exit_debug(v, vmread(EXIT_QUALIFICATION) & (DR_TRAP_BITS | DR_STEP | DR_SWITCH | DR6_BD_BIT | DR6_RTM_BIT));
 }
 

@@ -73,8 +73,11 @@ void vmx_windows(struct vcpu *v, const struct event_plan *p)
 	bool irq = p->irq_window, nmi = p->nmi_window;
 	u32 set = 0;
 
-	/* The NMI window may open within an STI shadow, where NMIs wait; the interrupt window opens right behind it. */
-	if (nmi && (vmx_shadow(v) & SHADOW_STI)) {
+	/*
+	 * The NMI window may open within an STI shadow, where NMIs wait; the interrupt window opens right behind it. (With IF clear the entry
+	 * drops the shadow, and the interrupt window stays closed.)
+	 */
+	if (nmi && (vmx_shadow(v) & SHADOW_STI) && (vcpu_rflags(v) & X86_EFLAGS_IF)) {
 		nmi = false;
 		irq = true;
 	}

@@ -109,7 +109,7 @@ void vmx_write_regs(struct vmx_vcpu *vmx)
 		vmwrite(GUEST_RSP, v->regs[REG_RSP]);
 	if (v->regs_dirty & BIT(REG_RFLAGS)) {
 		vmwrite(GUEST_RFLAGS, v->regs[REG_RFLAGS]);
-		vmx->fix_debug = true;
+		vmx->fix_shadow = true;
 	}
 	if ((v->regs_dirty & BIT(REG_PDPTR)) && cr_pae_paging(v)) {
 		for (i = 0; i < 4; i++)
@@ -267,7 +267,7 @@ void vmx_write_shadow(struct vcpu *v, u8 shadow)
 	if (now == old)
 		return;
 	vmx_set_blocking(to_vmx(v), now);
-	to_vmx(v)->fix_debug = true;
+	to_vmx(v)->fix_shadow = true;
 }
 
 void vmx_drop_step_trap(void)
@@ -289,7 +289,7 @@ u64 vmx_take_pending_dbg(struct vcpu *v)
 	if (!pending)
 		return 0;
 	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, 0);
-	/* The step of a shadowed instruction comes with the shadow again: fix_pending_debug(). */
+	/* The step of a shadowed instruction comes with the shadow again: fix_shadow(). */
 	if (vmx_shadow(v))
 		pending &= ~DR_STEP;
 	return pending & PENDING_DBG_DUE ? pending & (DR_TRAP_BITS | DR_STEP | DR6_RTM_BIT) : 0;
@@ -303,7 +303,7 @@ void vmx_hold_traps(struct vcpu *v)
 	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, vmread(GUEST_PENDING_DBG_EXCEPTIONS) | *causes |
 		(*causes & DR_TRAP_BITS ? PENDING_DBG_ENABLED : 0));
 	*causes = 0;
-	to_vmx(v)->fix_debug = true;
+	to_vmx(v)->fix_shadow = true;
 }
 
 /* After an emulated instruction, or when userspace sets it */

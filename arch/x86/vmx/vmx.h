@@ -102,7 +102,7 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
  * @vpid: 0 if there is none
  * @flush: translations are to be flushed before the next entry
  * @blocking: interruptibility state as the VMCS has it
- * @fix_debug: the pending debug exceptions must be made to agree with TF and the shadow
+ * @fix_shadow: the shadow must be made to agree with IF, and the pending debug exceptions with TF and the shadow
  * @l1d_dirty: host data may have come into the L1 data cache since the last flush
  * @segs_avail: BIT(enum seg): @segs holds what the VMCS does
  * @segs: segment registers as read since the last exit
@@ -134,7 +134,7 @@ struct vmx_vcpu {
 	u16 vpid;
 	bool exit_soon;
 	bool flush;
-	bool fix_debug;
+	bool fix_shadow;
 	bool l1d_dirty;
 	u8 tpr_threshold;
 	u8 apicv;

@@ -2,7 +2,7 @@
 /*
  * What: an NMI that has to wait for one instruction under an interrupt shadow, or for an exception that goes in before it, leaves no
  * trace of how the wait was done: no trap flag in what the guest pushes, no single-step trap, nothing in the registers that
- * userspace reads meanwhile.
+ * userspace reads meanwhile. STI's shadow with IF clear, which only userspace can make, is none.
  * Conditions: none.
  * Expected: RFLAGS and DR6 as without the NMI, and the NMI right behind the instruction or the delivery.
  */
@@ -97,14 +97,18 @@ static struct vm *nmi_vm(void *fn)
 	return vm;
 }
 
-/* Ends the OUT, then a shadow and an NMI. */
+static void end_out(struct vcpu *vcpu)
+{
+	vcpu->run->immediate_exit = 1;
+	vcpu_run_raw(vcpu);
+	vcpu->run->immediate_exit = 0;
+}
+
 static void shadow_and_nmi(struct vcpu *vcpu)
 {
 	struct kvm_vcpu_events e;
 
-	vcpu->run->immediate_exit = 1;
-	vcpu_run_raw(vcpu);
-	vcpu->run->immediate_exit = 0;
+	end_out(vcpu);
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	e.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS;
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
@@ -146,6 +150,54 @@ TEST(fault_under_the_shadow)
 {
 	STRATA_ONLY("no trace of the step");
 	run_shadows(nmi_vm(guest_faults));
+}
+
+static volatile u64 expected;
+
+static void guest_no_shadow(void)
+{
+	asm volatile("outb %al, $0x30; nop; nop");
+	GUEST_ASSERT_EQ(nmis, expected);
+	GUEST_ASSERT_EQ(traps, 0);
+	asm volatile("pushfq; pop %0" : "=r"(pushed));
+	GUEST_ASSERT_EQ(pushed & RFLAGS_IF, 0);
+	guest_done();
+}
+
+/* In either order: what does not fit together is set by two calls. */
+static void sti_shadow_without_if(bool nmi, bool flags_last)
+{
+	struct vm *vm = nmi_vm(guest_no_shadow);
+	struct kvm_vcpu_events e;
+	struct kvm_regs regs;
+
+	*guest_var(vm, &expected) = nmi;
+	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
+	end_out(vm->vcpu);
+	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
+	regs.rflags |= flags_last ? RFLAGS_IF : 0;
+	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
+	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	regs.rflags &= ~RFLAGS_IF;
+	if (flags_last)
+		xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	CHECK(e.interrupt.shadow);
+	if (nmi)
+		xioctl(vm->vcpu->fd, KVM_NMI, NULL);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+TEST(sti_shadow_without_interrupt_flag)
+{
+	int i;
+
+	STRATA_ONLY("runs a vCPU in such a state");
+	for (i = 0; i < 4; i++)
+		sti_shadow_without_if(i & 1, i & 2);
 }
 
 static void guest_exception_first(void)
