@@ -85,6 +85,12 @@ module-of:
 modules-%: setup-build
 	$(call build,$(call headers,$*),$(B)/$(call kver,$*))
 
+# What selftests load into the host's kernel, with the module's own headers
+test-modules-%: M = $(B)/$(call kver,$*)-test
+test-modules-%: setup-build
+	@mkdir -p $(M) && ln -sfn $(top)/arch $(top)/virt $(top)/include $(wildcard $(top)/tools/testing/modules/*) $(M)
+	+$(MAKE) $(jobs) -C $(call headers,$*) M=$(M) KCFLAGS=-Werror modules
+
 selftests: setup-build
 	@if [ -e tools/testing/selftests/Makefile ]; then $(MAKE) $(jobs) -C tools/testing/selftests; fi
 
@@ -101,7 +107,7 @@ setup:
 
 ifeq ($(MODULE),strata)
 module-for-run = modules-$(KERNEL)
-modules-for-check = modules-6.12 modules-6.1
+modules-for-check = modules-6.12 modules-6.1 test-modules-6.12 test-modules-6.1
 endif
 
 run: setup $(module-for-run)

@@ -173,11 +173,12 @@ def add_next(archive, kernel, argv, **image):
 
 
 def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, spare=(), swap=(),
-               unloaded=(), msr=(), next_kernel=None):
+               unloaded=(), msr=(), test=(), next_kernel=None):
     """
     jobs: (name, argv) in order, argv[0] a file here or a command of the host. spare: modules that
     are present in /modules-intree without being loaded. swap: modules for zram, which becomes swap space.
     unloaded: strata, in /modules-unloaded of a host that loads no hypervisor. msr: modules for /dev/cpu/*/msr.
+    test: modules of tools/testing/modules, in /modules-test.
     next_kernel: for jobs that leave to it, with what runs there behind "then".
     """
     archive = _base()
@@ -192,6 +193,8 @@ def host_image(jobs, modules=(), params=None, settings=None, guest_kernel=None, 
         add_modules(archive, unloaded, {}, "modules-unloaded")
     if msr:
         add_modules(archive, msr, {}, "modules-msr")
+    if test:
+        add_modules(archive, test, {}, "modules-test")
     archive.dir("jobs")
     for index, (name, argv) in enumerate(jobs, 1):
         command = list(argv)

@@ -7,6 +7,7 @@ A plan is one host, one kernel, one module with its parameters, and jobs. plans.
 import concurrent.futures
 import dataclasses
 import fnmatch
+import glob
 import itertools
 import os
 import re
@@ -90,6 +91,15 @@ class Plan:
         return [*(pair for need in kernels.depends(data) for pair in kernel.closure(need)),
                 (os.path.basename(path).removesuffix(".ko").replace("-", "_"), data)]
 
+    @staticmethod
+    def _test_modules(kernel):
+        """What `make test-modules-...` built for this kernel, if it did."""
+        found = []
+        for path in sorted(glob.glob(os.path.join(BUILD, f"{kernel.version}-test", "*.ko"))):
+            with open(path, "rb") as file:
+                found.append((os.path.basename(path).removesuffix(".ko"), kernels.lean(file.read())))
+        return found
+
     def _params(self, modules):
         chosen = {}
         if any(name == "strata" for name, _ in modules):
@@ -108,7 +118,8 @@ class Plan:
         settings = {**self.settings, "GUEST_APPEND": self.emulator.guest_append,
                     "GUEST_ACCEL": GUEST_ACCEL.get(self.module, GUEST_ACCEL["strata"])}
         return image.host_image(jobs, modules, self._params(modules), settings,
-                                kernel if self.guest else None, spare, swap, unloaded, next_kernel=kernel)
+                                kernel if self.guest else None, spare, swap, unloaded, test=self._test_modules(kernel),
+                                next_kernel=kernel)
 
     def boot(self, jobs, directory, tty=None):
         """The command that boots the host with these jobs."""
