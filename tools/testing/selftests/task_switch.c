@@ -2,9 +2,9 @@
 /*
  * What: 32-bit task switches through JMP, CALL, IRET and a task gate: registers saved and
  * loaded, busy
- * bits, NT and the back link, TR, and an error code on the new task's stack.
+ * bits, NT and the back link, TR, and an error code on the new task's stack. NMIs through a task gate.
  * Conditions: protected mode without paging. On SVM the CPU exits for each and the module does it.
- * Expected: both TSSs in memory as the manual says.
+ * Expected: both TSSs in memory as the manual says; NMIs are blocked in the task that an NMI began, until its IRET.
  */
 #include <string.h>
 
@@ -48,6 +48,7 @@ static struct vm *two_tasks(const char *code, const char *end, const char *b)
 	*gdt_entry(vm, SEL_TSS_B) = tss_descriptor(TSS_B);
 	*gdt_entry(vm, SEL_GATE) = 0x0000850000000000ull | SEL_TSS_B << 16;
 	((u64 *)gpa_to_host(vm, GPA_IDT))[0x20] = 0x0000850000000000ull | SEL_TSS_B << 16;
+	((u64 *)gpa_to_host(vm, GPA_IDT))[NMI_VECTOR] = 0x0000850000000000ull | SEL_TSS_B << 16;
 	((u64 *)gpa_to_host(vm, GPA_IDT))[GP_VECTOR] = 0x0000850000000000ull | SEL_TSS_B << 16;
 	*tss_b = (struct tss32){
 		.eip = gpa + (b - code), .eflags = RFLAGS_FIXED, .eax = 0xb0, .ecx = 0xb1,
@@ -133,6 +134,7 @@ TASK(jump, "ljmp $0x48, $0", "ljmp $0x40, $0");
 TASK(call, "lcall $0x48, $0", "iret");
 TASK(gate, "lcall $0x50, $0", "iret");
 TASK(soft, "int $0x20", "iret");
+TASK(nmi, "mov $0x29, %al; out %al, $0x10", "mov $0x2d, %al; out %al, $0x10; iret");
 TASK(fault, "mov $0x78, %eax; mov %eax, %es", "hlt");
 
 static void there_and_back(struct vm *vm, bool nested)
@@ -164,6 +166,29 @@ TEST(interrupt_gate_of_a_task)
 	if (host_is_bochs_svm())
 		tap_skip("Bochs reports INT n through a task gate as external interrupt 0");
 	there_and_back(two_tasks(soft_start, soft_end, soft_b), true);
+}
+
+/* The second NMI waits for the IRET of the first one's task, and finds the task where it went. */
+TEST(nmi_through_gate)
+{
+	struct vm *vm = two_tasks(nmi_start, nmi_end, nmi_b);
+	struct kvm_vcpu_events e;
+
+	expect_mark(vm->vcpu, 0x29);
+	xioctl(vm->vcpu->fd, KVM_NMI, NULL);
+	expect_mark(vm->vcpu, 0x2b);
+	check_in_b(vm, true);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	CHECK_EQ(e.nmi.masked, 1);
+	CHECK_EQ(e.nmi.injected, 0);
+	xioctl(vm->vcpu->fd, KVM_NMI, NULL);
+	expect_mark(vm->vcpu, 0x2d);
+	expect_mark(vm->vcpu, 0x2c);
+	check_in_b(vm, true);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	CHECK_EQ(e.nmi.masked, 1);
+	CHECK_EQ(e.nmi.pending, 0);
+	vm_destroy(vm);
 }
 
 /* #GP through a task gate: the error code is on the new task's stack, RIP at the instruction. */
