@@ -7,9 +7,11 @@
  * Expected: RFLAGS and DR6 as without the NMI, and the NMI right behind the instruction or the delivery.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "cpu.h"
 #include "emulator.h"
+#include "stats.h"
 
 static volatile u64 nmis, nmi_rip, nmi_rflags, faults, fault_rflags, traps, pushed;
 
@@ -34,6 +36,15 @@ static void on_db(struct guest_frame *frame)
 	frame->rflags &= ~RFLAGS_TF;
 }
 
+/* The first line at which something was not as expected */
+static volatile u64 wrong;
+
+#define EXPECT_EQ(got, want)							\
+	do {									\
+		if ((got) != (want) && !wrong)					\
+			wrong = __LINE__;					\
+	} while (0)
+
 /* The host sets a shadow and an NMI at the OUT: the instruction behind it is under the shadow. */
 #define UNDER_SHADOW(insn)							\
 	do {									\
@@ -41,9 +52,9 @@ static void on_db(struct guest_frame *frame)
 										\
 		asm volatile("lea 1f(%%rip), %0\n\txor %%eax, %%eax\n\toutb %%al, $0x30\n\t" insn "\n1:\tnop" \
 			     : "=&r"(next_) : : "rax", "rbx", "rcx", "rdx", "memory"); \
-		GUEST_ASSERT_EQ(nmi_rip, next_);				\
-		GUEST_ASSERT_EQ(nmi_rflags & RFLAGS_TF, 0);			\
-		GUEST_ASSERT_EQ(traps, 0);					\
+		EXPECT_EQ(nmi_rip, next_);					\
+		EXPECT_EQ(nmi_rflags & RFLAGS_TF, 0);			\
+		EXPECT_EQ(traps, 0);					\
 	} while (0)
 
 static void guest_shadows(void)
@@ -57,28 +68,28 @@ static void guest_shadows(void)
 static void guest_pushf(void)
 {
 	asm volatile("outb %%al, $0x30\n\tpushfq\n\tpop %0" : "=r"(pushed) : : "memory");
-	GUEST_ASSERT_EQ(pushed & RFLAGS_TF, 0);
-	GUEST_ASSERT_EQ(nmis, 1);
-	GUEST_ASSERT_EQ(traps, 0);
+	EXPECT_EQ(pushed & RFLAGS_TF, 0);
+	EXPECT_EQ(nmis, 1);
+	EXPECT_EQ(traps, 0);
 	guest_done();
 }
 
 static void guest_popf(void)
 {
 	asm volatile("pushq $0x102\n\toutb %%al, $0x30\n\tpopfq\n\tnop" : : : "memory", "cc");
-	GUEST_ASSERT_EQ(nmis, 1);
-	GUEST_ASSERT_EQ(nmi_rflags & RFLAGS_TF, RFLAGS_TF);
-	GUEST_ASSERT_EQ(traps, 1);
+	EXPECT_EQ(nmis, 1);
+	EXPECT_EQ(nmi_rflags & RFLAGS_TF, RFLAGS_TF);
+	EXPECT_EQ(traps, 1);
 	guest_done();
 }
 
 static void guest_faults(void)
 {
 	asm volatile("outb %al, $0x30\n\tud2");
-	GUEST_ASSERT_EQ(nmis, 1);
-	GUEST_ASSERT_EQ(faults, 1);
-	GUEST_ASSERT_EQ(fault_rflags & RFLAGS_TF, 0);
-	GUEST_ASSERT_EQ(traps, 0);
+	EXPECT_EQ(nmis, 1);
+	EXPECT_EQ(faults, 1);
+	EXPECT_EQ(fault_rflags & RFLAGS_TF, 0);
+	EXPECT_EQ(traps, 0);
 	guest_done();
 }
 
@@ -115,41 +126,70 @@ static void shadow_and_nmi(struct vcpu *vcpu)
 	xioctl(vcpu->fd, KVM_NMI, NULL);
 }
 
-static void run_shadows(struct vm *vm)
+/*
+ * QEMU's TCG forgets a shadow at the first exit (Documentation/testing.rst), so that the NMI comes early if the host's interrupt ended the guest before the
+ * instruction had run. Such an attempt says nothing there.
+ */
+static bool disturbed(struct vm *vm)
 {
+	int fd = xioctl(vm->vcpu->fd, KVM_GET_STATS_FD, 0);
+	u64 n = stat_value(fd, "irq_exits");
+
+	close(fd);
+	return host_is_tcg() && n;
+}
+
+/* True if it says something. */
+static bool run_once(void *fn)
+{
+	struct vm *vm = nmi_vm(fn);
 	enum run_end end;
+	bool again;
 
 	while ((end = vcpu_run(vm->vcpu)) == RUN_OTHER) {
 		REQUIRE_EQ(vm->vcpu->run->exit_reason, KVM_EXIT_IO);
 		REQUIRE_EQ(vm->vcpu->run->io.port, 0x30);
 		shadow_and_nmi(vm->vcpu);
 	}
-	CHECK_EQ(end, RUN_DONE);
+	REQUIRE_EQ(end, RUN_DONE);
+	again = *guest_var(vm, &wrong) && disturbed(vm);
+	if (!again)
+		CHECK_EQ(*guest_var(vm, &wrong), 0);
 	vm_destroy(vm);
+	return !again;
+}
+
+static void run_shadows(void *fn)
+{
+	int tries = 0;
+
+	while (!run_once(fn) && ++tries < 50)
+		;
+	CHECK(tries < 50);
 }
 
 TEST(behind_the_shadowed_instruction)
 {
 	STRATA_ONLY("no trace of the step");
-	run_shadows(nmi_vm(guest_shadows));
+	run_shadows(guest_shadows);
 }
 
 TEST(pushf_sees_no_trap_flag)
 {
 	STRATA_ONLY("no trace of the step");
-	run_shadows(nmi_vm(guest_pushf));
+	run_shadows(guest_pushf);
 }
 
 TEST(popf_sets_the_guests_trap_flag)
 {
 	STRATA_ONLY("no trace of the step");
-	run_shadows(nmi_vm(guest_popf));
+	run_shadows(guest_popf);
 }
 
 TEST(fault_under_the_shadow)
 {
 	STRATA_ONLY("no trace of the step");
-	run_shadows(nmi_vm(guest_faults));
+	run_shadows(guest_faults);
 }
 
 static volatile u64 expected;
