@@ -220,6 +220,13 @@ void event_settle_user(struct event_queue *q, const struct event_view *v)
 		return;
 	q->irq_unsettled = false;
 	q->irq_soft = false;
+	/* The in-tree module shows the interrupt of an entry under way as injected, too. It is one. */
+	if (EVENT_RULE(SETTLE_L1S_OWN, !soft && q->run_pending && q->delivering.type == EVENT_INTERRUPT &&
+		       q->delivering.vector == q->irq_vector)) {
+		q->irq_stashed = false;
+		q->irq_vector = 0;
+		return;
+	}
 	/* IF does not hold back an INT n; beside another event it is none: it happens again at its RIP. */
 	if (!EVENT_RULE(SETTLE_SOFT, soft) && !EVENT_RULE(SETTLE_OPEN, event_open(q, v)))
 		return;

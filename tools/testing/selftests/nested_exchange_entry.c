@@ -92,7 +92,9 @@ static void until_it_waits(struct vcpu *vcpu, u32 inj)
 	}
 	arm(false);
 	REQUIRE(i < SIGNALS_MAX);
-	tap_note("%u stops", i + 1);
+	tap_note("%u stops; KVM_GET_VCPU_EVENTS has %s", i + 1,
+		 exchange_image.events.interrupt.injected ? "an interrupt" : exchange_image.events.exception.injected ? "an exception" :
+		 exchange_image.events.nmi.injected ? "an NMI" : "nothing");
 }
 
 static void move_at_entry(enum exchange_module first, u32 inj)

@@ -449,11 +449,13 @@ static void try_user(const struct event_queue *q)
 
 	open.gif = open.intr_open = true;
 	for (unsigned int i = 0; i < 2; i++, open.intr_open = false) {
-		bool in = q->irq_unsettled && (q->irq_soft || oracle_open(q, &open));
+		bool own = q->irq_unsettled && !q->irq_soft && q->run_pending && q->delivering.type == EVENT_INTERRUPT &&
+			   q->delivering.vector == q->irq_vector;
+		bool in = q->irq_unsettled && !own && (q->irq_soft || oracle_open(q, &open));
 
 		a = *q;
 		event_settle_user(&a, &open);
-		expect_at(!a.irq_unsettled && !a.exception_user && a.irq_stashed == (q->irq_stashed && !in), "injected interrupts settle",
+		expect_at(!a.irq_unsettled && !a.exception_user && a.irq_stashed == (q->irq_stashed && !in && !own), "injected interrupts settle",
 			  q, &open);
 		if (in && !q->delivering.type && !q->exception.type)
 			expect_at(a.delivering.vector == q->irq_vector &&
