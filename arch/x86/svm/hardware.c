@@ -263,11 +263,11 @@ void svm_vcpu_load(struct vcpu *v, int cpu)
 
 	if (v->virt.last_cpu != cpu)
 		forget_cpu(svm);
-	if (c->vmcb != svm->vmcb01) {
-		/* Another guest ran here: its branches must not steer this one's. */
+	if (c->vmcb != svm->vmcb) {
+		/* Another guest ran here, or this one's: its branches must not steer this one's. */
 		if (c->vmcb)
 			indirect_branch_prediction_barrier();
-		c->vmcb = svm->vmcb01;
+		c->vmcb = svm->vmcb;
 	}
 	svm->sw.host_pa = __sme_set(page_to_phys(c->host));
 	/* Faults if a reboot has switched SVM off: then the vCPU is never entered again (virt_hardware_load()). */
@@ -280,13 +280,14 @@ void svm_vcpu_put(struct vcpu *v)
 {
 }
 
-/* A VMCB is going: its address may come back as another's. */
-static void forget_vmcb(void *vmcb)
+/* A vCPU's VMCBs are going: their addresses may come back as another's. */
+static void forget_vmcbs(void *svm_vcpu)
 {
+	const struct svm_vcpu *svm = svm_vcpu;
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 
 	/* What comes next must be told from "nobody ran here", so that the barrier is not skipped. */
-	if (c->vmcb == vmcb)
+	if (c->vmcb && (c->vmcb == svm->vmcb01 || c->vmcb == svm->nested.vmcb02))
 		c->vmcb = (struct vmcb *)1;
 }
 
@@ -297,7 +298,7 @@ void svm_vcpu_destroy(struct vcpu *v)
 	if (!svm->vmcb01)
 		return;
 	if (v->virt.last_cpu >= 0)
-		on_each_cpu(forget_vmcb, svm->vmcb01, 1);
+		on_each_cpu(forget_vmcbs, svm, 1);
 	nested_free(svm);
 	svm_clean_vcpu_destroy(svm);
 	svm_msrpm_free(svm);

@@ -10,6 +10,7 @@
 #include "../trace_queue.h"
 
 #include <linux/slab.h>
+#include <asm/nospec-branch.h>
 
 int nested_alloc(struct svm_vcpu *svm)
 {
@@ -50,6 +51,13 @@ static void use_vmcb(struct svm_vcpu *svm, struct vmcb *vmcb, struct svm_asid *a
 	svm->vmcb = vmcb;
 	svm->sw.vmcb_pa = __sme_set(__pa(vmcb));
 	svm_use_asid(svm, asid);
+	this_cpu_write(svm_cpu.vmcb, vmcb);
+}
+
+/* What L1 relies on when it does not flush the predictors itself. To the CPU L1 and L2 are one guest, whose kernels have the same privilege. */
+static bool l1_has_ibrs(const struct vcpu *v)
+{
+	return guest_has(v, GUEST_SPEC_CTRL) || guest_has(v, GUEST_AUTOIBRS);
 }
 
 struct svm_asid *nested_asid(struct svm_vcpu *svm)
@@ -74,7 +82,12 @@ void nested_use_02(struct svm_vcpu *svm)
 void nested_use_01(struct svm_vcpu *svm)
 {
 	mmu_nested_leave(&svm->vcpu);
+	/* On this CPU; where else L2 ran svm_vcpu_load() sees to it. */
+	preempt_disable();
+	if (l1_has_ibrs(&svm->vcpu))
+		indirect_branch_prediction_barrier();
 	use_vmcb(svm, svm->vmcb01, &svm->asid01);
+	preempt_enable();
 	vmcb_update(svm->vmcb, control.nested_cr3, svm->vcpu.mmu.root_hpa, CLEAN_NPT);
 	svm->vcpu.guest_mode = false;
 	svm->vcpu.virt.stats.guest_mode = false;

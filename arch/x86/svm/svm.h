@@ -209,7 +209,7 @@ void svm_vcpu_put(struct vcpu *v);
  * @hsave: page for VM_HSAVE_PA
  * @host: page that VMSAVE and VMLOAD use for the host's state
  * @asids: its ASIDs
- * @vmcb: control block that ran here last, for the branch predictor barrier
+ * @vmcb: control block that ran here last, L1's or L2's, for the branch predictor barrier
  */
 struct svm_cpu {
 	struct page *hsave;
