@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "emulator.h"
 #include "npt.h"
 #include "smm.h"
 #include "state.h"
@@ -65,6 +66,11 @@ static void get(struct vcpu *vcpu, struct image *i)
 	smm_get_state(vcpu, &i->s);
 	i->nested.size = NESTED_SIZE;
 	xioctl(vcpu->fd, KVM_GET_NESTED_STATE, &i->nested);
+	if (!host_is_bochs_svm())
+		return;
+	/* Where VMRUN does not load CR2 it is the host's. */
+	i->s.sregs.cr2 = 0;
+	((struct svm_vmcb *)(i->bytes + sizeof(i->nested)))->cr2 = 0;
 }
 
 static struct vm *start(u8 **smram, bool paging, bool exits)

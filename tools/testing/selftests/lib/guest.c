@@ -7,7 +7,7 @@
 
 guest_handler guest_handlers[256];
 
-bool guest_under_tcg;
+bool guest_under_tcg, guest_loses_cr2;
 
 static void __attribute__((noinline)) nothing(void)
 {

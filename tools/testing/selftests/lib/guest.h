@@ -64,6 +64,8 @@ extern guest_handler guest_handlers[256];
 extern char guest_vectors[];
 /* The host is QEMU's TCG; set by vm_create(). */
 extern bool guest_under_tcg;
+/* The host's VMRUN does not load CR2 (Bochs): the guest has the host's after an exit. Set by vm_create(). */
+extern bool guest_loses_cr2;
 void guest_exception(struct guest_frame *frame);
 
 /*

@@ -36,7 +36,7 @@ void trace_event(struct guest_frame *f)
 	f->rflags &= ~RFLAGS_RF;
 	e->rflags = f->rflags;
 	e->rsp = f->rsp;
-	e->cr2 = f->vector == PF_VECTOR ? read_cr2() : 0;	/* Bochs's SVM keeps it no longer than that */
+	e->cr2 = f->vector == PF_VECTOR && !guest_loses_cr2 ? read_cr2() : 0;
 	e->dr6 = dr6;
 	out32(PORT_TRACE, (u32)f->vector);
 }
@@ -74,7 +74,7 @@ static const char *not_tcg(void)
 	return host_is_tcg() ? "a data breakpoint that a guest arms can bring the host down on QEMU's TCG" : not_bochs_svm();
 }
 
-static const char *smm_there(void)
+const char *smm_there(void)
 {
 	int kvm = kvm_open(), smm = kvm_cap(kvm, KVM_CAP_X86_SMM);
 

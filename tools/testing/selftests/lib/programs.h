@@ -21,6 +21,9 @@ void trace_fault(struct guest_frame *f);
 /* Long mode at @fn with trace_event() for all vectors above 31, trace_fault() below. */
 void program_long(struct vm *vm, void *fn);
 
+/* Why guests in SMM cannot run here; NULL: they can. */
+const char *smm_there(void);
+
 void setup_exceptions(struct vm *vm);
 void setup_delivery(struct vm *vm);
 void setup_user(struct vm *vm);

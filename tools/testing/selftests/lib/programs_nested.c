@@ -63,6 +63,8 @@ static u64 vmrun(void)
 	}
 	svm_vmcb.tlb_ctl = 0;
 	svm_vmcb.event_inj = 0;
+	if (guest_loses_cr2)
+		svm_vmcb.cr2 = 0;
 	trace_exit(code);
 	return code;
 }
@@ -429,6 +431,12 @@ static const char *not_bochs_svm(void)
 	return host_is_bochs_svm() ? "Bochs' SVM gets interrupted deliveries and steps wrong" : NULL;
 }
 
+/* Once in five runs, and nobody knows why (Documentation/testing.rst) */
+static const char *not_alike_on_bochs_svm(void)
+{
+	return host_is_bochs_svm() ? "its memory differed once at the end on Bochs' SVM" : NULL;
+}
+
 #define EVERYTHING .nr_vcpus = 1, .payload = true, .triple_fault = true, .strata_events = true
 
 #define PROGRAM(id, title, where, ...)	{ .name = "L2 " title, .config = { EVERYTHING, ##__VA_ARGS__ }, .setup = setup_##id, .unfit = where }
@@ -436,14 +444,14 @@ static const char *not_bochs_svm(void)
 const struct program nested_programs[] = {
 	PROGRAM(inject, "injection", NULL),
 	PROGRAM(inject_npt, "injection, nested paging", NULL),
-	PROGRAM(gif, "GIF", NULL),
+	PROGRAM(gif, "GIF", not_alike_on_bochs_svm),
 	PROGRAM(l2_exceptions, "exceptions", not_bochs_svm),
 	PROGRAM(l2_exceptions_npt, "exceptions, nested paging", not_bochs_svm),
 	PROGRAM(l2_exceptions_reflected, "exceptions reflected", not_bochs_svm),
 	PROGRAM(l2_delivery, "delivery", not_bochs_svm),
 	PROGRAM(l2_delivery_npt, "delivery, nested paging", not_bochs_svm),
 	PROGRAM(l2_delivery_reflected, "delivery reflected", not_bochs_svm),
-	PROGRAM(l2_user, "user mode", NULL),
+	PROGRAM(l2_user, "user mode", not_bochs_svm),
 	PROGRAM(l2_interrupts, "interrupts", not_bochs_svm),
 	PROGRAM(l2_interrupts_masked, "interrupts masked", not_bochs_svm),
 	PROGRAM(l2_interrupts_npt, "interrupts, nested paging", not_bochs_svm),
@@ -452,8 +460,8 @@ const struct program nested_programs[] = {
 	PROGRAM(l2_io, "I/O", NULL, .msr_exits = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL),
 	PROGRAM(l2_tasks, "tasks", not_bochs_svm),
 	PROGRAM(l2_real, "real mode", NULL),
-	PROGRAM(l2_smm, "SMM", NULL),
-	PROGRAM(l2_smm_npt, "SMM, nested paging", NULL),
+	PROGRAM(l2_smm, "SMM", smm_there),
+	PROGRAM(l2_smm_npt, "SMM, nested paging", smm_there),
 	PROGRAM(l2_triple, "shutdown", not_bochs_svm),
 	PROGRAM(l2_triple_exits, "shutdown exits", not_bochs_svm),
 };

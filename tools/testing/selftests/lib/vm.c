@@ -167,6 +167,7 @@ struct vm *vm_create(unsigned int nr_vcpus)
 	vm->mem = host_alloc(SLOT0_SIZE, 2 << 20);
 	vm->next_table = GPA_TABLES;
 	guest_under_tcg = host_is_tcg();
+	guest_loses_cr2 = host_is_bochs_svm();
 	dl_iterate_phdr(load_segments, vm);
 	REQUIRE_EQ(vm_set_slot(vm, 0, 0, 0, SLOT0_SIZE, vm->mem), 0);
 	for (i = 0; i < nr_vcpus; i++)
