@@ -103,6 +103,9 @@ void decide_entry(struct vcpu *v, struct event_plan *plan)
 		v->virt.stats.irq_injections += !again && v->events.delivering.type == EVENT_INTERRUPT;
 		v->virt.stats.nmi_injections += !again && v->events.delivering.type == EVENT_NMI;
 	}
+	/* A window that stays closed to all interrupts is none to wait for: the guest would get nowhere. */
+	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_BLOCKIRQ))
+		plan->irq_window = false;
 	backend_call(windows)(v, plan);
 	v->windows = plan->irq_window | plan->nmi_window | plan->smi_window | plan->gif_window;
 	/* Interrupts are off: this one is pending at the entry, and ends the guest once the event is in. */
