@@ -232,6 +232,8 @@ static long set_guest_debug(struct virt_vcpu *vv, void *data, unsigned long raw)
 		d->step_rip = vcpu_linear_rip(v);
 	dr7_changed(v);
 	backend_call(update_intercepts)(v);
+	if (v->apic)
+		apic_follow(v);
 	return 0;
 }
 

@@ -147,9 +147,12 @@ static u8 mode_of(const struct vcpu *v)
 {
 	const struct lapic *l = &v->apic->lapic;
 
+	/* A CPU that delivers by itself would not be held back by KVM_GUESTDBG_BLOCKIRQ. */
+	if (!lapic_enabled(l) || (v->cpu.debug.guest_debug & KVM_GUESTDBG_BLOCKIRQ))
+		return APIC_OFF;
 	if (lapic_x2apic(l))
 		return APIC_X2APIC;
-	if (!lapic_enabled(l) || v->apic->vapic)
+	if (v->apic->vapic)
 		return APIC_OFF;
 	return (l->base & PAGE_MASK) == LAPIC_BASE_RESET ? APIC_PLAIN : APIC_ELSEWHERE;
 }

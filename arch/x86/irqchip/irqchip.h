@@ -49,7 +49,7 @@ struct apic_map {
 
 /* Where a local APIC's registers are, for CPUs that serve them */
 enum apic_mode {
-	APIC_OFF,	/* nowhere, or where userspace keeps TPR for the guest: for the model alone */
+	APIC_OFF,	/* nowhere, or where the model alone has to do with them */
 	APIC_ELSEWHERE,	/* not at the default address */
 	APIC_PLAIN,	/* there */
 	APIC_X2APIC,	/* MSRs */

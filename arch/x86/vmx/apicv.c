@@ -12,13 +12,11 @@
 #include "insn.h"
 #include "../exit.h"
 
-/* KVM_GUESTDBG_BLOCKIRQ holds interrupts back: none is requested then. */
 static u16 wanted_status(const struct vcpu *v)
 {
 	const struct lapic *l = &v->apic->lapic;
-	u8 requested = v->cpu.debug.guest_debug & KVM_GUESTDBG_BLOCKIRQ ? 0 : l->irr_max;
 
-	return requested | l->isr_max << 8;
+	return l->irr_max | l->isr_max << 8;
 }
 
 static noinline void write_eoi_exits(struct vcpu_apic *a)
