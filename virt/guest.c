@@ -63,7 +63,7 @@ int virt_guest_read_nofault(struct virt_vcpu *v, u64 gpa, void *buf, unsigned in
 	void __user *p = guest_address(v, gpa, false, &slot);
 	unsigned long left;
 
-	if (!p)
+	if (!p || in_page(gpa, len) < len)
 		return -EFAULT;
 	pagefault_disable();
 	left = __copy_from_user_inatomic(buf, p, len);
@@ -77,7 +77,7 @@ int virt_guest_write_nofault(struct virt_vcpu *v, u64 gpa, const void *buf, unsi
 	void __user *p = guest_address(v, gpa, true, &slot);
 	unsigned long left;
 
-	if (!p)
+	if (!p || in_page(gpa, len) < len)
 		return -EFAULT;
 	pagefault_disable();
 	left = __copy_to_user_inatomic(p, buf, len);

@@ -116,7 +116,7 @@ void virt_dirty_free(struct virt_slot *slot);
  */
 int virt_guest_read(struct virt_vcpu *v, u64 gpa, void *buf, unsigned int len);
 int virt_guest_write(struct virt_vcpu *v, u64 gpa, const void *buf, unsigned int len);
-/* Without sleeping, within one page; interrupts may be off. */
+/* Without sleeping, within one page (else -EFAULT); interrupts may be off. */
 int virt_guest_read_nofault(struct virt_vcpu *v, u64 gpa, void *buf, unsigned int len);
 int virt_guest_write_nofault(struct virt_vcpu *v, u64 gpa, const void *buf, unsigned int len);
 /* An access that is atomic: within a page, and no split lock, which on some CPUs is fatal to a kernel that makes one. */

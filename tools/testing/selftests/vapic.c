@@ -179,6 +179,34 @@ TEST(no_memory_there)
 	vm_destroy(vm);
 }
 
+#define EDGE	0x20000000ull
+#define LOWER	0x41
+
+static void guest_has_two(void)
+{
+	*reg(APIC_SVR) = 0x1ff;
+	*reg(APIC_ICR) = 0x40000 | VECTOR;
+	*reg(APIC_ICR) = 0x40000 | LOWER;
+	asm volatile("sti; nop; nop; nop");
+	GUEST_ASSERT_EQ(irqs, 2);
+	guest_done();
+}
+
+/* A word that begins in a slot's last bytes: behind them is memory of the VMM's own. */
+TEST(word_across_the_end)
+{
+	u8 *mem = host_alloc(8192, 4096);
+	struct vm *vm;
+
+	guest_handlers[LOWER] = on_irq;
+	vm = vapic_vm(guest_has_two);
+	CHECK_EQ(vm_set_slot(vm, 1, 0, EDGE, 4096, mem), 0);
+	set_word(vm, EDGE + 4096 - 2);
+	RUN_UNTIL_DONE(vm->vcpu);
+	CHECK_EQ(*(u32 *)(mem + 4096), 0);
+	vm_destroy(vm);
+}
+
 TEST(errors)
 {
 	struct kvm_tpr_access_ctl ctl = { .enabled = 1 };
