@@ -431,10 +431,10 @@ static const char *not_bochs_svm(void)
 	return host_is_bochs_svm() ? "Bochs' SVM gets interrupted deliveries and steps wrong" : NULL;
 }
 
-/* Once in five runs, and nobody knows why (Documentation/testing.rst) */
+/* Not understood yet (Documentation/testing.rst) */
 static const char *not_alike_on_bochs_svm(void)
 {
-	return host_is_bochs_svm() ? "its memory differed once at the end on Bochs' SVM" : NULL;
+	return host_is_bochs_svm() ? "its memory often differs at the end on Bochs' SVM" : NULL;
 }
 
 #define EVERYTHING .nr_vcpus = 1, .payload = true, .triple_fault = true, .strata_events = true
