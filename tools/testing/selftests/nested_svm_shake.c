@@ -13,11 +13,14 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "emulator.h"
 #include "smm.h"
 #include "svm.h"
 
 static volatile u64 seed, rounds, entered, invalid;
 static struct svm_vmcb good;
+/* TCG ends where it takes a stack from a TR that is no TSS. */
+static volatile bool keep_tr;
 
 GUEST_INLINE u64 next(void)
 {
@@ -66,6 +69,8 @@ static void mutate(void)
 		at = next() % 3 ? 0x400 / 8 + next() % (0x2a0 / 8) : next() % (0x100 / 8);
 		words[at] = interesting(words[at]);
 	}
+	if (keep_tr)
+		svm_vmcb.tr = good.tr;
 	/* Most of the time what keeps L2 on a leash stays. */
 	if (next() % 8) {
 		svm_vmcb.intercept[2] = ~0u;
@@ -106,7 +111,8 @@ static void guest_flip(void)
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		words[x % 512] ^= 1ull << (x >> 32 & 63);
+		if (!keep_tr || x % 512 / 2 != offsetof(struct svm_vmcb, tr) / 16)
+			words[x % 512] ^= 1ull << (x >> 32 & 63);
 		svm_msrpm[x >> 9 & 0x1fff] = x >> 50;
 		svm_iopm[x >> 20 & 0x1fff] = x >> 40;
 		if (!(x & 15))
@@ -208,14 +214,14 @@ static void shake(struct vcpu *vcpu, u64 r)
 }
 
 /*
- * A bit of the save area that RSM will read, mostly. Left out: SMBASE, and control registers, of which there are combinations that TCG does not
- * survive.
+ * A bit of the save area that RSM will read, mostly. Left out: SMBASE, and what TCG does not survive: some combinations of control registers, and
+ * a TR that is no TSS.
  */
 static void change_smram(u8 *smram, u64 r)
 {
 	unsigned int at = (r >> 8) % 512;
 
-	if (!(r & 3) || (at & ~7u) == S64_EFER || (at & ~7u) == S64_CR4 || (at & ~7u) == S64_CR0 || (at & ~7u) == S64_SMBASE)
+	if (!(r & 3) || (at & ~15u) == S64_TR || (at & ~7u) == S64_EFER || (at & ~7u) == S64_CR4 || (at & ~7u) == S64_CR0 || (at & ~7u) == S64_SMBASE)
 		return;
 	smram[SMM_SAVE + at] ^= 1 << (r >> 32 & 7);
 }
@@ -268,6 +274,7 @@ static void fuzz(unsigned int what)
 	vcpu = vm->vcpu;
 	*guest_var(vm, &guest_handlers[NMI_VECTOR]) = on_nmi;
 	*guest_var(vm, &guest_handlers[0x40]) = on_nmi;
+	*guest_var(vm, &keep_tr) = host_is_tcg();
 	sigaction(SIGALRM, &sa, NULL);
 	sigaction(SIGUSR1, &sa, NULL);
 	if (what & FLIP)

@@ -23,6 +23,7 @@
 /* In the save area, from its start: 64-bit map */
 #define S64_CS		0x010
 #define S64_SS		0x020
+#define S64_TR		0x090
 #define S64_AUTO_HALT	0x0c9
 #define S64_SHADOW	0x0cb
 #define S64_EFER	0x0d0
