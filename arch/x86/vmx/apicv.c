@@ -109,6 +109,7 @@ void vmx_apicv_finish(struct vmx_vcpu *vmx)
 /* The service is over for the CPU; somebody waits for that. */
 enum exit_result vmx_on_eoi(struct vcpu *v)
 {
+	vmx_take_held_traps(to_vmx(v));
 	apic_eoi_done(v, vmread(EXIT_QUALIFICATION));
 	return EXIT_RESUME;
 }
@@ -118,6 +119,7 @@ enum exit_result vmx_on_apic_write(struct vcpu *v)
 {
 	u32 reg = vmread(EXIT_QUALIFICATION) & 0xff0;
 
+	vmx_take_held_traps(to_vmx(v));
 	if (reg >= LAPIC_REGS_SIZE)
 		return EXIT_RESUME;
 	if (to_vmx(v)->apicv == APICV_X2APIC)

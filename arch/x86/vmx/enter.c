@@ -93,8 +93,7 @@ static __always_inline void spec_ctrl_prepare(struct vmx_vcpu *vmx)
 	vmx->sw.spec_switch = vmx->sw.guest_spec != vmx->sw.host_spec || cpu_feature_enabled(X86_FEATURE_KERNEL_IBRS);
 }
 
-/* The VMCS holds back traps of an instruction that made a MOV SS shadow: they are the queue's until the next entry. */
-static void take_held_traps(struct vmx_vcpu *vmx)
+void vmx_take_held_traps(struct vmx_vcpu *vmx)
 {
 	u64 causes = vmx_take_pending_dbg(&vmx->vcpu);
 
@@ -110,7 +109,7 @@ static noinline void finish_events(struct vmx_vcpu *vmx)
 	vmx_vectoring(vmx, &vectoring);
 	vcpu_event_exit(&vmx->vcpu, &vectoring);
 	if (vmx->blocking & GUEST_INTR_STATE_MOV_SS)
-		take_held_traps(vmx);
+		vmx_take_held_traps(vmx);
 }
 
 /* The CPU entered and came back: what it says about registers and events. Returns false if an event was under way. */
@@ -163,7 +162,7 @@ static __always_inline bool enter_once(struct vmx_vcpu *vmx)
 	if (unlikely(vmx->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
 		/* Neither registers nor events moved. */
 		vmwrite(VM_ENTRY_INTR_INFO_FIELD, 0);
-		take_held_traps(vmx);
+		vmx_take_held_traps(vmx);
 		return false;
 	}
 	return entered(vmx) && vmx_fast_exit(vmx);

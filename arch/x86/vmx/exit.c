@@ -196,9 +196,11 @@ static enum exit_result on_exception(struct vcpu *v)
 
 	if (vmx_irets_unblocking(info))
 		reblock_nmi(v);
-	/* after_enter() let the host have what was its own. */
-	if (vmx_host_event(EXIT_REASON_EXCEPTION_NMI, info) != VMX_HOST_NOTHING)
+	/* after_enter() let the host have what was its own. A machine check comes before the traps of the instruction. */
+	if (vmx_host_event(EXIT_REASON_EXCEPTION_NMI, info) != VMX_HOST_NOTHING) {
+		vmx_take_held_traps(to_vmx(v));
 		return EXIT_RESUME;
+	}
 	switch (vector) {
 	case DB_VECTOR:
 		return on_db(v, info);
@@ -231,9 +233,11 @@ static enum exit_result on_intr(struct vcpu *v)
 	return EXIT_RESUME;	/* it was taken when interrupts were enabled */
 }
 
-static enum exit_result on_nothing(struct vcpu *v)
+/* The run loop looks at what there is to do; the traps of the instruction that lowered TPR come first. */
+static enum exit_result on_tpr_below(struct vcpu *v)
 {
-	return EXIT_RESUME;	/* the run loop looks at what there is to do */
+	vmx_take_held_traps(to_vmx(v));
+	return EXIT_RESUME;
 }
 
 /* The local APIC's timer, or a time limit. */
@@ -366,7 +370,7 @@ static const exit_fn exit_table[] = {
 	[EXIT_REASON_MWAIT_INSTRUCTION]		= on_ud,
 	[EXIT_REASON_MONITOR_INSTRUCTION]	= on_ud,
 	[EXIT_REASON_PAUSE_INSTRUCTION]		= on_nop,
-	[EXIT_REASON_TPR_BELOW_THRESHOLD]	= on_nothing,
+	[EXIT_REASON_TPR_BELOW_THRESHOLD]	= on_tpr_below,
 	[EXIT_REASON_APIC_ACCESS]		= vmx_on_apic_access,
 	[EXIT_REASON_EOI_INDUCED]		= vmx_on_eoi,
 	[EXIT_REASON_APIC_WRITE]		= vmx_on_apic_write,

@@ -310,6 +310,11 @@ void vmx_write_regs(struct vmx_vcpu *vmx);
 
 /* enter.c: the world switch and what surrounds it */
 void vmx_enter(struct vcpu *v);
+/*
+ * The VMCS holds back traps, as an instruction made a MOV SS shadow, or as its own exit came before them: they are the queue's until the
+ * next entry, and go where the vCPU goes.
+ */
+void vmx_take_held_traps(struct vmx_vcpu *vmx);
 void vmx_after_enter(struct vcpu *v);
 
 /* world.S. switch: true if VMLAUNCH or VMRESUME failed without trying to enter. */

@@ -97,6 +97,7 @@ const struct program programs[] = {
 	PROGRAM(user, "user mode", NULL, 1),
 	PROGRAM(interrupts, "interrupts", not_bochs_svm, 1),
 	PROGRAM(apic, "local APIC", NULL, 1, .irqchip = CHIP_FULL),
+	PROGRAM(steps_tpr, "steps of TPR", not_bochs_svm, 1, .irqchip = CHIP_FULL),
 	PROGRAM(split, "split irqchip", NULL, 1, .irqchip = CHIP_SPLIT),
 	PROGRAM(debug, "debug", not_bochs_svm, 1),
 	PROGRAM(io, "I/O", NULL, 1, .msr_exits = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL),

@@ -29,6 +29,7 @@ void setup_delivery(struct vm *vm);
 void setup_user(struct vm *vm);
 void setup_interrupts(struct vm *vm);
 void setup_apic(struct vm *vm);
+void setup_steps_tpr(struct vm *vm);
 void setup_split(struct vm *vm);
 void setup_debug(struct vm *vm);
 void setup_io(struct vm *vm);

@@ -219,6 +219,35 @@ void setup_apic(struct vm *vm)
 	apic_handlers(vm);
 }
 
+/* The write that lets the interrupt in may exit, and has its own trap yet to come. */
+static void stepped_write(u64 cr8)
+{
+	wrmsr(X2(TPR), 0x50);
+	wrmsr(X2(SELF), VECTOR);
+	asm volatile("sti; pushfq; orl $0x100, (%%rsp); popfq; mov %0, %%cr8; nop; pushfq; andl $~0x100, (%%rsp); popfq; cli"
+		     : : "r"(cr8) : "memory", "cc");
+}
+
+static void guest_steps_tpr(void)
+{
+	u32 i;
+
+	x2apic_on();
+	for (i = 0; i < 8; i++) {
+		if (i & 1)
+			act(ACT_DROP | DROP_ALL);
+		stepped_write(i / 2);
+	}
+	guest_done();
+}
+
+void setup_steps_tpr(struct vm *vm)
+{
+	program_long(vm, guest_steps_tpr);
+	apic_handlers(vm);
+	*guest_var(vm, &guest_handlers[DB_VECTOR]) = trace_event;
+}
+
 /* ---- userspace's PIC and IOAPIC, the local APIC in the kernel ---- */
 
 static void guest_split(void)
