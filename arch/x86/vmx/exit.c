@@ -290,8 +290,10 @@ enum exit_result vmx_guest_access(struct vcpu *v, u64 gpa, u32 access)
 {
 	if (!vmx_shadow(v))
 		vmx_no_step_trap(v);
-	if (unlikely(v->cpu.debug.active | v->cpu.debug.guest_owned))
+	if (unlikely(v->cpu.debug.active | v->cpu.debug.guest_owned)) {
 		keep_breakpoint_off(v);
+		vmx_drop_traps(v);
+	}
 	return exit_page_fault(v, gpa, access);
 }
 

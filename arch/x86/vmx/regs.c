@@ -278,6 +278,14 @@ void vmx_drop_step_trap(void)
 		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, pending & ~DR_STEP);
 }
 
+void vmx_drop_traps(struct vcpu *v)
+{
+	if (!vmread(GUEST_PENDING_DBG_EXCEPTIONS))
+		return;
+	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, 0);
+	to_vmx(v)->fix_shadow = true;
+}
+
 /* Bits of the pending debug exceptions field that make a trap due: an enabled breakpoint, a single step, RTM */
 #define PENDING_DBG_ENABLED	BIT(12)
 #define PENDING_DBG_DUE		(PENDING_DBG_ENABLED | DR_STEP | DR6_RTM_BIT)
