@@ -19,8 +19,8 @@
 
 static volatile u64 seed, rounds, entered, invalid;
 static struct svm_vmcb good;
-/* TCG ends where it takes a stack from a TR that is no TSS. */
-static volatile bool keep_tr;
+/* TCG ends where it takes a stack from a TR that is no TSS, and gets slower with each breakpoint that was ever armed. */
+static volatile bool under_tcg;
 
 GUEST_INLINE u64 next(void)
 {
@@ -61,16 +61,21 @@ static u64 interesting(u64 old)
 	}
 }
 
+/* A word of the control block */
+static bool stays(u64 word)
+{
+	return under_tcg && (word / 2 == offsetof(struct svm_vmcb, tr) / 16 || word == offsetof(struct svm_vmcb, dr7) / 8);
+}
+
 static void mutate(void)
 {
 	u64 *words = (u64 *)&svm_vmcb, n = next() % 6, i, at;
 
 	for (i = 0; i < n; i++) {
 		at = next() % 3 ? 0x400 / 8 + next() % (0x2a0 / 8) : next() % (0x100 / 8);
-		words[at] = interesting(words[at]);
+		if (!stays(at))
+			words[at] = interesting(words[at]);
 	}
-	if (keep_tr)
-		svm_vmcb.tr = good.tr;
 	/* Most of the time what keeps L2 on a leash stays. */
 	if (next() % 8) {
 		svm_vmcb.intercept[2] = ~0u;
@@ -111,7 +116,7 @@ static void guest_flip(void)
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		if (!keep_tr || x % 512 / 2 != offsetof(struct svm_vmcb, tr) / 16)
+		if (!stays(x % 512))
 			words[x % 512] ^= 1ull << (x >> 32 & 63);
 		svm_msrpm[x >> 9 & 0x1fff] = x >> 50;
 		svm_iopm[x >> 20 & 0x1fff] = x >> 40;
@@ -214,14 +219,15 @@ static void shake(struct vcpu *vcpu, u64 r)
 }
 
 /*
- * A bit of the save area that RSM will read, mostly. Left out: SMBASE, and what TCG does not survive: some combinations of control registers, and
- * a TR that is no TSS.
+ * A bit of the save area that RSM will read, mostly. Left out: SMBASE, and what TCG does not survive: some combinations of control registers, a
+ * TR that is no TSS, many breakpoints.
  */
 static void change_smram(u8 *smram, u64 r)
 {
 	unsigned int at = (r >> 8) % 512;
 
-	if (!(r & 3) || (at & ~15u) == S64_TR || (at & ~7u) == S64_EFER || (at & ~7u) == S64_CR4 || (at & ~7u) == S64_CR0 || (at & ~7u) == S64_SMBASE)
+	if (!(r & 3) || (at & ~15u) == S64_TR || (at & ~7u) == S64_DR7 ||
+	    (at & ~7u) == S64_EFER || (at & ~7u) == S64_CR4 || (at & ~7u) == S64_CR0 || (at & ~7u) == S64_SMBASE)
 		return;
 	smram[SMM_SAVE + at] ^= 1 << (r >> 32 & 7);
 }
@@ -274,7 +280,7 @@ static void fuzz(unsigned int what)
 	vcpu = vm->vcpu;
 	*guest_var(vm, &guest_handlers[NMI_VECTOR]) = on_nmi;
 	*guest_var(vm, &guest_handlers[0x40]) = on_nmi;
-	*guest_var(vm, &keep_tr) = host_is_tcg();
+	*guest_var(vm, &under_tcg) = host_is_tcg();
 	sigaction(SIGALRM, &sa, NULL);
 	sigaction(SIGUSR1, &sa, NULL);
 	if (what & FLIP)
