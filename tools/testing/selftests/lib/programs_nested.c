@@ -442,8 +442,8 @@ static const char *not_alike_on_bochs_svm(void)
 #define PROGRAM(id, title, where, ...)	{ .name = "L2 " title, .config = { EVERYTHING, ##__VA_ARGS__ }, .setup = setup_##id, .unfit = where }
 
 const struct program nested_programs[] = {
-	PROGRAM(inject, "injection", NULL),
-	PROGRAM(inject_npt, "injection, nested paging", NULL),
+	PROGRAM(inject, "injection", not_bochs_svm),
+	PROGRAM(inject_npt, "injection, nested paging", not_bochs_svm),
 	PROGRAM(gif, "GIF", not_alike_on_bochs_svm),
 	PROGRAM(l2_exceptions, "exceptions", not_bochs_svm),
 	PROGRAM(l2_exceptions_npt, "exceptions, nested paging", not_bochs_svm),
