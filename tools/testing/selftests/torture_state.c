@@ -70,12 +70,12 @@ static void disturb(const struct program *p, struct torture *t, u64 until, u64 f
 	bench_close(b);
 }
 
-/* TORTURE_ONLY=name: that program alone, to look closer. */
+/* TORTURE_ONLY=name: that program alone, to look closer. TORTURE_BUT=name: all others. */
 static bool chosen(const struct program *p)
 {
-	const char *only = getenv("TORTURE_ONLY");
+	const char *only = getenv("TORTURE_ONLY"), *but = getenv("TORTURE_BUT");
 
-	return (!only || !strcmp(only, p->name)) && program_fits(p);
+	return (!only || !strcmp(only, p->name)) && (!but || strcmp(but, p->name)) && program_fits(p);
 }
 
 TEST_TIMEOUT(saved_and_restored_at_every_exit, 14000)
