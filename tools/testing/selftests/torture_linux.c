@@ -6,7 +6,8 @@
  * Conditions: strata; the guest's kernel on the host (guest = true in the plan). LINUX_SEED, LINUX_EVERY (a move in so many exits) and LINUX_FRESH (a
  * new VM in so many moves) override what is printed. With LINUX_FORCED=1 all exceptions are intercepted that can be.
  * Expected: userspace is reached, the guest's kernel complains of nothing, and each interrupt that strata injected, in whichever VM, is one that the
- * guest's /proc/interrupts has counted; each NMI is counted once.
+ * guest's /proc/interrupts has counted; each NMI is counted once. Each exception that a process of the guest raises comes to it once, as it should be. If it
+ * is intercepted, strata has queued, picked and delivered it once, in whichever VM.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #include "../../../include/uapi/linux/strata.h"
 #include "emulator.h"
+#include "event_counts.h"
 #include "journey.h"
 #include "param.h"
 #include "stats.h"
@@ -27,6 +29,9 @@ static struct {
 	u64 injected;			/* in VMs that are gone */
 	u64 at_mark, nmis;
 	bool marked;
+	struct event_counts raise, raised;	/* when the guest's program begins and ends */
+	u64 moves_at_raise, moves_at_raised;
+	bool forced;
 } host;
 static struct journey *current;
 
@@ -87,11 +92,22 @@ static u64 injected(void)
 	return n;
 }
 
-static void on_mark(struct linux_guest *g)
+static void on_mark(struct linux_guest *g, u8 value)
 {
 	(void)g;
-	host.at_mark = injected();
-	host.marked = true;
+	switch (value) {
+	case MARK_RAISE:
+		host.moves_at_raise = current->moves;
+		event_counts_read(&host.raise);
+		break;
+	case MARK_RAISED:
+		host.moves_at_raised = current->moves;
+		event_counts_read(&host.raised);
+		break;
+	default:
+		host.at_mark = injected();
+		host.marked = true;
+	}
 }
 
 /* One now and then, once the guest's kernel is up and until it counts; never two that would be one. */
@@ -141,6 +157,52 @@ static u64 counted_between(const char *log, const char *begin, const char *end, 
 	return total;
 }
 
+/* How often a process of the guest took that exception. */
+static u64 raised(const char *log, unsigned int vector)
+{
+	unsigned long long n = 0;
+	char line[64];
+	const char *p;
+
+	snprintf(line, sizeof(line), "strata: raised vector %u times ", vector);
+	p = strstr(log, line);
+	if (p)
+		sscanf(p + strlen(line), "%llu", &n);
+	return n;
+}
+
+/* What is intercepted is queued, picked for an entry, and delivered: each once. Where nothing is forced strata may not see it at all. */
+static void judge_host(unsigned int vector, u64 times)
+{
+	const struct event_counts *a = &host.raise, *b = &host.raised;
+	u64 queued = b->queued[vector] - a->queued[vector], picked = b->picked[vector] - a->picked[vector],
+	    delivered = b->delivered[vector] - a->delivered[vector];
+	u64 want = host.forced || queued ? times : 0;
+
+	if (queued != want || picked != want || delivered != want)
+		tap_fail(__FILE__, __LINE__, "vector %u: %llu of the guest's; %llu queued, %llu picked, %llu delivered", vector,
+			 (unsigned long long)times, (unsigned long long)queued, (unsigned long long)picked, (unsigned long long)delivered);
+}
+
+static void judge_exceptions(const char *log)
+{
+	static const u8 vectors[] = { DE_VECTOR, DB_VECTOR, BP_VECTOR, UD_VECTOR, GP_VECTOR, PF_VECTOR };
+	unsigned int i;
+
+	tap_note("%llu moves while the guest raised exceptions", (unsigned long long)(host.moves_at_raised - host.moves_at_raise));
+	CHECK(strstr(log, "strata: raised wrong 0"));
+	for (i = 0; i < sizeof(vectors); i++) {
+		u8 vector = vectors[i];
+		u64 times = raise_times(vector);
+
+		CHECK_EQ(raised(log, vector), times);
+		/* TCG intercepts no INT3. */
+		if (vector != BP_VECTOR || !host_is_tcg())
+			judge_host(vector, times);
+	}
+	CHECK(!host.forced || !current->every || host.moves_at_raised > host.moves_at_raise);
+}
+
 static void judge(struct journey *j)
 {
 	const char *log = j->guest->log;
@@ -162,12 +224,12 @@ static void judge(struct journey *j)
 	CHECK(before > 0 && before <= host.at_mark && host.at_mark <= after + j->config.nr_vcpus - 1);
 	CHECK(host.nmis > 0 || !j->every);
 	CHECK_EQ(nmis, host.nmis);
+	judge_exceptions(log);
 }
 
 static void journey(u64 every, u64 fresh_every)
 {
 	unsigned int cpus = env_number("LINUX_CPUS", 1);
-	bool forced = env_number("LINUX_FORCED", 0);
 	struct journey j = {
 		.seed = env_number("LINUX_SEED", 0x11235813), .every = every, .fresh_every = fresh_every,
 		.config = {
@@ -178,13 +240,16 @@ static void journey(u64 every, u64 fresh_every)
 
 	STRATA_ONLY("stopped at every exit, nothing is lost");
 	current = &j;
+	host.forced = env_number("LINUX_FORCED", 0);
 	j.guest = linux_load(COMMAND_LINE, cpus);
 	j.guest->mark = on_mark;
-	if (forced)
+	event_counts_begin();
+	if (host.forced)
 		param_write(FORCE_PARAM, ~0u);
 	journey_run(&j);
-	if (forced)
+	if (host.forced)
 		param_write(FORCE_PARAM, 0);
+	event_counts_end();
 	judge(&j);
 	if (env_number("LINUX_LOG", 0) || !strstr(j.guest->log, "strata: guest up: "))
 		linux_show_log(j.guest);

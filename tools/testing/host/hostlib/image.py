@@ -131,6 +131,16 @@ def guest_image(modules=()):
     return archive.bytes()
 
 
+# A program of the selftests' that Linux guests of theirs run: an archive of its own, which the kernel takes behind the root image.
+RAISE = os.path.join(HERE, "../selftests/bin/guest/raise")
+
+
+def raise_image():
+    archive = Archive()
+    archive.copy(RAISE, "bin/raise", 0o755)
+    return archive.bytes()
+
+
 def add_virtio(archive, kernel):
     """What the job "virtio" needs: the host's end of vhost-net, and a guest with drivers."""
     add_modules(archive, kernel.closures("vhost_net", "tun"), {}, "modules-virtio")
@@ -152,6 +162,8 @@ def add_guest(archive, kernel, firmware=()):
         archive.link(f"/usr/share/qemu/{name}", f"../seabios/{name}")
     archive.copy(kernel.image, "guest/vmlinuz")
     archive.file("guest/initramfs", guest_image())
+    if os.path.exists(RAISE):
+        archive.file("guest/raise.cpio", raise_image())
     archive.copy(os.path.join(HERE, "nested-init"), "guest/nested-init", 0o755)
     for program in GUEST_JOBS:
         archive.copy(os.path.join(HERE, program), f"bin/{program}", 0o755)

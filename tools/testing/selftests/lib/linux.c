@@ -14,7 +14,9 @@
 #include "x86.h"
 
 #define KERNEL_FILE	"/guest/vmlinuz"
+/* The second one is packed behind the first. */
 #define INITRD_FILE	"/guest/initramfs"
+#define RAISE_FILE	"/guest/raise.cpio"
 
 /* Guest-physical */
 #define BOOT_PARAMS	0x10000ull
@@ -40,7 +42,7 @@ static u8 *file(const char *name, size_t *size)
 	u8 *bytes;
 
 	if (fd < 0)
-		tap_skip("%s is not on this host", name);
+		tap_die(__FILE__, __LINE__, "%s is not on this host", name);
 	REQUIRE(!fstat(fd, &st));
 	bytes = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	REQUIRE(bytes != MAP_FAILED);
@@ -56,22 +58,27 @@ static void add_e820(struct boot_params *p, u64 start, u64 end)
 
 static void load_initrd(struct linux_guest *g, struct setup_header *h)
 {
-	size_t size;
-	u8 *initrd = file(INITRD_FILE, &size);
-	u64 at = (LINUX_MEMORY - size) & ~0xfffull;
+	size_t size, more;
+	u8 *initrd = file(INITRD_FILE, &size), *raise = file(RAISE_FILE, &more);
+	u64 at = (LINUX_MEMORY - size - more) & ~0xfffull;
 
 	memcpy(g->mem + at, initrd, size);
+	memcpy(g->mem + at + size, raise, more);
 	munmap(initrd, size);
+	munmap(raise, more);
 	h->ramdisk_image = at;
-	h->ramdisk_size = size;
+	h->ramdisk_size = size + more;
 }
 
 static void load_kernel(struct linux_guest *g, const char *command_line)
 {
 	struct boot_params *p = (struct boot_params *)(g->mem + BOOT_PARAMS);
 	size_t size, setup;
-	u8 *image = file(KERNEL_FILE, &size);
+	u8 *image;
 
+	if (access(KERNEL_FILE, R_OK))
+		tap_skip("%s is not on this host", KERNEL_FILE);
+	image = file(KERNEL_FILE, &size);
 	memcpy(&p->hdr, image + 0x1f1, 0x202 + image[0x201] - 0x1f1);
 	REQUIRE_EQ(p->hdr.header, HDRS);
 	REQUIRE(p->hdr.xloadflags & XLF_KERNEL_64);
@@ -312,7 +319,7 @@ static void port_write(struct linux_guest *g, struct vm *vm, u16 port, u32 value
 		/* The keyboard controller's reset line */
 		g->ended = true;
 	} else if (port == PORT_MARK && g->mark) {
-		g->mark(g);
+		g->mark(g, value);
 	}
 }
 

@@ -6,10 +6,10 @@
 #ifndef STRATA_SELFTEST_LINUX_H
 #define STRATA_SELFTEST_LINUX_H
 
+#include "../guest/raise.h"
 #include "vm.h"
 
 #define LINUX_MEMORY	(256ull << 20)
-#define PORT_MARK	0x710	/* the guest's, for what the test wants to know a moment of */
 
 /* The serial port: what it was told, and what it is asserting. */
 struct uart {
@@ -26,7 +26,7 @@ struct linux_guest {
 	u8 cmos;		/* its index register */
 	char log[LINUX_LOG];
 	size_t logged;
-	void (*mark)(struct linux_guest *g);
+	void (*mark)(struct linux_guest *g, u8 value);	/* at an OUT to PORT_MARK */
 	bool ended;		/* it has switched itself off */
 };
 
