@@ -227,6 +227,8 @@ static void events_apply(struct vcpu *v, const struct kvm_vcpu_events *events, c
 	for (stale = event_restore_inbox(events, abi); stale; stale &= stale - 1)
 		clear_bit(__ffs(stale), &v->inbox);
 	trace_strata_events_restored(v, events);
+	/* What the control block has pending is of the state that goes. */
+	backend_call(take_pending_dbg)(v);
 	event_restore(&v->events, events, abi);
 	if (abi->strata)
 		WRITE_ONCE(v->pv.kicked, events->reserved[0] & STRATA_EVENTS_KICKED);

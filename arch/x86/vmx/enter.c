@@ -95,9 +95,7 @@ static __always_inline void spec_ctrl_prepare(struct vmx_vcpu *vmx)
 
 void vmx_take_held_traps(struct vmx_vcpu *vmx)
 {
-	u64 causes = vmx_take_pending_dbg(&vmx->vcpu);
-
-	vmx->vcpu.events.pending_dbg |= causes;
+	vmx->vcpu.events.pending_dbg |= vmx_take_pending_dbg(&vmx->vcpu);
 	vmx->fix_shadow = true;
 }
 

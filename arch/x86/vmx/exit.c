@@ -292,7 +292,8 @@ enum exit_result vmx_guest_access(struct vcpu *v, u64 gpa, u32 access)
 		vmx_no_step_trap(v);
 	if (unlikely(v->cpu.debug.active | v->cpu.debug.guest_owned)) {
 		keep_breakpoint_off(v);
-		vmx_drop_traps(v);
+		/* The access will be repeated, and hits again what it hit. Bochs has the hits pending all the same. */
+		vmx_take_pending_dbg(v);
 	}
 	return exit_page_fault(v, gpa, access);
 }

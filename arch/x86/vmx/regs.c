@@ -278,14 +278,6 @@ void vmx_drop_step_trap(void)
 		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, pending & ~DR_STEP);
 }
 
-void vmx_drop_traps(struct vcpu *v)
-{
-	if (!vmread(GUEST_PENDING_DBG_EXCEPTIONS))
-		return;
-	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, 0);
-	to_vmx(v)->fix_shadow = true;
-}
-
 /* Bits of the pending debug exceptions field that make a trap due: an enabled breakpoint, a single step, RTM */
 #define PENDING_DBG_ENABLED	BIT(12)
 #define PENDING_DBG_DUE		(PENDING_DBG_ENABLED | DR_STEP | DR6_RTM_BIT)
@@ -297,7 +289,8 @@ u64 vmx_take_pending_dbg(struct vcpu *v)
 	if (!pending)
 		return 0;
 	vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, 0);
-	/* The step of a shadowed instruction comes with the shadow again: fix_shadow(). */
+	/* The step of a shadowed instruction comes with the shadow again. */
+	to_vmx(v)->fix_shadow = true;
 	if (vmx_shadow(v))
 		pending &= ~DR_STEP;
 	return pending & PENDING_DBG_DUE ? pending & (DR_TRAP_BITS | DR_STEP | DR6_RTM_BIT) : 0;

@@ -292,8 +292,6 @@ void vmx_write_shadow(struct vcpu *v, u8 shadow);
 u64 vmx_take_pending_dbg(struct vcpu *v);
 void vmx_hold_traps(struct vcpu *v);
 void vmx_drop_step_trap(void);
-/* The access at this exit will be repeated, and hits again what it hit. Bochs has the hits pending in the VMCS all the same. */
-void vmx_drop_traps(struct vcpu *v);
 
 /*
  * No single-step trap is due at this exit: the instruction at RIP has not run, or it was completed here and its trap is raised by
