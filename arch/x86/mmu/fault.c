@@ -2,8 +2,8 @@
 /*
  * Nested page faults: find the slot and the host's page, put a leaf into the tables.
  *
- * Any number of vCPUs do this at once, with mmu_lock held shared. Only where a table has to make way for a huge leaf
- * is the lock taken exclusively. See pfn.c for why no reference to the page is needed.
+ * Any number of vCPUs do this at once, with mmu_lock held shared, or without it where only write protection is lifted. Only where a
+ * table has to make way for a huge leaf is the lock taken exclusively. See pfn.c for why no reference to the page is needed.
  */
 #include "fault.h"
 #include "shadow.h"
@@ -54,18 +54,19 @@ static int fault_level(const struct fault *f)
 }
 
 /*
- * Write access to a page that only dirty logging protects: no need to look at the host. True if that was it.
+ * Write access to a page that only dirty logging protects: no need to look at the host, nor for a lock. Dirty logging takes
+ * a page's bit, then protects the page; here the entry is changed, then the bit set, with full barriers between. So the bit is set when both are
+ * done, or the page protected. True if that was it.
  */
 static bool fault_unprotect(const struct fault *f)
 {
 	const struct tdp_format *fmt = tdp_format();
-	struct virt_vm *vm = f->v->virt.vm;
 	bool done = false;
 	u64 *entry, old;
 	int level;
 
-	read_lock(&vm->mmu_lock);
-	entry = tdp_find(to_vm(vm), f->v->virt.as_id, f->gfn, &level);
+	rcu_read_lock();
+	entry = tdp_find(vcpu_vm(f->v), f->v->virt.as_id, f->gfn, &level);
 	old = READ_ONCE(*entry);
 	while (tdp_present(old) && (old & fmt->soft_writable) && (level == 1 || !fault_logged(f)) &&
 	       tdp_allows(old | fmt->write, f->access)) {
@@ -75,7 +76,7 @@ static bool fault_unprotect(const struct fault *f)
 		virt_mark_dirty(f->slot, f->gfn);
 		break;
 	}
-	read_unlock(&vm->mmu_lock);
+	rcu_read_unlock();
 	return done;
 }
 

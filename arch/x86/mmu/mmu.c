@@ -17,6 +17,8 @@ int mmu_module_init(void)
 void mmu_module_exit(void)
 {
 	nx_module_exit();
+	/* Tables are freed by code of this module. */
+	rcu_barrier();
 }
 
 int mmu_vm_init(struct vm *vm)

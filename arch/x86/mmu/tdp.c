@@ -3,12 +3,14 @@
  * Tables of nested paging. See tdp.h for the rules of the lock.
  *
  * A table goes away only when its whole range is zapped (or replaced by a huge leaf), at most 1G at a time; directories above live
- * as long as the VM. Tables that are out of use wait on a list until TLBs and paging-structure caches were flushed.
+ * as long as the VM. Tables that are out of use wait on a list until TLBs and paging-structure caches were flushed, and then for a
+ * grace period.
  */
 #include "shadow.h"
 
 #include <linux/gfp.h>
 #include <linux/io.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 
 /* Tables are collected up to this level in one go */
@@ -273,6 +275,11 @@ void tdp_collect(struct vm *vm, u64 entry, int level, struct list_head *tables)
 	list_add(&virt_to_page(table)->lru, tables);
 }
 
+static void free_table(struct rcu_head *head)
+{
+	__free_page(container_of(head, struct page, rcu_head));
+}
+
 void tdp_free_tables(struct vm *vm, struct list_head *tables)
 {
 	struct page *page, *tmp;
@@ -280,7 +287,7 @@ void tdp_free_tables(struct vm *vm, struct list_head *tables)
 
 	list_for_each_entry_safe(page, tmp, tables, lru) {
 		list_del(&page->lru);
-		__free_page(page);
+		call_rcu(&page->rcu_head, free_table);
 		nr++;
 	}
 	if (nr)

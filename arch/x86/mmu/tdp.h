@@ -5,6 +5,10 @@
  * Levels count from 1 (4K leaves) to vm_mmu.levels (the root). A gfn is a guest frame, spans are in 4K pages. Entries are added
  * with vm->mmu_lock held shared and removed with it held exclusively, so a pointer to an entry stays good as long as the lock
  * is held in either way. Hardware sets A and D bits at any time: every change of a present entry is an atomic one.
+ *
+ * Who only looks, clears A bits, or lifts the write protection of dirty logging needs no lock but an RCU read section: tables are
+ * freed after a grace period. The entry found may then be in a table that is out of use, where changing it has no effect once TLBs
+ * were flushed, or be changed by others at any time.
  */
 #ifndef STRATA_TDP_H
 #define STRATA_TDP_H
@@ -118,7 +122,7 @@ u64 tdp_make_leaf(u64 pfn, int level, u32 flags);
 
 /**
  * tdp_find() - entry that decides about a frame
- * @vm: the machine, mmu_lock held
+ * @vm: the machine, mmu_lock held or in an RCU read section
  * @as_id: address space
  * @gfn: guest frame
  * @level: level of the entry found
@@ -139,7 +143,7 @@ u64 *tdp_find(struct vm *vm, unsigned int as_id, u64 gfn, int *level);
 u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, u32 split);
 
 /**
- * struct tdp_iter - visits present leaves in [@next, @end)
+ * struct tdp_iter - visits present leaves in [@next, @end); mmu_lock held or in an RCU read section
  * @root: root table
  * @levels: depth
  * @tables: also stop at entries of level 2 and 3 that point to tables and lie in the range as a whole
@@ -192,7 +196,7 @@ bool tdp_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool resched, 
 
 /* Detach what is below a table entry whose value was @entry: adds all its tables to the list. mmu_lock held exclusively, or the VM is going. */
 void tdp_collect(struct vm *vm, u64 entry, int level, struct list_head *tables);
-/* No TLB refers to the tables any more. */
+/* No TLB refers to the tables any more; walkers without a lock may. */
 void tdp_free_tables(struct vm *vm, struct list_head *tables);
 
 /* Table pages of a vCPU for the next fault; tdp_cache_fill() may sleep and returns 0 or -ENOMEM. */
