@@ -54,6 +54,8 @@ long arch_check_extension(struct virt_vm *vm, unsigned int cap);
  * A return of true asks for a TLB flush of all vCPUs, which must have happened before pages are given back.
  */
 bool arch_zap_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end);
+
+/* Was a page of the range accessed? @clear: forget it. srcu held, mmu_lock not. */
 bool arch_age_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end, bool clear);
 
 /* A slot is going (or changing its meaning): remove all its mappings, flush, free. slots_lock or srcu held, mmu_lock not. */

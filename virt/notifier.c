@@ -27,7 +27,7 @@ static bool slot_range(struct virt_vm *vm, const struct virt_slot *s, unsigned l
 			     s->base_gfn + DIV_ROUND_UP(hi - s->hva, PAGE_SIZE));
 }
 
-/* The same for every slot, the one that is just being taken away included; mmu_lock held. */
+/* The same for every slot; srcu held. */
 static bool for_each_range(struct virt_vm *vm, unsigned long start, unsigned long end, range_fn fn)
 {
 	unsigned int as, i;
@@ -39,9 +39,18 @@ static bool for_each_range(struct virt_vm *vm, unsigned long start, unsigned lon
 		for (i = 0; i < slots->nr; i++)
 			ret |= slot_range(vm, slots->slot[i], start, end, fn);
 	}
-	if (vm->leaving)
-		ret |= slot_range(vm, vm->leaving, start, end, fn);
 	return ret;
+}
+
+/* The slot that is just being taken away, too; mmu_lock held exclusively. */
+static void zap_range(struct virt_vm *vm, unsigned long start, unsigned long end)
+{
+	bool flush = for_each_range(vm, start, end, arch_zap_range);
+
+	if (vm->leaving)
+		flush |= slot_range(vm, vm->leaving, start, end, arch_zap_range);
+	if (flush)
+		virt_request_all(vm, VIRT_REQ_TLB_FLUSH);
 }
 
 static int invalidate_start(struct mmu_notifier *n, const struct mmu_notifier_range *range)
@@ -57,8 +66,7 @@ static int invalidate_start(struct mmu_notifier *n, const struct mmu_notifier_ra
 		vm->inval_first = min(vm->inval_first, range->start);
 		vm->inval_last = max(vm->inval_last, range->end - 1);
 	}
-	if (for_each_range(vm, range->start, range->end, arch_zap_range))
-		virt_request_all(vm, VIRT_REQ_TLB_FLUSH);
+	zap_range(vm, range->start, range->end);
 	write_unlock(&vm->mmu_lock);
 	srcu_read_unlock(&vm->srcu, idx);
 	return 0;
@@ -84,17 +92,15 @@ static bool age_test(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, 
 	return arch_age_range(vm, slot, gfn, end, false);
 }
 
+/* Without a lock: reclaim asks this of many pages, while vCPUs fault. */
 static bool age(struct mmu_notifier *n, unsigned long start, unsigned long end, range_fn fn, bool flush)
 {
 	struct virt_vm *vm = notifier_vm(n);
 	int idx = srcu_read_lock(&vm->srcu);
-	bool young;
+	bool young = for_each_range(vm, start, end, fn);
 
-	write_lock(&vm->mmu_lock);
-	young = for_each_range(vm, start, end, fn);
 	if (young && flush)
 		virt_request_all(vm, VIRT_REQ_TLB_FLUSH);
-	write_unlock(&vm->mmu_lock);
 	srcu_read_unlock(&vm->srcu, idx);
 	return young;
 }
@@ -121,8 +127,7 @@ static void release(struct mmu_notifier *n, struct mm_struct *mm)
 	int idx = srcu_read_lock(&vm->srcu);
 
 	write_lock(&vm->mmu_lock);
-	if (for_each_range(vm, 0, ULONG_MAX, arch_zap_range))
-		virt_request_all(vm, VIRT_REQ_TLB_FLUSH);
+	zap_range(vm, 0, ULONG_MAX);
 	write_unlock(&vm->mmu_lock);
 	srcu_read_unlock(&vm->srcu, idx);
 }

@@ -12,6 +12,7 @@
 #include "../../../virt/arch.h"
 
 #include <linux/bitops.h>
+#include <linux/rcupdate.h>
 
 static void flush_all(struct virt_vm *vm)
 {
@@ -38,12 +39,15 @@ bool arch_zap_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u
 static bool age_by_zapping(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end)
 {
 	LIST_HEAD(tables);
+	bool young;
 
-	if (!tdp_zap(to_vm(vm), slot->as_id, gfn, end, false, &tables))
-		return false;
-	flush_all(vm);
+	write_lock(&vm->mmu_lock);
+	young = tdp_zap(to_vm(vm), slot->as_id, gfn, end, false, &tables);
+	if (young)
+		flush_all(vm);
+	write_unlock(&vm->mmu_lock);
 	tdp_free_tables(to_vm(vm), &tables);
-	return true;
+	return young;
 }
 
 bool arch_age_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end, bool clear)
@@ -52,10 +56,9 @@ bool arch_age_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u
 	struct tdp_iter it;
 	bool young = false;
 
-	lockdep_assert_held_write(&vm->mmu_lock);
-
 	if (!accessed && clear)
 		return age_by_zapping(vm, slot, gfn, end);
+	rcu_read_lock();
 	tdp_iter_init(&it, to_vm(vm), slot->as_id, gfn, end);
 	while (tdp_iter_next(&it)) {
 		if (accessed && !(it.old & accessed))
@@ -65,6 +68,7 @@ bool arch_age_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u
 			break;
 		tdp_clear_bits(it.entry, accessed);
 	}
+	rcu_read_unlock();
 	if (accessed && (clear || !young))
 		young |= shadow_age(to_vm(vm), slot->as_id, gfn, end, clear);
 	return young;

@@ -455,8 +455,6 @@ static bool each_leaf_of(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, le
 	bool ret = false;
 	int level;
 
-	lockdep_assert_held(&vm->virt.mmu_lock);
-
 	if (likely(!s) || gfn >= end)
 		return false;
 	spin_lock(&s->lock);
@@ -468,11 +466,13 @@ static bool each_leaf_of(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, le
 
 bool shadow_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end)
 {
+	lockdep_assert_held(&vm->virt.mmu_lock);
 	return each_leaf_of(vm, as_id, gfn, end, leaf_zap);
 }
 
 bool shadow_protect(struct vm *vm, unsigned int as_id, u64 gfn, u64 end)
 {
+	lockdep_assert_held_write(&vm->virt.mmu_lock);
 	return each_leaf_of(vm, as_id, gfn, end, leaf_protect);
 }
 

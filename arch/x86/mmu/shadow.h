@@ -12,8 +12,8 @@
  *    generation is not older. A flush by L1 makes a new generation: tables are compared with L1's, a few by the flush itself, the rest, to which
  *    links are cut, when a fault first comes to them; what differs or leads to older pages is cut.
  *
- * Everything is under vm_shadow.lock, taken inside vm->mmu_lock (held shared at least, which keeps the VM's own leaves). Pages that are out of
- * use are freed after a flush of all TLBs. The number of pages is limited; the least recently used ones go.
+ * Everything is under vm_shadow.lock, taken inside vm->mmu_lock (held shared at least, which keeps the VM's own leaves; A bits are looked at without
+ * it). Pages that are out of use are freed after a flush of all TLBs. The number of pages is limited; the least recently used ones go.
  */
 #ifndef STRATA_SHADOW_H
 #define STRATA_SHADOW_H
@@ -158,7 +158,7 @@ static inline struct vm_shadow *vm_shadow(const struct vm *vm)
 bool shadow_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end);
 bool shadow_protect(struct vm *vm, unsigned int as_id, u64 gfn, u64 end);
 
-/* Was one of these frames accessed through the shadow? @clear: forget it. vm->mmu_lock held exclusively. */
+/* Was one of these frames accessed through the shadow? @clear: forget it. */
 bool shadow_age(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool clear);
 
 /* As if L1 had flushed everything: each page is compared with L1's table before it is used again. No lock held. */
