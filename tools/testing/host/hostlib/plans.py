@@ -118,8 +118,8 @@ class Plan:
         settings = {**self.settings, "GUEST_APPEND": self.emulator.guest_append,
                     "GUEST_ACCEL": GUEST_ACCEL.get(self.module, GUEST_ACCEL["strata"])}
         return image.host_image(jobs, modules, self._params(modules), settings,
-                                kernel if self.guest else None, spare, swap, unloaded, test=self._test_modules(kernel),
-                                next_kernel=kernel)
+                                kernel if self.guest else None, spare, swap, unloaded, kernel.closure("msr"),
+                                self._test_modules(kernel), kernel)
 
     def boot(self, jobs, directory, tty=None):
         """The command that boots the host with these jobs."""
