@@ -327,6 +327,31 @@ enum emu_status emulate_task_switch(struct emu *e, u16 selector, enum emu_task_r
 				    bool has_error, u32 error);
 
 /**
+ * struct emu_port - an I/O instruction
+ * @port: its port
+ * @size: bytes of one access
+ * @asize: of INS and OUTS: address size in bytes; else 0
+ * @in: IN, INS
+ * @rep: INS, OUTS with a REP prefix
+ */
+struct emu_port {
+	u16 port;
+	u8 size;
+	u8 asize;
+	bool in;
+	bool rep;
+};
+
+/**
+ * emu_port_insn - is the decoded instruction IN, OUT, INS or OUTS?
+ * @e: the emulation, after EMU_OK
+ * @p: filled in if so
+ *
+ * Return: true if it is.
+ */
+bool emu_port_insn(const struct emu *e, struct emu_port *p);
+
+/**
  * emu_mode - how instructions are read now
  * @regs: registers
  *

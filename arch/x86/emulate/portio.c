@@ -49,6 +49,23 @@ unsigned int emu_port_size(const struct emu *e)
 	return size == 8 ? 4 : size;
 }
 
+bool emu_port_insn(const struct emu *e, struct emu_port *p)
+{
+	const struct emu_insn *i = &e->insn;
+	bool string = (i->opcode & 0xfc) == 0x6c, plain = (i->opcode & 0xf4) == 0xe4;
+
+	if (i->map != EMU_MAP_1BYTE || (i->prefixes & (EMU_PFX_VEX | EMU_PFX_EVEX)) || !(string || plain))
+		return false;
+	*p = (struct emu_port) {
+		.port = string || (i->opcode & 8) ? (u16)e->regs.gpr[RDX] : (u8)i->imm,
+		.size = (u8)emu_port_size(e),
+		.asize = string ? i->asize : 0,
+		.in = !(i->opcode & 2),
+		.rep = string && (i->prefixes & (EMU_PFX_REP | EMU_PFX_REPNE)),
+	};
+	return true;
+}
+
 static enum emu_status port_in(struct emu *e, u16 port)
 {
 	unsigned int size = emu_port_size(e);

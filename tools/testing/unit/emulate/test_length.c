@@ -144,6 +144,38 @@ static void compare_one(csh cs, cs_insn *insn, unsigned int mode, const u8 *b,
 		      hex(b, EMU_MAX_INSN));
 }
 
+/* Which instructions access ports, and how */
+static const struct port_row {
+	u8 bytes[4];
+	u8 mode;
+	bool is;
+	struct emu_port want;
+} port_rows[] = {
+	{ { 0xe4, 0xb2 }, EMU_MODE_64, true, { 0xb2, 1, 0, true, false } },
+	{ { 0xe5, 0xf2 }, EMU_MODE_16, true, { 0xf2, 2, 0, true, false } },
+	{ { 0x66, 0xe7, 0x80 }, EMU_MODE_16, true, { 0x80, 4, 0, false, false } },
+	{ { 0x48, 0xed }, EMU_MODE_64, true, { 0x1234, 4, 0, true, false } },
+	{ { 0xf3, 0xee }, EMU_MODE_32, true, { 0x1234, 1, 0, false, false } },
+	{ { 0x6e }, EMU_MODE_16, true, { 0x1234, 1, 2, false, false } },
+	{ { 0xf3, 0x66, 0x6d }, EMU_MODE_64, true, { 0x1234, 2, 8, true, true } },
+	{ { 0xf2, 0x67, 0x6f }, EMU_MODE_64, true, { 0x1234, 4, 4, false, true } },
+	{ { 0xf3, 0xa4 }, EMU_MODE_64, false, { } },
+	{ { 0xe0, 0x00 }, EMU_MODE_64, false, { } },
+	{ { 0x0f, 0x6e, 0xc0 }, EMU_MODE_64, false, { } },
+};
+
+START_TEST(ports)
+{
+	const struct port_row *r = &port_rows[_i];
+	struct emu e = { .regs.gpr = { [2] = 0x51234 } };
+	struct emu_port p = { };
+
+	ck_assert_int_eq(emu_decode(&e.insn, r->bytes, sizeof(r->bytes), r->mode), 0);
+	ck_assert_int_eq(emu_port_insn(&e, &p), r->is);
+	ck_assert_mem_eq(&p, &r->want, sizeof(p));
+}
+END_TEST
+
 START_TEST(against_capstone)
 {
 	unsigned long n = rounds(700000), decoded = 0, i;
@@ -336,6 +368,7 @@ int main(void)
 
 	tcase_set_timeout(t, 600);
 	tcase_add_loop_test(t, against_capstone, 0, 3);
+	tcase_add_loop_test(t, ports, 0, (int)(sizeof(port_rows) / sizeof(port_rows[0])));
 	tcase_add_test(t, needs_all_bytes);
 	tcase_add_loop_test(t, length_cases, 0,
 			    (int)(sizeof(length_rows) / sizeof(length_rows[0])));
