@@ -171,15 +171,18 @@ static u64 raised(const char *log, unsigned int vector)
 	return n;
 }
 
-/* What is intercepted is queued, picked for an entry, and delivered: each once. Where nothing is forced strata may not see it at all. */
+/*
+ * What is intercepted is queued, picked for an entry, and delivered: each once. Where nothing is forced strata may not see it at all. An INT3 that is
+ * moved before it is picked is not in the image, and queued anew when its instruction runs again.
+ */
 static void judge_host(unsigned int vector, u64 times)
 {
 	const struct event_counts *a = &host.raise, *b = &host.raised;
 	u64 queued = b->queued[vector] - a->queued[vector], picked = b->picked[vector] - a->picked[vector],
 	    delivered = b->delivered[vector] - a->delivered[vector];
-	u64 want = host.forced || queued ? times : 0;
+	u64 want = host.forced || queued ? times : 0, again = vector == BP_VECTOR ? host.moves_at_raised - host.moves_at_raise : 0;
 
-	if (queued != want || picked != want || delivered != want)
+	if (queued < want || queued > want + again || picked != want || delivered != want)
 		tap_fail(__FILE__, __LINE__, "vector %u: %llu of the guest's; %llu queued, %llu picked, %llu delivered", vector,
 			 (unsigned long long)times, (unsigned long long)queued, (unsigned long long)picked, (unsigned long long)delivered);
 }
