@@ -95,6 +95,7 @@ void decide_entry(struct vcpu *v, struct event_plan *plan)
 		trace_decision(v, plan, again);
 	if (plan->step != STEP_ENTER)
 		return;
+	io_last_ends(v);
 	if (plan->apply)
 		apply_payload(v, plan);
 	if (v->events.delivering.type) {

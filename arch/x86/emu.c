@@ -223,6 +223,8 @@ static enum exit_result emu_done(struct vcpu *v, struct emu *e, enum emu_status 
 			v->io.rflags = rflags;
 			return EXIT_TO_USER;
 		}
+		if (io_smi_waits(v))
+			io_note_emulated(v, e);
 		emu_commit(e, v);
 		io_forget(v);
 		if (unlikely(e->halt))
@@ -285,9 +287,8 @@ void emu_vcpu_destroy(struct vcpu *v)
 }
 
 /* Bytes at RIP, as far as they can be had: up to 15, over a page boundary. */
-static unsigned int fetch_bytes(struct vcpu *v, struct emu *e)
+static unsigned int fetch_bytes_at(struct vcpu *v, struct emu *e, unsigned long linear)
 {
-	unsigned long linear = vcpu_linear_rip(v);
 	unsigned int first = min_t(unsigned int, EMU_MAX_INSN, PAGE_SIZE - offset_in_page(linear));
 
 	emu_load(e, v);
@@ -296,6 +297,20 @@ static unsigned int fetch_bytes(struct vcpu *v, struct emu *e)
 	if (first < EMU_MAX_INSN && emu_guest_fetch(e, linear + first, e->bytes + first, EMU_MAX_INSN - first) == EMU_OK)
 		return EMU_MAX_INSN;
 	return first;
+}
+
+static unsigned int fetch_bytes(struct vcpu *v, struct emu *e)
+{
+	return fetch_bytes_at(v, e, vcpu_linear_rip(v));
+}
+
+bool emu_io_immediate(struct vcpu *v, unsigned long rip)
+{
+	unsigned long linear = vcpu_linear_rip(v) - vcpu_rip(v) + rip;
+	struct emu_insn insn;
+	unsigned int n = fetch_bytes_at(v, v->emu, vcpu_cs_long(v) ? linear : (u32)linear);
+
+	return n && !emu_decode(&insn, v->emu->bytes, n, vcpu_insn_mode(v)) && insn.map == EMU_MAP_1BYTE && (insn.opcode & 0xfc) == 0xe4;
 }
 
 unsigned int emu_insn_length(struct vcpu *v)

@@ -71,6 +71,8 @@ unsigned int emu_soft_length(struct vcpu *v, const struct event *e);
 bool emu_at_rsm(struct vcpu *v);
 /* VMCALL, without prefixes. May sleep. */
 bool emu_at_vmcall(struct vcpu *v);
+/* The instruction at @rip is an IN or OUT with an immediate port. */
+bool emu_io_immediate(struct vcpu *v, unsigned long rip);
 /* Commit an emulation that waited only for userspace to see its write. */
 enum exit_result emu_finish(struct vcpu *v);
 int emu_vcpu_init(struct vcpu *v);
@@ -91,6 +93,27 @@ bool io_doorbell(struct vcpu *v, u16 port, unsigned int size);
 static inline bool io_has_doorbells(const struct vcpu *v)
 {
 	return READ_ONCE(v->virt.vm->doorbells[VIRT_BUS_PIO]);
+}
+
+/* An I/O instruction from @before to RIP is over: an SMI that waits comes with it. */
+void io_note_port(struct vcpu *v, u16 port, unsigned int size, bool in, unsigned long before);
+/* The same for what was emulated, before it is committed */
+void io_note_emulated(struct vcpu *v, const struct emu *e);
+/* KVM_RUN begins: what no SMI came with is past. */
+void io_last_begins(struct vcpu *v);
+/* The I/O instruction that the vCPU stands behind, NULL if it was another */
+const struct smram_io *io_last(struct vcpu *v);
+
+static inline void io_last_ends(struct vcpu *v)
+{
+	v->io.last.io.flags = 0;
+}
+
+/* An SMI that the next entry cannot overtake. Rarely even the first question is worth the others. */
+static inline bool io_smi_waits(const struct vcpu *v)
+{
+	return unlikely(v->events.smi | READ_ONCE(v->virt.requests)) &&
+	       (v->events.smi || (test_bit(REQ_EVENT, &v->virt.requests) && test_bit(INBOX_SMI, &v->inbox)));
 }
 
 enum exit_result io_msr(struct vcpu *v, u32 msr, u64 data, bool write, u32 reason);

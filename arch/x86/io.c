@@ -3,6 +3,7 @@
  * Instructions that wait for userspace, and their completion at the next KVM_RUN.
  */
 #include "backend.h"
+#include "emulate/emulate.h"
 #include "exit.h"
 #include "trace_kvm.h"
 
@@ -17,6 +18,73 @@ void io_forget(struct vcpu *v)
 	v->io.waiting = false;
 	v->io.hint_gpa = 0;
 	v->io.memory_only = false;
+}
+
+/* ---- what an SMI is to know of the instruction before it ---- */
+
+void io_note_port(struct vcpu *v, u16 port, unsigned int size, bool in, unsigned long before)
+{
+	unsigned long rip = vcpu_rip(v);
+
+	/* Not stepped over: its code is gone. */
+	if (rip == before)
+		return;
+	v->io.last = (struct io_last) {
+		.io = {
+			.port = port, .len = rip - before,
+			.flags = SMRAM_IO_VALID | (in ? SMRAM_IO_IN : 0) | size << SMRAM_IO_SIZE_SHIFT,
+		},
+		.rip = rip,
+	};
+}
+
+void io_note_emulated(struct vcpu *v, const struct emu *e)
+{
+	struct emu_port p;
+
+	if (!emu_port_insn(e, &p))
+		return;
+	/* A count of 0: no port was accessed. */
+	if (p.asize && e->regs.gpr[REG_RSI] == v->regs[REG_RSI] && e->regs.gpr[REG_RDI] == v->regs[REG_RDI])
+		return;
+	v->io.last = (struct io_last) {
+		.io = {
+			.port = p.port, .len = e->repeat ? 0 : e->insn.len, .asize = p.asize,
+			.flags = SMRAM_IO_VALID | (p.in ? SMRAM_IO_IN : 0) | (p.asize ? SMRAM_IO_STRING : 0) |
+				 (p.rep ? SMRAM_IO_REP : 0) | p.size << SMRAM_IO_SIZE_SHIFT,
+		},
+		.rip = e->regs.rip,
+	};
+}
+
+void io_last_begins(struct vcpu *v)
+{
+	struct io_last *l = &v->io.last;
+
+	if (l->user)
+		l->rip = vcpu_rip(v);
+	l->user = false;
+	if (v->virt.wants_run && !io_smi_waits(v))
+		io_last_ends(v);
+}
+
+const struct smram_io *io_last(struct vcpu *v)
+{
+	const struct io_last *l = &v->io.last;
+
+	return l->io.flags && (l->user || l->rip == vcpu_rip(v)) ? &l->io : NULL;
+}
+
+/* ---- ports ---- */
+
+static enum exit_result step_over(struct vcpu *v, u16 port, unsigned int size, bool in)
+{
+	unsigned long rip = vcpu_rip(v);
+	enum exit_result r = vcpu_skip(v);
+
+	if (io_smi_waits(v))
+		io_note_port(v, port, size, in, rip);
+	return r;
 }
 
 static enum exit_result to_user_io(struct vcpu *v, u16 port, unsigned int size, bool in)
@@ -69,7 +137,7 @@ bool io_doorbell(struct vcpu *v, u16 port, unsigned int size)
  */
 enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 {
-	unsigned long rax = v->regs[REG_RAX];
+	unsigned long rax = v->regs[REG_RAX], rip;
 	enum exit_result r;
 
 	if (in) {
@@ -78,10 +146,11 @@ enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 		if (virt_iobus_access(&v->virt, VIRT_BUS_PIO, port, size, &val, false)) {
 			trace_kvm_pio(false, port, size, &val);
 			put_rax(v, &val, size);
-			return vcpu_skip(v);
+			return step_over(v, port, size, true);
 		}
 		v->io.kind = IO_PORT_IN;
 		v->io.size = size;
+		v->io.port = port;
 		v->io.rip = vcpu_rip(v);
 		return to_user_io(v, port, size, true);
 	}
@@ -89,9 +158,11 @@ enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 		trace_kvm_pio(true, port, size, &v->regs[REG_RAX]);
 	if (virt_iobus_access(&v->virt, VIRT_BUS_PIO, port, size, &rax, true) ||
 	    virt_coalesced_write(v->virt.vm, port, size, &rax, true))
-		return vcpu_skip(v);
+		return step_over(v, port, size, false);
 	memcpy((void *)v->virt.run + PAGE_SIZE, &rax, size);
+	rip = vcpu_rip(v);
 	r = vcpu_skip(v);
+	io_note_port(v, port, size, false, rip);
 	if (r != EXIT_RESUME) {		/* stepping: the port first */
 		v->io.kind = IO_PORT_OUT;
 		v->io.rip = vcpu_rip(v);
@@ -101,9 +172,9 @@ enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 
 static enum exit_result complete_in(struct vcpu *v)
 {
-	trace_kvm_pio(false, v->virt.run->io.port, v->io.size, (const void *)v->virt.run + PAGE_SIZE);
+	trace_kvm_pio(false, v->io.port, v->io.size, (const void *)v->virt.run + PAGE_SIZE);
 	put_rax(v, (const void *)v->virt.run + PAGE_SIZE, v->io.size);
-	return vcpu_skip(v);
+	return step_over(v, v->io.port, v->io.size, true);
 }
 
 static enum exit_result complete_emulate(struct vcpu *v)

@@ -9,6 +9,8 @@
 #ifndef STRATA_X86_IO_H
 #define STRATA_X86_IO_H
 
+#include "smm/smram.h"
+
 #include <linux/types.h>
 
 #define IO_LOG_MAX	24
@@ -35,6 +37,21 @@ struct io_access {
 enum io_kind { IO_NONE, IO_EMULATE, IO_COMMIT, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR, IO_WRMSR };
 
 /**
+ * struct io_last - an I/O instruction that has just completed
+ * @io: for the save area of an SMI that is taken before the next instruction; flags 0: there is none
+ * @user: set by userspace since the last run: @rip is still to come
+ * @rip: RIP behind it
+ *
+ * An OUT that userspace sees leaves one, as the SMI may be its answer; other instructions do if an SMI waits when they complete. It ends
+ * with the next entry.
+ */
+struct io_last {
+	struct smram_io io;
+	bool user;
+	unsigned long rip;
+};
+
+/**
  * struct vcpu_io - the instruction in progress; owned by io.c, (v)
  * @kind: what the next KVM_RUN completes
  * @nr: entries of @log that are done
@@ -42,6 +59,7 @@ enum io_kind { IO_NONE, IO_EMULATE, IO_COMMIT, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR
  * @waiting: @log[@nr] was handed to userspace
  * @size: of an IO_PORT_IN, in bytes
  * @rip: where the instruction is, to notice that userspace moved on
+ * @port: its port
  * @hinted: @hint_gpa was the operand's address
  * @memory_only: L2's, for an access to memory: see emu_memory_ops
  * @hint_gpa: where the nested page fault was, 0 if there was none
@@ -49,6 +67,7 @@ enum io_kind { IO_NONE, IO_EMULATE, IO_COMMIT, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR
  * @left: times in a row that the instruction at @left_rip was left to the CPU
  * @left_at: count of exits at the last time
  * @left_rip: where it is
+ * @last: the instruction that is over
  * @log: done accesses, in order
  */
 struct vcpu_io {
@@ -59,12 +78,14 @@ struct vcpu_io {
 	u8 size;
 	bool hinted;
 	bool memory_only;
+	u16 port;
 	unsigned long rip;
 	u64 hint_gpa;
 	unsigned long rflags;
 	unsigned int left;
 	u64 left_at;
 	unsigned long left_rip;
+	struct io_last last;
 	struct io_access log[IO_LOG_MAX];
 };
 

@@ -329,6 +329,8 @@ static enum exit_result settle(struct vcpu *v)
 	v->want_window = READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
 	if (unlikely(event_run_begins(&v->events)))
 		decide_settle_interrupt(v);
+	if (v->io.last.io.flags)
+		io_last_begins(v);
 	if (unlikely(v->cpu.pdptr_stale) && cr_settle(v))
 		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, vcpu_cr3(v), vcpu_cr4(v));
 	return v->io.kind == IO_NONE ? EXIT_RESUME : io_complete(v);

@@ -6,6 +6,7 @@
 #include <linux/string.h>
 
 #include "../backend.h"
+#include "../exit.h"
 #include "../ioctl.h"
 #include "../smm/smm.h"
 #include "../strata.h"
@@ -207,6 +208,34 @@ static long ioctl_set_sregs2(struct virt_vcpu *vv, void *data, unsigned long raw
 	return 0;
 }
 
+/* The I/O instruction that an SMI may restart */
+static void io_last_get(struct vcpu *v, struct kvm_vcpu_events *events)
+{
+	const struct smram_io *io = io_last(v);
+	struct strata_events s;
+
+	if (!io)
+		return;
+	memcpy(&s, events->reserved, sizeof(s));
+	s.io_flags = io->flags;
+	s.io_len = io->len;
+	s.io_asize = io->asize;
+	s.io_port = io->port;
+	memcpy(events->reserved, &s, sizeof(s));
+}
+
+static void io_last_set(struct vcpu *v, const struct kvm_vcpu_events *events, const struct event_abi *abi)
+{
+	struct strata_events s = {};
+
+	if (abi->strata)
+		memcpy(&s, events->reserved, sizeof(s));
+	v->io.last = (struct io_last) {
+		.io = { .port = s.io_port, .flags = s.io_flags, .len = s.io_len, .asize = s.io_asize },
+		.user = true,
+	};
+}
+
 void vcpu_events_get(struct vcpu *v, struct kvm_vcpu_events *events)
 {
 	const struct event_abi abi = vcpu_event_abi(v);
@@ -216,6 +245,8 @@ void vcpu_events_get(struct vcpu *v, struct kvm_vcpu_events *events)
 	event_save(&v->events, READ_ONCE(v->inbox), READ_ONCE(v->sipi_vector), &abi, &view, events);
 	if (abi.strata && READ_ONCE(v->pv.kicked))
 		events->reserved[0] |= STRATA_EVENTS_KICKED;
+	if (abi.strata)
+		io_last_get(v, events);
 	trace_strata_events_saved(v, events);
 }
 
@@ -230,6 +261,7 @@ static void events_apply(struct vcpu *v, const struct kvm_vcpu_events *events, c
 	/* What the control block has pending is of the state that goes. */
 	backend_call(take_pending_dbg)(v);
 	event_restore(&v->events, events, abi);
+	io_last_set(v, events, abi);
 	if (abi->strata)
 		WRITE_ONCE(v->pv.kicked, events->reserved[0] & STRATA_EVENTS_KICKED);
 	smm_follow(v);

@@ -28,7 +28,9 @@ static_assert(offsetof(struct strata_events, pending_len) == 4);
 static_assert(offsetof(struct strata_events, stash_nr) == 5);
 static_assert(offsetof(struct strata_events, pending_dbg) == 6);
 static_assert(offsetof(struct strata_events, smm_dbg) == 10);
-static_assert(offsetof(struct strata_events, reserved) == 14);
+static_assert(offsetof(struct strata_events, io_flags) == 14);
+static_assert(offsetof(struct strata_events, io_port) == 17);
+static_assert(offsetof(struct strata_events, reserved) == 19);
 
 /* The queue's types are the ABI's kinds. */
 static_assert(EVENT_NONE == STRATA_EVENT_NONE);
@@ -174,6 +176,21 @@ static bool all_zero(const u8 *bytes, size_t size)
 	return true;
 }
 
+/* An I/O instruction as there can be: one size; REP of strings only, and only those stay where they are. */
+static bool io_legal(const struct strata_events *s)
+{
+	u8 size = s->io_flags & (STRATA_IO_8 | STRATA_IO_16 | STRATA_IO_32);
+	bool string = s->io_flags & STRATA_IO_STRING, rep = s->io_flags & STRATA_IO_REP;
+
+	if (!(s->io_flags & STRATA_IO_VALID))
+		return !EVENT_RULE(CHECK_IO_NONE, s->io_flags | s->io_len | s->io_asize | s->io_port);
+	if (EVENT_RULE(CHECK_IO_FLAGS, s->io_flags & ~STRATA_IO_FLAGS || !size || size & (size - 1)))
+		return false;
+	if (EVENT_RULE(CHECK_IO_LENGTH, s->io_len > 15 || (!s->io_len && !rep)) || EVENT_RULE(CHECK_IO_REP, rep && !string))
+		return false;
+	return !EVENT_RULE(CHECK_IO_ASIZE, string ? s->io_asize != 2 && s->io_asize != 4 && s->io_asize != 8 : s->io_asize);
+}
+
 static int strata_check(const struct kvm_vcpu_events *in)
 {
 	struct strata_events s;
@@ -193,7 +210,7 @@ static int strata_check(const struct kvm_vcpu_events *in)
 		return -EINVAL;
 	if (EVENT_RULE(CHECK_CAUSES, (s.pending_dbg | s.smm_dbg) & ~STRATA_EVENTS_DR6))
 		return -EINVAL;
-	return 0;
+	return io_legal(&s) ? 0 : -EINVAL;
 }
 
 /* The exception that @in asks to be pending, as against injected. */

@@ -19,6 +19,8 @@
 static_assert(sizeof(struct event) == 24);
 static_assert(sizeof(struct event_queue) == 3 * sizeof(struct event) + 40);
 
+#define DR6_BS	BIT(14)
+
 /* Vectors by class: SDM table "Interrupt and Exception Classes", APM "Simultaneous Exceptions"; 21 is #CP, 29 is #VC. */
 #define CONTRIBUTORY	(BIT(0) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(21) | BIT(29))
 /* #PF, and #VE, which counts as one. */
@@ -277,8 +279,11 @@ void event_trap(struct event_queue *q, u64 causes, u8 shadow)
 		event_raise(q, &db);
 }
 
-void event_rsm(struct event_queue *q, u8 shadow)
+void event_rsm(struct event_queue *q, u8 shadow, bool again)
 {
+	/* The step over an instruction that runs again is still to come. */
+	if (EVENT_RULE(RSM_AGAIN, again))
+		q->smm_dbg &= ~(u64)DR6_BS;
 	q->smm = false;
 	q->nmi_masked = EVENT_RULE(RSM_NMI, q->smm_inside_nmi);
 	q->smm_inside_nmi = false;

@@ -509,10 +509,11 @@ void event_trap(struct event_queue *q, u64 causes, u8 shadow);
  * event_rsm() - RSM left SMM
  * @q: the queue
  * @shadow: the shadow that RSM restores
+ * @again: the I/O instruction in front of the SMI runs again
  *
  * Restores NMI blocking and lets the trap that the SMI overtook happen, once MOV SS does not hold it back any more.
  */
-void event_rsm(struct event_queue *q, u8 shadow);
+void event_rsm(struct event_queue *q, u8 shadow, bool again);
 
 /**
  * event_nested_begin() - VMRUN, VMLAUNCH or VMRESUME succeeded, or KVM_SET_NESTED_STATE with RUN_PENDING

@@ -13,12 +13,15 @@
 #include "../trace_kvm.h"
 
 #include <linux/build_bug.h>
+#include <linux/strata.h>
 #include <linux/string.h>
 
 #define AS_NORMAL	0
 #define AS_SMM		1
 
 static_assert(SMRAM_ES == (int)SEG_ES && SMRAM_TR == (int)SEG_TR && SMRAM_NR_SEGS == (int)NR_SEGS);
+static_assert(SMRAM_IO_IN == STRATA_IO_IN && SMRAM_IO_VALID == STRATA_IO_VALID && SMRAM_IO_STRING == STRATA_IO_STRING &&
+	      SMRAM_IO_REP == STRATA_IO_REP && 1 << SMRAM_IO_SIZE_SHIFT == STRATA_IO_8);
 static_assert(SMRAM_SHADOW_MOV_SS == KVM_X86_SHADOW_INT_MOV_SS && SMRAM_SHADOW_STI == KVM_X86_SHADOW_INT_STI);
 
 void smm_follow(struct vcpu *v)
@@ -109,6 +112,16 @@ static void save(struct vcpu *v, struct smram_state *s)
 		s->seg[i] = seg_to_smram(&seg[i]);
 }
 
+/* The SMI came with an I/O instruction, which RSM may restart. */
+static void save_io(struct vcpu *v, struct smram_state *s, bool map64)
+{
+	const struct smram_io *io = io_last(v);
+
+	if (!io || s->auto_halt)
+		return;
+	smram_io_store(s, io, vcpu_cs_long(v), !map64 && emu_io_immediate(v, vcpu_rip(v) - io->len));
+}
+
 /* Flat 4 GiB segments, and a 16-bit CS at SMBASE; tables, LDTR and TR stay. */
 static void handler_segments(struct vcpu *v)
 {
@@ -139,7 +152,7 @@ static void handler_state(struct vcpu *v, bool clear_efer)
 /* The SMI is pending again, and what it overtook. */
 static enum exit_result not_entered(struct vcpu *v)
 {
-	event_rsm(&v->events, backend_call(shadow)(v));
+	event_rsm(&v->events, backend_call(shadow)(v), false);
 	v->events.smi = true;
 	smm_follow(v);
 	return exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV, v->cpu.smbase, vcpu_rip(v));
@@ -153,6 +166,7 @@ enum exit_result smm_enter(struct vcpu *v)
 
 	v->events.smm_dbg |= backend_call(take_pending_dbg)(v);
 	save(v, &s);
+	save_io(v, &s, map64);
 	if (v->guest_mode && backend_call(nested_smm_save)(v, &s))
 		return not_entered(v);
 	smram_pack(&s, map64 ? SMRAM_MAP_64 : SMRAM_MAP_32, image);
@@ -162,6 +176,7 @@ enum exit_result smm_enter(struct vcpu *v)
 	if (v->guest_mode)
 		backend_call(nested_smm_leave)(v);
 	handler_state(v, map64);
+	io_last_ends(v);
 	trace_kvm_smm_transition(v, v->cpu.smbase, true);
 	return EXIT_RESUME;
 }
@@ -201,10 +216,10 @@ static bool pae_paging(const struct smram_state *s)
 }
 
 /*
- * The save area, checked. Page-directory pointers are read last, from the address space that the vCPU goes back to. False: shutdown, and nothing
+ * The save area, checked; *@again: an I/O instruction is restarted. Page-directory pointers are read last, from the address space that the vCPU goes back to. False: shutdown, and nothing
  * has changed.
  */
-static bool load(struct vcpu *v, struct smram_state *s)
+static bool load(struct vcpu *v, struct smram_state *s, bool *again)
 {
 	struct cr_limits limits = cr_limits_of(v);
 	u8 image[SMRAM_SIZE];
@@ -217,6 +232,7 @@ static bool load(struct vcpu *v, struct smram_state *s)
 		smram_unpack(s, SMRAM_MAP_32, image);
 		s->efer = v->efer;
 	}
+	*again = smram_io_restart(s);
 	if (smram_check(s, &limits) != SMRAM_OK)
 		return false;
 	mmu_use_address_space(v, AS_NORMAL);
@@ -232,10 +248,11 @@ static bool load(struct vcpu *v, struct smram_state *s)
 enum emu_status smm_rsm(struct vcpu *v, struct emu *e)
 {
 	struct smram_state s;
+	bool again;
 
 	if (!v->events.smm)
 		return emu_raise(e, X86_TRAP_UD, false, 0);
-	if (!load(v, &s)) {
+	if (!load(v, &s, &again)) {
 		event_raise_triple(&v->events);
 		return EMU_RETRY;
 	}
@@ -244,7 +261,7 @@ enum emu_status smm_rsm(struct vcpu *v, struct emu *e)
 	debug_load(v, s.dr6, s.dr7);
 	v->cpu.smbase = s.smbase;
 	to_emulator(e, &s);
-	event_rsm(&v->events, e->shadow == EMU_SHADOW_MOV_SS ? SHADOW_MOV_SS : 0);
+	event_rsm(&v->events, e->shadow == EMU_SHADOW_MOV_SS ? SHADOW_MOV_SS : 0, again);
 	backend_call(update_intercepts)(v);
 	return EMU_OK;
 }

@@ -12,8 +12,16 @@
 #include <linux/string.h>
 
 #define RFLAGS_FIXED	BIT(1)
+#define RFLAGS_TF	BIT(8)
+#define RFLAGS_DF	BIT(10)
+#define RFLAGS_RF	BIT(16)
 #define RFLAGS_VM	BIT(17)
 #define RFLAGS_DEFINED	0x3f7fd7u
+
+/* General registers by encoding */
+enum { RCX = 1, RSI = 6, RDI = 7 };
+
+#define IO_STATE_SMI	BIT(0)
 
 /**
  * struct row - one field of a map
@@ -42,6 +50,7 @@ static const struct row map64[] = {
 	SEG64(0x000, SMRAM_ES), SEG64(0x010, SMRAM_CS), SEG64(0x020, SMRAM_SS), SEG64(0x030, SMRAM_DS),
 	SEG64(0x040, SMRAM_FS), SEG64(0x050, SMRAM_GS), SEG64(0x070, SMRAM_LDTR), SEG64(0x090, SMRAM_TR),
 	F(0x064, 2, gdtr.limit), F(0x068, 8, gdtr.base), F(0x084, 2, idtr.limit), F(0x088, 8, idtr.base),
+	F(0x0a0, 8, io_rip), F(0x0a8, 8, io_rcx), F(0x0b0, 8, io_rsi), F(0x0b8, 8, io_rdi), F(0x0c0, 4, io_dword),
 	F(0x0c8, 1, io_restart), F(0x0c9, 1, auto_halt), F(0x0cb, 1, shadow),
 	F(0x0d0, 8, efer), F(0x0d8, 8, svm_guest), F(0x0e0, 8, svm_block),
 	F(0x0fc, 4, revision), F(0x100, 4, smbase),
@@ -55,6 +64,7 @@ static const struct row map64[] = {
 
 static const struct row map32[] = {
 	F(0x0f8, 4, smbase), F(0x0fc, 4, revision), F(0x100, 2, io_restart), F(0x102, 2, auto_halt),
+	F(0x104, 4, io_rdi), F(0x108, 4, io_rcx), F(0x10c, 4, io_rsi), F(0x110, 4, io_rip), F(0x11c, 4, io_state),
 	F(0x114, 4, cr4), F(0x11a, 1, shadow),
 	SEG32(0x1b4, 0x12c, SMRAM_DS), SEG32(0x1b8, 0x138, SMRAM_FS), SEG32(0x1bc, 0x144, SMRAM_GS),
 	F(0x154, 2, idtr.limit), F(0x158, 4, idtr.base), SEG32(0x1c4, 0x15c, SMRAM_TR),
@@ -107,7 +117,48 @@ enum smram_map smram_map_of(bool long_mode, const u8 *image)
 	u32 revision;
 
 	memcpy(&revision, image + REVISION_AT, sizeof(revision));
-	return long_mode || revision == SMRAM_REVISION_64 ? SMRAM_MAP_64 : SMRAM_MAP_32;
+	return long_mode || !((revision ^ SMRAM_REVISION_64) & 0xffff) ? SMRAM_MAP_64 : SMRAM_MAP_32;
+}
+
+/* An index or count as it was @back bytes or iterations ago, as wide as addresses are */
+static u64 before(u64 now, u64 back, unsigned int asize)
+{
+	u64 was = now + back;
+
+	if (asize == 8)
+		return was;
+	return asize == 4 ? (u32)was : (now & ~0xffffull) | (u16)was;
+}
+
+void smram_io_store(struct smram_state *s, const struct smram_io *io, bool wide, bool immediate)
+{
+	u64 rip = s->rip - io->len, size = io->flags >> SMRAM_IO_SIZE_SHIFT;
+	u64 *index = io->flags & SMRAM_IO_IN ? &s->io_rdi : &s->io_rsi;
+	u32 type = (io->flags & SMRAM_IO_IN ? 1 : 0) | (io->flags & SMRAM_IO_STRING ? 2 : 0) |
+		   (io->flags & SMRAM_IO_REP ? 4 : 0) | (immediate ? 8 : 0);
+
+	s->io_rip = wide ? rip : (u32)rip;
+	s->io_rcx = s->gpr[RCX];
+	s->io_rsi = s->gpr[RSI];
+	s->io_rdi = s->gpr[RDI];
+	if (io->flags & SMRAM_IO_STRING)
+		*index = before(*index, s->rflags & RFLAGS_DF ? size : -size, io->asize);
+	if (io->flags & SMRAM_IO_REP)
+		s->io_rcx = before(s->io_rcx, 1, io->asize);
+	s->io_dword = (u32)io->port << 16 | (s->rflags & RFLAGS_TF ? SMRAM_IO_TF : 0) | io->flags;
+	s->io_state = (u32)io->port << 16 | type << 4 | (u32)size << 1 | IO_STATE_SMI;
+}
+
+bool smram_io_restart(struct smram_state *s)
+{
+	if ((u8)s->io_restart != 0xff || !((s->io_dword & SMRAM_IO_VALID) | (s->io_state & IO_STATE_SMI)))
+		return false;
+	s->rip = s->io_rip;
+	s->gpr[RCX] = s->io_rcx;
+	s->gpr[RSI] = s->io_rsi;
+	s->gpr[RDI] = s->io_rdi;
+	s->rflags |= RFLAGS_RF;
+	return true;
 }
 
 static bool in_long_mode(const struct smram_state *s)

@@ -4,7 +4,8 @@
  *
  * Two maps: the 64-bit one of the APM ("SMRAM State-Save Area") for guests whose CPUID has long mode, the 32-bit one of the SDM ("SMRAM State Save Map")
  * for the others. Both end at SMBASE + 0xffff and have the revision identifier at the same place. What the manuals leave reserved (the hidden parts of
- * segments in the 32-bit map, the interrupt shadow in both) is where VMMs of this ABI have it, so that a vCPU can be moved while it is in SMM.
+ * segments in the 32-bit map, the interrupt shadow in both) is where VMMs of this ABI have it, so that a vCPU can be moved while it is in SMM; what the
+ * 32-bit map needs besides, to restart an I/O instruction, is where it leaves room.
  */
 #ifndef STRATA_SMRAM_H
 #define STRATA_SMRAM_H
@@ -18,9 +19,9 @@
 #define SMRAM_ENTRY	0x8000		/* the handler's first instruction */
 #define SMBASE_RESET	0x30000
 
-/* Revision identifiers: SMBASE can be relocated (bit 17), I/O instructions are not restarted (bit 16) */
-#define SMRAM_REVISION_32	0x00020000
-#define SMRAM_REVISION_64	0x00020064
+/* Revision identifiers: SMBASE can be relocated (bit 17), I/O instructions restarted (bit 16) */
+#define SMRAM_REVISION_32	0x00030000
+#define SMRAM_REVISION_64	0x00030064
 
 enum smram_map { SMRAM_MAP_32, SMRAM_MAP_64 };
 
@@ -41,6 +42,28 @@ enum { SMRAM_ES, SMRAM_CS, SMRAM_SS, SMRAM_DS, SMRAM_FS, SMRAM_GS, SMRAM_LDTR, S
 /* Interrupt shadow, as KVM_GET_VCPU_EVENTS has it */
 #define SMRAM_SHADOW_MOV_SS	1
 #define SMRAM_SHADOW_STI	2
+
+/* Bits of struct smram_io.flags, and of the I/O instruction restart dword */
+#define SMRAM_IO_IN		0x01
+#define SMRAM_IO_VALID		0x02
+#define SMRAM_IO_STRING		0x04
+#define SMRAM_IO_REP		0x08
+#define SMRAM_IO_SIZE_SHIFT	4	/* a bit each for 1, 2 and 4 bytes */
+#define SMRAM_IO_TF		0x800	/* of the dword only */
+
+/**
+ * struct smram_io - the I/O instruction at whose end an SMI is taken
+ * @port: the port
+ * @flags: SMRAM_IO_*; 0: there is none
+ * @len: its length; 0 while RIP is still at it, with iterations left
+ * @asize: of a string instruction: address size in bytes
+ */
+struct smram_io {
+	u16 port;
+	u8 flags;
+	u8 len;
+	u8 asize;
+};
 
 /**
  * struct smram_seg - a segment register with its hidden part
@@ -81,7 +104,13 @@ struct smram_table {
  * @smbase: RSM moves SMRAM here
  * @revision: SMRAM_REVISION_*; RSM does not look at it
  * @auto_halt: the SMI came in HLT; RSM goes back there if it is still set
- * @io_restart: never set, nor looked at: the revision identifier does not offer it
+ * @io_restart: stored as 0; the handler's 0xff has RSM restart the I/O instruction, if there is one
+ * @io_dword: that instruction; 64-bit map
+ * @io_state: the same; 32-bit map. An I/O state field, whose own place is of later revisions
+ * @io_rip: RIP before it
+ * @io_rcx: RCX before it
+ * @io_rsi: RSI before it
+ * @io_rdi: RDI before it
  * @shadow: SMRAM_SHADOW_*
  */
 struct smram_state {
@@ -103,6 +132,12 @@ struct smram_state {
 	u32 revision;
 	u16 auto_halt;
 	u16 io_restart;
+	u32 io_dword;
+	u32 io_state;
+	u64 io_rip;
+	u64 io_rcx;
+	u64 io_rsi;
+	u64 io_rdi;
 	u8 shadow;
 };
 
@@ -132,6 +167,24 @@ void smram_unpack(struct smram_state *s, enum smram_map map, const u8 *image);
  * A VMM may run long mode on a vCPU whose CPUID does not have it: then the revision identifier tells.
  */
 enum smram_map smram_map_of(bool long_mode, const u8 *image);
+
+/**
+ * smram_io_store() - the SMI is taken at the end of an I/O instruction
+ * @s: the state after it; what RSM needs to restart it is filled in
+ * @io: the instruction
+ * @wide: RIP has 64 bits
+ * @immediate: the port is in the instruction
+ *
+ * APM "I/O Instruction Restart", SDM "I/O State Implementation", "I/O Instruction Restart". What a 32-bit address size has cleared, upper halves of RCX,
+ * RSI and RDI, is not looked at by the instruction, and stays 0.
+ */
+void smram_io_store(struct smram_state *s, const struct smram_io *io, bool wide, bool immediate);
+
+/**
+ * smram_io_restart() - RSM: does the I/O instruction run again?
+ * @s: the state, unpacked; if so, it becomes the one before the instruction, whose breakpoint has been seen to (RF)
+ */
+bool smram_io_restart(struct smram_state *s);
 
 /**
  * enum smram_fault - the check that RSM failed

@@ -182,11 +182,15 @@ static bool fast_out(struct vcpu *v)
 {
 	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
 	u32 info = c->exit_info_1;
+	unsigned long rip;
 
 	if ((info & (SVM_IOIO_TYPE_MASK | SVM_IOIO_STR_MASK)) || !c->exit_info_2)
 		return false;
+	rip = vcpu_rip(v);
 	if (!io_doorbell(v, info >> 16, (info >> SVM_IOIO_SIZE_SHIFT) & 7) || !svm_skip(v))
 		return false;
+	if (io_smi_waits(v))
+		io_note_port(v, info >> 16, (info >> SVM_IOIO_SIZE_SHIFT) & 7, false, rip);
 	done(v);
 	return true;
 }

@@ -100,10 +100,13 @@ static noinline bool fast_out(struct vmx_vcpu *vmx)
 {
 	unsigned long qual = vmread(EXIT_QUALIFICATION);
 	struct vcpu *v = &vmx->vcpu;
+	unsigned long rip = vcpu_rip(v);
 
-	if ((qual & (IO_IN | IO_STRING)) || !io_doorbell(v, IO_PORT(qual), IO_SIZE(qual)))
+	if ((qual & (IO_IN | IO_STRING)) || !io_doorbell(v, IO_PORT(qual), IO_SIZE(qual)) || !vmx_skip(v))
 		return false;
-	return vmx_skip(v) && done(vmx);
+	if (io_smi_waits(v))
+		io_note_port(v, IO_PORT(qual), IO_SIZE(qual), false, rip);
+	return done(vmx);
 }
 
 bool vmx_fast_exit(struct vmx_vcpu *vmx)

@@ -44,6 +44,16 @@
 #define STRATA_EVENT_SOFT_EXCEPTION	5	/* INT3, INTO: .exception.nr */
 #define STRATA_EVENT_PRIV_EXCEPTION	6	/* INT1: .exception.nr */
 
+/* strata_events.io_flags: the low byte of the I/O instruction restart dword (APM, "I/O Instruction Restart") */
+#define STRATA_IO_IN			0x01	/* IN or INS, else OUT or OUTS */
+#define STRATA_IO_VALID			0x02	/* the instruction behind which the vCPU stands accessed a port */
+#define STRATA_IO_STRING		0x04	/* INS, OUTS */
+#define STRATA_IO_REP			0x08	/* with a REP prefix */
+#define STRATA_IO_8			0x10
+#define STRATA_IO_16			0x20
+#define STRATA_IO_32			0x40
+#define STRATA_IO_FLAGS			0x7f
+
 /* Bits of pending_dbg and smm_dbg: those of DR6, all of them active-high */
 #define STRATA_EVENTS_DR6		0x0001e80f
 
@@ -58,6 +68,10 @@
  * @stash_nr: vector of an interrupt that waits beside the event in delivery; 0 without STRATA_EVENTS_STASH
  * @pending_dbg: debug-trap causes held back by a MOV SS shadow
  * @smm_dbg: debug-trap causes that happen after RSM
+ * @io_flags: STRATA_IO_* of the I/O instruction that has just completed: an SMI that is taken before the next one may restart it
+ * @io_len: its length; 0 if RIP is still at it, with iterations left
+ * @io_asize: of a string instruction: its address size in bytes, 2, 4 or 8
+ * @io_port: its port
  * @reserved: 0
  *
  * On input a kind refines what kvm_vcpu_events says and never contradicts it: one that does not fit the fields set there
@@ -72,7 +86,11 @@ struct strata_events {
 	__u8 stash_nr;
 	__u32 pending_dbg;
 	__u32 smm_dbg;
-	__u8 reserved[12];
+	__u8 io_flags;
+	__u8 io_len;
+	__u8 io_asize;
+	__u16 io_port;
+	__u8 reserved[7];
 } __attribute__((packed));
 
 #endif

@@ -134,7 +134,11 @@ TEST(with_capabilities)
 	REFUSED(vm, put(&e, (struct strata_events){ .flags = STRATA_EVENTS_VALID, .stash_nr = 1 }));
 	REFUSED(vm, put(&e, (struct strata_events){ .flags = STRATA_EVENTS_VALID, .pending_dbg = 1 << 5 }));
 	REFUSED(vm, put(&e, (struct strata_events){ .flags = STRATA_EVENTS_VALID, .smm_dbg = 1u << 31 }));
-	for (i = 0; i < 12; i++) {
+	REFUSED(vm, put(&e, (struct strata_events){ .flags = STRATA_EVENTS_VALID, .io_len = 2 }));
+	REFUSED(vm, put(&e, (struct strata_events){ .flags = STRATA_EVENTS_VALID, .io_flags = STRATA_IO_VALID, .io_len = 2 }));
+	REFUSED(vm, put(&e, (struct strata_events){ .flags = STRATA_EVENTS_VALID, .io_flags = STRATA_IO_VALID | STRATA_IO_8 }));
+	REFUSED(vm, put(&e, (struct strata_events){ .flags = STRATA_EVENTS_VALID, .io_flags = STRATA_IO_VALID | STRATA_IO_8, .io_len = 2, .io_asize = 3 }));
+	for (i = 0; i < sizeof(((struct strata_events *)0)->reserved); i++) {
 		struct strata_events s = { .flags = STRATA_EVENTS_VALID };
 
 		s.reserved[i] = 1;

@@ -114,7 +114,7 @@ static void check_handler_state(struct vcpu *vcpu, const struct smm_state *befor
 
 static void check_map64(const u8 *smram, const struct smm_state *s)
 {
-	CHECK_EQ(smm_field(smram, SMM_SAVE + S64_REVISION, 4), 0x20064);
+	CHECK_EQ(smm_field(smram, SMM_SAVE + S64_REVISION, 4), 0x30064);
 	CHECK_EQ(smm_field(smram, SMM_SAVE + S64_SMBASE, 4), s->smbase);
 	CHECK_EQ(S64(smram, RIP), s->regs.rip);
 	CHECK_EQ(S64(smram, RFLAGS), s->regs.rflags);
@@ -140,7 +140,7 @@ static void check_map64(const u8 *smram, const struct smm_state *s)
 
 static void check_map32(const u8 *smram, const struct smm_state *s)
 {
-	CHECK_EQ(smm_field(smram, 0xfefc, 4), 0x20000);
+	CHECK_EQ(smm_field(smram, 0xfefc, 4), 0x30000);
 	CHECK_EQ(smm_field(smram, 0xfef8, 4), s->smbase);
 	CHECK_EQ(smm_field(smram, 0xfffc, 4), s->sregs.cr0);
 	CHECK_EQ(smm_field(smram, 0xfff8, 4), s->sregs.cr3);

@@ -45,7 +45,7 @@ static void dry_step(struct event_queue *q, struct event_view *v, struct taken *
 		if (q->nmi_masked)
 			event_nmi_unmask(q);
 		else if (event_idle(q) || (q->smm && !p.event.type))
-			event_rsm(q, 0);
+			event_rsm(q, 0, false);
 		break;
 	case STEP_INIT:
 		t->inits++;

@@ -515,15 +515,21 @@ static void try_guest(const struct event_queue *q)
 	if (!q->smm)
 		return;
 	a = *q;
-	event_rsm(&a, 0);
+	event_rsm(&a, 0, false);
 	expect_at(!a.smm && !a.smm_inside_nmi && !a.smm_dbg && a.nmi_masked == q->smm_inside_nmi, "RSM restores NMI blocking", q, NULL);
 	if (q->smm_dbg)
 		expect_at(pending ? a.pending_dbg : a.exception.payload == TRAP_CAUSE, "RSM lets the trap happen", q, NULL);
 	check_settle(&a);
 	a = *q;
-	event_rsm(&a, SHADOW_MOV_SS);
+	event_rsm(&a, SHADOW_MOV_SS, false);
 	expect_at(a.pending_dbg == (q->pending_dbg | q->smm_dbg) && !memcmp(&a.exception, &q->exception, sizeof(a.exception)),
 		  "RSM restores a shadow that holds the trap back", q, NULL);
+	check_settle(&a);
+	/* The alphabet's cause is the single step's. */
+	a = *q;
+	event_rsm(&a, 0, true);
+	expect_at(!a.smm && !a.smm_dbg && a.pending_dbg == q->pending_dbg && !memcmp(&a.exception, &q->exception, sizeof(a.exception)),
+		  "an instruction that runs again has no trap yet", q, NULL);
 	check_settle(&a);
 }
 

@@ -299,7 +299,7 @@ void check_refusals(void)
 	TAKEN(&none, e.smi.smm = 1);
 	TAKEN(&none, e.reserved[25] = 1);
 	REFUSED(&abi_full, e.reserved[25] = 1);
-	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[14] = 1);
+	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[19] = 1);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID | 0x20);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[1] = 7);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[2] = 16);
@@ -308,6 +308,24 @@ void check_refusals(void)
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[5] = 1);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[6] = 0x10);
 	TAKEN(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID);
+	/* An I/O instruction: none that there is not */
+#define IO(flags, len, asize) e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[14] = flags; e.reserved[15] = len; e.reserved[16] = asize
+	TAKEN(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_8, 2, 0); e.reserved[17] = 0xb2);
+	TAKEN(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_IN | STRATA_IO_32 | STRATA_IO_STRING, 1, 2));
+	TAKEN(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_16 | STRATA_IO_STRING | STRATA_IO_REP, 0, 8));
+	REFUSED(&abi_full, IO(STRATA_IO_8, 2, 0));
+	REFUSED(&abi_full, IO(0, 1, 0));
+	REFUSED(&abi_full, IO(0, 0, 0); e.reserved[18] = 1);
+	REFUSED(&abi_full, IO(STRATA_IO_VALID, 2, 0));
+	REFUSED(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_8 | STRATA_IO_16, 2, 0));
+	REFUSED(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_8 | 0x80, 2, 0));
+	REFUSED(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_8, 0, 0));
+	REFUSED(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_8, 16, 0));
+	REFUSED(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_8 | STRATA_IO_REP, 2, 0));
+	REFUSED(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_8, 2, 8));
+	REFUSED(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_8 | STRATA_IO_STRING, 2, 0));
+	REFUSED(&abi_full, IO(STRATA_IO_VALID | STRATA_IO_8 | STRATA_IO_STRING, 2, 3));
+#undef IO
 #undef REFUSED
 #undef TAKEN
 	ok.sipi_vector = 0x55;

@@ -152,9 +152,25 @@ START_TEST(smi_and_trap)
 	ck_assert_int_eq(p.step, STEP_SMI);
 	event_next(&q, &open_view, &p);
 	ck_assert(p.step == STEP_ENTER && !q.delivering.type);
-	event_rsm(&q, 0);
+	event_rsm(&q, 0, false);
 	event_next(&q, &open_view, &p);
 	ck_assert(q.delivering.vector == 1 && p.event.payload == 0x4000);
+}
+END_TEST
+
+/* The instruction that was stepped over runs again: its trap comes then, and a breakpoint that MOV SS had held back comes now. */
+START_TEST(smi_and_trap_of_a_restart)
+{
+	struct event_queue q = { .smm = true, .smm_dbg = 0x4000 };
+	struct event_plan p;
+
+	event_rsm(&q, 0, true);
+	event_next(&q, &open_view, &p);
+	ck_assert(p.step == STEP_ENTER && !q.delivering.type);
+	q = (struct event_queue) { .smm = true, .smm_dbg = 0x4002 };
+	event_rsm(&q, 0, true);
+	event_next(&q, &open_view, &p);
+	ck_assert(q.delivering.vector == 1 && p.event.payload == 2);
 }
 END_TEST
 
@@ -255,6 +271,7 @@ int main(void)
 	tcase_add_test(stories, interrupt_waits_for_fault);
 	tcase_add_test(stories, mov_ss_and_int1);
 	tcase_add_test(stories, smi_and_trap);
+	tcase_add_test(stories, smi_and_trap_of_a_restart);
 	tcase_add_test(stories, l1_injects_nmi);
 	tcase_add_loop_test(stories, restored_over_an_entry, 0, 4);
 	tcase_add_test(stories, older_abi);

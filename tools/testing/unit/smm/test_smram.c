@@ -30,6 +30,8 @@ static const struct place places64[] = {
 	P("IDTR limit", 0xfe84, 2, idtr.limit), P("IDTR base", 0xfe88, 8, idtr.base),
 	P("TR selector", 0xfe90, 2, seg[SMRAM_TR].selector), P("TR attributes", 0xfe92, 2, seg[SMRAM_TR].attrib),
 	P("TR limit", 0xfe94, 4, seg[SMRAM_TR].limit), P("TR base", 0xfe98, 8, seg[SMRAM_TR].base),
+	P("I/O restart RIP", 0xfea0, 8, io_rip), P("I/O restart RCX", 0xfea8, 8, io_rcx), P("I/O restart RSI", 0xfeb0, 8, io_rsi),
+	P("I/O restart RDI", 0xfeb8, 8, io_rdi), P("I/O restart dword", 0xfec0, 4, io_dword),
 	P("I/O restart", 0xfec8, 1, io_restart), P("auto-halt restart", 0xfec9, 1, auto_halt),
 	P("EFER", 0xfed0, 8, efer), P("SVM guest", 0xfed8, 8, svm_guest), P("SVM VMCB", 0xfee0, 8, svm_block),
 	P("SMBASE", 0xff00, 4, smbase), P("CR4", 0xff48, 8, cr4), P("CR3", 0xff50, 8, cr3), P("CR0", 0xff58, 8, cr0),
@@ -41,6 +43,7 @@ static const struct place places64[] = {
 
 static const struct place places32[] = {
 	P("SMBASE", 0xfef8, 4, smbase), P("I/O restart", 0xff00, 2, io_restart), P("auto-halt restart", 0xff02, 2, auto_halt),
+	P("I/O state", 0xff1c, 4, io_state),
 	P("ES", 0xffa8, 2, seg[SMRAM_ES].selector), P("CS", 0xffac, 2, seg[SMRAM_CS].selector),
 	P("SS", 0xffb0, 2, seg[SMRAM_SS].selector), P("DS", 0xffb4, 2, seg[SMRAM_DS].selector),
 	P("FS", 0xffb8, 2, seg[SMRAM_FS].selector), P("GS", 0xffbc, 2, seg[SMRAM_GS].selector),
@@ -87,19 +90,93 @@ static u32 revision_in(const u8 *image)
 	return revision;
 }
 
-/* No I/O restart (bit 16), SMBASE relocation (bit 17), the level that tells the maps apart */
+/* I/O restart (bit 16), SMBASE relocation (bit 17), the level that tells the maps apart */
 START_TEST(revision)
 {
 	struct smram_state s = { .revision = 0x12345678 };
 	u8 image[SMRAM_SIZE];
 
 	smram_pack(&s, SMRAM_MAP_64, image);
-	ck_assert_uint_eq(revision_in(image), 0x00020064);
+	ck_assert_uint_eq(revision_in(image), 0x00030064);
 	ck_assert_int_eq(smram_map_of(false, image), SMRAM_MAP_64);
 	smram_pack(&s, SMRAM_MAP_32, image);
-	ck_assert_uint_eq(revision_in(image), 0x00020000);
+	ck_assert_uint_eq(revision_in(image), 0x00030000);
 	ck_assert_int_eq(smram_map_of(false, image), SMRAM_MAP_32);
 	ck_assert_int_eq(smram_map_of(true, image), SMRAM_MAP_64);
+}
+END_TEST
+
+/* ---- I/O instruction restart ---- */
+
+#define OUT8	(SMRAM_IO_VALID | 1 << SMRAM_IO_SIZE_SHIFT)
+#define IN32	(SMRAM_IO_VALID | SMRAM_IO_IN | 4 << SMRAM_IO_SIZE_SHIFT)
+#define OUTS16	(SMRAM_IO_VALID | SMRAM_IO_STRING | 2 << SMRAM_IO_SIZE_SHIFT)
+#define INS32	(SMRAM_IO_VALID | SMRAM_IO_IN | SMRAM_IO_STRING | 4 << SMRAM_IO_SIZE_SHIFT)
+#define AFTER	0x1111222200000000ull
+#define TF	0x100
+#define DF	0x400
+
+/* Registers behind the instruction; before it; the dword of the 64-bit map, the I/O state field of the 32-bit one */
+static const struct io_row {
+	struct smram_io io;
+	bool wide, immediate;
+	u64 rip, rcx, rsi, rdi, rflags;
+	u64 was_rip, was_rcx, was_rsi, was_rdi;
+	u32 dword, state;
+} io_rows[] = {
+	{ { 0xb2, OUT8, 2, 0 }, true, true, 0x1002, 7, 8, 9, 2, 0x1000, 7, 8, 9, 0x00b20012, 0x00b20083 },
+	{ { 0x3f8, OUT8, 1, 0 }, true, false, 0x1002, 7, 8, 9, 2 | TF, 0x1001, 7, 8, 9, 0x03f80812, 0x03f80003 },
+	{ { 0xcfc, IN32, 1, 0 }, true, false, 0x1002, 7, 8, 9, 2, 0x1001, 7, 8, 9, 0x0cfc0043, 0x0cfc0019 },
+	{ { 0x60, IN32, 2, 0 }, false, true, 1, 7, 8, 9, 2, 0xffffffff, 7, 8, 9, 0x00600043, 0x00600099 },
+	/* RSI up and down, RDI not at all */
+	{ { 0x80, OUTS16, 2, 8 }, true, false, 0x1002, 7, AFTER, 9, 2, 0x1000, 7, AFTER - 2, 9, 0x00800026, 0x00800025 },
+	{ { 0x80, OUTS16, 2, 8 }, true, false, 0x1002, 7, AFTER, 9, 2 | DF, 0x1000, 7, AFTER + 2, 9, 0x00800026, 0x00800025 },
+	{ { 0x80, OUTS16, 2, 2 }, false, false, 0x102, 7, 0x50000, 9, 2, 0x100, 7, 0x5fffe, 9, 0x00800026, 0x00800025 },
+	{ { 0x80, OUTS16, 2, 4 }, true, false, 0x102, 7, 0, 9, 2, 0x100, 7, 0xfffffffe, 9, 0x00800026, 0x00800025 },
+	/* RDI; the last iteration, and one in between */
+	{ { 0x80, INS32 | SMRAM_IO_REP, 2, 8 }, true, false, 0x1002, 0, 8, AFTER, 2, 0x1000, 1, 8, AFTER - 4, 0x0080004f, 0x00800079 },
+	{ { 0x80, INS32 | SMRAM_IO_REP, 0, 8 }, true, false, 0x1000, 5, 8, AFTER, 2, 0x1000, 6, 8, AFTER - 4, 0x0080004f, 0x00800079 },
+	{ { 0x80, INS32 | SMRAM_IO_REP, 0, 2 }, false, false, 0x100, 0x5ffff, 8, 2, 2, 0x100, 0x50000, 8, 0xfffe, 0x0080004f, 0x00800079 },
+};
+
+/* Through the area in memory and back, with the handler's byte and without */
+static void check_restart(const struct io_row *r, const struct smram_state *s, enum smram_map map, u16 slot, bool again)
+{
+	unsigned int at = map == SMRAM_MAP_64 ? 0xc8 : 0x100;
+	u8 image[SMRAM_SIZE];
+	struct smram_state t;
+
+	smram_pack(s, map, image);
+	ck_assert_uint_eq(image[at], 0);
+	memcpy(image + at, &slot, map == SMRAM_MAP_64 ? 1 : 2);
+	smram_unpack(&t, map, image);
+	ck_assert_int_eq(smram_io_restart(&t), again);
+	ck_assert_uint_eq(t.rip, again ? r->was_rip : r->rip);
+	if (map == SMRAM_MAP_32 && (r->rsi | r->rdi) >> 32)
+		return;
+	ck_assert_uint_eq(t.gpr[1], again ? r->was_rcx : r->rcx);
+	ck_assert_uint_eq(t.gpr[6], again ? r->was_rsi : r->rsi);
+	ck_assert_uint_eq(t.gpr[7], again ? r->was_rdi : r->rdi);
+	ck_assert_uint_eq(t.rflags, r->rflags | (again ? 0x10000 : 0));
+}
+
+START_TEST(restart)
+{
+	const struct io_row *r = &io_rows[_i];
+	struct smram_state s = { .rip = r->rip, .rflags = r->rflags, .gpr = { [1] = r->rcx, [6] = r->rsi, [7] = r->rdi } };
+
+	smram_io_store(&s, &r->io, r->wide, r->immediate);
+	ck_assert_uint_eq(s.io_dword, r->dword);
+	ck_assert_uint_eq(s.io_state, r->state);
+	check_restart(r, &s, SMRAM_MAP_64, 0, false);
+	check_restart(r, &s, SMRAM_MAP_64, 1, false);
+	check_restart(r, &s, SMRAM_MAP_64, 0xff, true);
+	check_restart(r, &s, SMRAM_MAP_32, 0, false);
+	check_restart(r, &s, SMRAM_MAP_32, 0xff, true);
+	/* The slot alone, behind another instruction, is nothing. */
+	s.io_dword = s.io_state = 0;
+	check_restart(r, &s, SMRAM_MAP_64, 0xff, false);
+	check_restart(r, &s, SMRAM_MAP_32, 0xff, false);
 }
 END_TEST
 
@@ -351,6 +428,7 @@ int main(void)
 
 	tcase_add_test(map, fields_are_where_the_manual_says);
 	tcase_add_test(map, revision);
+	tcase_add_loop_test(map, restart, 0, NR(io_rows));
 	tcase_add_test(map, round_trip);
 	tcase_add_test(map, reserved_bits_are_dropped);
 	suite_add_tcase(suite, map);
