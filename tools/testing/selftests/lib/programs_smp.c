@@ -19,14 +19,20 @@ enum { ICR_SMI = 2 << 8, ICR_NMI = 4 << 8, ICR_INIT = 5 << 8 | 1 << 14, ICR_SIPI
 
 /* ---- system management mode ---- */
 
-/* The handler exits for the CPU, for userspace, and for userspace's answer. */
+/*
+ * The handler exits for the CPU, for userspace, and for userspace's answer. Every other time it has the I/O instruction restarted that brought
+ * the SMI: so each of these comes twice.
+ */
 asm(".pushsection .rodata\n"
     "torture_smi: .code16\n"
     "	xor %eax, %eax\n"
     "	cpuid\n"
     "	outb %al, $0x77\n"
     "	inb $0x61, %al\n"
-    "	rsm\n"
+    "	xorb $1, %cs:0x8100\n"
+    "	jz 1f\n"
+    "	movb $0xff, %cs:0xfec8\n"
+    "1:	rsm\n"
     "torture_smi_end: .code64\n"
     ".popsection");
 extern const char torture_smi[], torture_smi_end[];
