@@ -214,11 +214,28 @@ int event_interrupt(struct event_queue *q, u8 vector)
 	return 0;
 }
 
+/*
+ * IF was set when the delivery began, and only userspace can have cleared it since. The interrupt waits as one that userspace sets while the guest is closed:
+ * VMX would not enter with it.
+ */
+static void hold_closed(struct event_queue *q, const struct event_view *v)
+{
+	if (q->delivering.type != EVENT_INTERRUPT || EVENT_RULE(CLOSED_L1S_OWN, q->run_pending) ||
+	    EVENT_RULE(CLOSED_OPEN, v->intr_open && v->gif) || EVENT_RULE(CLOSED_NO_PLACE, q->irq_stashed))
+		return;
+	q->irq_stashed = true;
+	q->irq_vector = q->delivering.vector;
+	event_clear(&q->delivering);
+}
+
 void event_settle_user(struct event_queue *q, const struct event_view *v)
 {
 	bool soft = q->irq_soft;
 
 	if (!event_run_begins(q))
+		return;
+	hold_closed(q, v);
+	if (!q->irq_unsettled)
 		return;
 	q->irq_unsettled = false;
 	q->irq_soft = false;

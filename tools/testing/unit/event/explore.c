@@ -452,12 +452,15 @@ static void try_user(const struct event_queue *q)
 		bool own = q->irq_unsettled && !q->irq_soft && q->run_pending && q->delivering.type == EVENT_INTERRUPT &&
 			   q->delivering.vector == q->irq_vector;
 		bool in = q->irq_unsettled && !own && (q->irq_soft || oracle_open(q, &open));
+		bool held = q->delivering.type == EVENT_INTERRUPT && !q->run_pending && !open.intr_open && !q->irq_stashed;
 
 		a = *q;
 		event_settle_user(&a, &open);
-		expect_at(!a.irq_unsettled && !a.exception_user && a.irq_stashed == (q->irq_stashed && !in && !own), "injected interrupts settle",
-			  q, &open);
-		if (in && !q->delivering.type && !q->exception.type)
+		expect_at(!a.irq_unsettled && !a.exception_user && a.irq_stashed == (held || (q->irq_stashed && !in && !own)),
+			  "injected interrupts settle", q, &open);
+		if (held)
+			expect_at(!a.delivering.type && a.irq_vector == q->delivering.vector, "a closed vCPU holds back an interrupt in delivery", q, &open);
+		else if (in && !q->delivering.type && !q->exception.type)
 			expect_at(a.delivering.vector == q->irq_vector &&
 				  a.delivering.type == (q->irq_soft ? EVENT_SOFT_INT : EVENT_INTERRUPT) && !a.delivering.len,
 				  "an open vCPU takes an injected interrupt at once", q, &open);

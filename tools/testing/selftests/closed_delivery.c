@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What: an interrupt that is being delivered when userspace clears IF between two runs. An entry of VMX would refuse it.
+ * Conditions: none; STRATA_CAP_EXIT_EACH for a delivery that a nested page fault stops.
+ * Expected: it waits, shown as injected all the while, and goes in once when the guest sets IF. If IF is set again before the run, nothing has happened.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "../../../include/uapi/linux/strata.h"
+#include "cpu.h"
+#include "state.h"
+
+#define VECTOR		0x41
+#define NESTED_FAULT	48	/* exit reason of an EPT violation */
+#define NPF		0x400	/* exit code of a nested page fault */
+
+static volatile u64 irqs, rflags;
+
+static void on_irq(struct guest_frame *f)
+{
+	(void)f;
+	irqs++;
+}
+
+static void guest_closed(void)
+{
+	asm volatile("sti; nop");
+	guest_sync(1);
+	GUEST_ASSERT_EQ(irqs, 0);
+	asm volatile("pushfq; pop %0" : "=r"(rflags));
+	GUEST_ASSERT_EQ(rflags & RFLAGS_IF, 0);
+	guest_sync(2);
+	GUEST_ASSERT_EQ(irqs, 0);
+	asm volatile("sti; nop; nop");
+	GUEST_ASSERT_EQ(irqs, 1);
+	guest_sync(3);
+	GUEST_ASSERT_EQ(irqs, 1);
+	guest_done();
+}
+
+static struct vm *test_vm(const struct vm_config *config, void *fn)
+{
+	struct vm *vm = vm_create_with(config, NULL);
+
+	vcpu_set_long(vm->vcpu, fn, 0);
+	return vm;
+}
+
+static int run_nothing(struct vcpu *vcpu)
+{
+	int ret;
+
+	vcpu->run->immediate_exit = 1;
+	ret = vcpu_run_raw(vcpu);
+	vcpu->run->immediate_exit = 0;
+	return ret;
+}
+
+static void set_if(struct vcpu *vcpu, bool on)
+{
+	struct kvm_regs regs;
+
+	xioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	regs.rflags = on ? regs.rflags | RFLAGS_IF : regs.rflags & ~(u64)RFLAGS_IF;
+	xioctl(vcpu->fd, KVM_SET_REGS, &regs);
+}
+
+static void check_is_there(struct vcpu *vcpu)
+{
+	struct kvm_vcpu_events e;
+
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	CHECK_EQ(e.interrupt.injected, 1);
+	CHECK_EQ(e.interrupt.nr, VECTOR);
+	CHECK_EQ(e.interrupt.soft, 0);
+}
+
+/* The vCPU has been stopped while it delivers the interrupt. */
+static void close_and_go_on(struct vcpu *vcpu)
+{
+	check_is_there(vcpu);
+	set_if(vcpu, false);
+	check_is_there(vcpu);
+	RUN_UNTIL_SYNC(vcpu, 2);
+	check_is_there(vcpu);
+	RUN_UNTIL_SYNC(vcpu, 3);
+	RUN_UNTIL_DONE(vcpu);
+}
+
+/* The first run settles what is injected; with strata's kind it is in delivery from the beginning. */
+static void closed_after_set(enum vm_irqchip chip, bool exact)
+{
+	struct vm *vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .irqchip = chip, .strata_events = exact }, guest_closed);
+	struct strata_events s = { .flags = STRATA_EVENTS_VALID, .delivering_kind = STRATA_EVENT_INTERRUPT };
+	struct vcpu *vcpu = vm->vcpu;
+	struct kvm_vcpu_events e;
+
+	RUN_UNTIL_SYNC(vcpu, 1);
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.interrupt.injected = 1;
+	e.interrupt.nr = VECTOR;
+	if (exact)
+		memcpy(e.reserved, &s, sizeof(s));
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	close_and_go_on(vcpu);
+	vm_destroy(vm);
+}
+
+TEST(interrupt_flag_cleared_after_set)
+{
+	enum vm_irqchip chip;
+
+	STRATA_ONLY("what is in delivery waits while the guest is closed");
+	guest_handlers[VECTOR] = on_irq;
+	for (chip = CHIP_NONE; chip <= CHIP_FULL; chip++) {
+		closed_after_set(chip, false);
+		closed_after_set(chip, true);
+	}
+}
+
+/* A nested page fault on the IDT stops the delivery. */
+TEST(interrupt_flag_cleared_in_delivery)
+{
+	struct kvm_interrupt irq = { .irq = VECTOR };
+	struct vcpu *vcpu;
+	struct vm *vm;
+	u64 reason;
+
+	STRATA_ONLY("STRATA_CAP_EXIT_EACH");
+	guest_handlers[VECTOR] = on_irq;
+	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .each = true }, guest_closed);
+	vcpu = vm->vcpu;
+	do {
+		CHECK_EQ(vcpu_run_raw(vcpu), 0);
+	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
+	REQUIRE_EQ(vcpu_judge(vcpu), RUN_SYNC);
+	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	xioctl(vcpu->fd, KVM_INTERRUPT, &irq);
+	vm_drop_pages(vm, DROP_IDT);
+	do {
+		REQUIRE_EQ(vcpu_run_raw(vcpu), 0);
+		REQUIRE_EQ(vcpu->run->exit_reason, STRATA_EXIT_EACH);
+		reason = vcpu->run->hw.hardware_exit_reason;
+	} while (reason != NESTED_FAULT && reason != NPF);
+	check_is_there(vcpu);
+	set_if(vcpu, false);
+	do {
+		REQUIRE_EQ(vcpu_run_raw(vcpu), 0);
+	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
+	REQUIRE_EQ(vcpu_judge(vcpu), RUN_SYNC);
+	REQUIRE_EQ(vcpu_sync_value(vcpu), 2);
+	check_is_there(vcpu);
+	do {
+		REQUIRE_EQ(vcpu_run_raw(vcpu), 0);
+	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
+	REQUIRE_EQ(vcpu_judge(vcpu), RUN_SYNC);
+	REQUIRE_EQ(vcpu_sync_value(vcpu), 3);
+	vm_destroy(vm);
+}
+
+/* IF is set again before the run: nothing has happened. */
+TEST(cleared_and_set_again)
+{
+	struct vm *vm;
+	struct vcpu *vcpu;
+	struct kvm_vcpu_events e;
+
+	guest_handlers[VECTOR] = on_irq;
+	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1 }, guest_closed);
+	vcpu = vm->vcpu;
+	RUN_UNTIL_SYNC(vcpu, 1);
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.interrupt.injected = 1;
+	e.interrupt.nr = VECTOR;
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	set_if(vcpu, false);
+	set_if(vcpu, true);
+	*guest_var(vm, &irqs) = -1;	/* 0 behind the one that is in delivery */
+	CHECK_EQ(vcpu_run_raw(vcpu), 0);
+	CHECK_EQ(*guest_var(vm, &irqs), 0);
+	vm_destroy(vm);
+}
