@@ -93,6 +93,12 @@ static void guest_faults(void)
 	guest_done();
 }
 
+static void guest_begins(u64 fn)
+{
+	guest_iret();
+	((void (*)(void))fn)();
+}
+
 static struct vm *nmi_vm(void *fn)
 {
 	struct vm *vm;
@@ -104,7 +110,7 @@ static struct vm *nmi_vm(void *fn)
 	guest_handlers[UD_VECTOR] = on_fault;
 	guest_handlers[GP_VECTOR] = on_fault;
 	vm = vm_create(1);
-	vcpu_set_long(vm->vcpu, fn, 0);
+	vcpu_set_long(vm->vcpu, guest_begins, (u64)fn);
 	return vm;
 }
 

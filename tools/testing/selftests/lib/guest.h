@@ -168,6 +168,17 @@ GUEST_INLINE void cpuid(uint32_t leaf, uint32_t sub, uint32_t out[4])
 		     : "0"(leaf), "2"(sub));
 }
 
+/* IRET to the next instruction, which unblocks NMIs. On Bochs they may be blocked where a guest begins (Documentation/testing.rst). */
+GUEST_INLINE void guest_iret(void)
+{
+	asm volatile("mov %%ss, %%eax; push %%rax\n\t"
+		     "lea 8(%%rsp), %%rax; push %%rax\n\t"
+		     "pushfq\n\t"
+		     "mov %%cs, %%eax; push %%rax\n\t"
+		     "lea 1f(%%rip), %%rax; push %%rax\n\t"
+		     "iretq\n1:" : : : "rax", "memory");
+}
+
 GUEST_INLINE uint64_t rdmsr(uint32_t index)
 {
 	uint32_t lo, hi;
