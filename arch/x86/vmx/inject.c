@@ -3,30 +3,16 @@
  * Events into and out of the VMCS (SDM, "Event Injection" and "Information for VM Exits During Event Delivery").
  */
 #include "vmx.h"
+#include "entry_info.h"
 #include "insn.h"
-
-static u32 entry_type(const struct event *e)
-{
-	switch (e->type) {
-	case EVENT_INTERRUPT:		return INTR_TYPE_EXT_INTR;
-	case EVENT_NMI:			return INTR_TYPE_NMI_INTR;
-	case EVENT_SOFT_INT:		return INTR_TYPE_SOFT_INTR;
-	case EVENT_SOFT_EXCEPTION:	return INTR_TYPE_SOFT_EXCEPTION;
-	case EVENT_PRIV_EXCEPTION:	return INTR_TYPE_PRIV_SW_EXCEPTION;
-	default:			return INTR_TYPE_HARD_EXCEPTION;
-	}
-}
 
 void vmx_inject(struct vcpu *v)
 {
 	const struct event *e = &v->events.delivering;
-	u32 info = e->vector | entry_type(e) | INTR_INFO_VALID_MASK;
+	u32 info = vmx_entry_info(e, e->type == EVENT_EXCEPTION && (vcpu_cr0(v) & X86_CR0_PE));
 
-	/* Real mode pushes no error codes, and an entry that asks for it fails. */
-	if (e->has_error && (vcpu_cr0(v) & X86_CR0_PE)) {
-		info |= INTR_INFO_DELIVER_CODE_MASK;
-		vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, e->error);
-	}
+	if (info & INTR_INFO_DELIVER_CODE_MASK)
+		vmwrite(VM_ENTRY_EXCEPTION_ERROR_CODE, vmx_entry_error(e));
 	if (event_is_soft(e))
 		vmwrite(VM_ENTRY_INSTRUCTION_LEN, e->len);
 	/* Interrupts and NMIs end a shadow; an entry that has both fails. */
