@@ -21,7 +21,7 @@ JOBS = "jobs.log"
 class Machine:
     """What differs from boot to boot. None means the host's default."""
 
-    def __init__(self, model=None, cpu="", smp=1, memory=None, icount=False, append="", mips=None):
+    def __init__(self, model=None, cpu="", smp=1, memory=None, icount=False, append="", mips=None, pmu=False):
         self.model = model
         self.cpu = cpu
         self.smp = smp
@@ -29,6 +29,7 @@ class Machine:
         self.icount = icount
         self.append = append
         self.mips = mips
+        self.pmu = pmu
 
 
 class Qemu:
@@ -66,6 +67,8 @@ class Qemu:
 class Bochs:
     patience = 240
     memory = 1024
+    # Of a larger memory Bochs keeps the rest in a file.
+    memory_held = 2048
     isolinux = "/usr/lib/ISOLINUX/isolinux.bin"
     ldlinux = "/usr/lib/syslinux/modules/bios/ldlinux.c32"
     append = "console=ttyS0 quiet printk.devkmsg=on tsc=reliable no_timer_check lpj=1000000"
@@ -76,6 +79,9 @@ class Bochs:
             "bpf_tcp_ca_kfunc_init,jent_mod_init cryptomgr.notests=1")
     # The guest inside is as slow, and a character on its serial port costs three exits.
     guest_append = f"loglevel=6 no_timer_check lpj=1000000 {lean}"
+    # The performance counters' MSRs, which Bochs lets a file define: IA32_PMCx, IA32_PERFEVTSELx, full-width writes, fixed counters, PERF_CAPABILITIES
+    # and the global ones, IA32_DS_AREA, PEBS_ENABLE. They hold what is written, and nothing counts.
+    counters = (*range(0xc1, 0xc9), *range(0x186, 0x18e), *range(0x4c1, 0x4c9), *range(0x309, 0x30d), 0x345, *range(0x38d, 0x391), 0x600, 0x3f1)
     # What a person's guest gets: more instructions between two ticks.
     guest_mips = 200
 
@@ -88,6 +94,8 @@ class Bochs:
 
     def command(self, machine, kernel, image, directory, terminal=None):
         iso = self._iso(machine, kernel, image, directory)
+        if machine.pmu:
+            self._write_counters(directory)
         with open(os.path.join(directory, "bochsrc"), "w") as file:
             file.write(self._config(machine, iso, directory, terminal))
         # Debian's Bochs has its debugger built in and waits for this word.
@@ -95,6 +103,11 @@ class Bochs:
             file.write("c\n")
         return ["bochs-bin", "-q", "-f", os.path.join(directory, "bochsrc"),
                 "-rc", os.path.join(directory, "debugger")]
+
+    def _write_counters(self, directory):
+        # Address, type, reset value, reserved bits, ignored bits, each of the last three in two halves
+        with open(os.path.join(directory, "counters"), "w") as file:
+            file.writelines(f"{msr:#x} 0{' 00000000' * 6}\n" for msr in self.counters)
 
     def _iso(self, machine, kernel, image, directory):
         tree = os.path.join(directory, "iso")
@@ -127,12 +140,13 @@ class Bochs:
 
     def _config(self, machine, iso, directory, terminal):
         memory = machine.memory or self.memory
+        msrs = f", msrs={directory}/counters" if machine.pmu else ""
         jobs = f"mode=term, dev={terminal}" if terminal else f"mode=file, dev={directory}/{JOBS}"
         return f"""\
 config_interface: textconfig
 display_library: term
-cpu: model={machine.model or self.models[0]}, count={machine.smp}, ips={self._mips(machine)}000000, reset_on_triple_fault=0
-memory: guest={memory}, host={memory}
+cpu: model={machine.model or self.models[0]}, count={machine.smp}, ips={self._mips(machine)}000000, reset_on_triple_fault=0{msrs}
+memory: guest={memory}, host={min(memory, self.memory_held)}
 romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file=/usr/share/vgabios/vgabios.bin
 ata0-master: type=cdrom, path={iso}, status=inserted

@@ -51,6 +51,7 @@ class Plan:
     icount: bool = False
     append: str = ""
     mips: int = None
+    pmu: bool = False
     guest: bool = False
     intree: bool = False
     swap: bool = False
@@ -69,7 +70,7 @@ class Plan:
 
     def machine(self):
         memory = self.memory or self.emulator.memory + (512 if self.guest else 0)
-        return hosts.Machine(self.model, self.cpu, self.smp, memory, self.icount, self.append, self.mips)
+        return hosts.Machine(self.model, self.cpu, self.smp, memory, self.icount, self.append, self.mips, self.pmu)
 
     def modules(self):
         """(name, bytes) in load order."""
