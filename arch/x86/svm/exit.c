@@ -469,6 +469,7 @@ typedef enum exit_result (*exit_fn)(struct vcpu *v);
 static const exit_fn exit_table[] = {
 	[SVM_EXIT_READ_CR0]		= on_emulate,
 	[SVM_EXIT_WRITE_CR0]		= on_emulate,
+	[SVM_EXIT_READ_CR4]		= on_emulate,
 	[SVM_EXIT_WRITE_CR4]		= on_emulate,
 	[SVM_EXIT_WRITE_CR8]		= on_cr8_write,
 	[SVM_EXIT_READ_DR0]		= on_mov_dr,

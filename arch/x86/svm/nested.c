@@ -156,6 +156,7 @@ static void save_l1(struct svm_vcpu *svm)
 	struct vmcb_save_area *s = &svm->vmcb01->save;
 
 	svm->nested.l1_cr0 = vcpu_cr0(v);
+	svm->nested.l1_cr4 = vcpu_cr4(v);
 	svm->nested.l1_pat = v->cpu.pat;
 	s->cr3 = vcpu_cr3(v);
 	s->rip = v->regs[REG_RIP];
@@ -213,7 +214,7 @@ static void load_l2(struct svm_vcpu *svm)
 	vmcb_update(vmcb02, save.efer, regs.efer, CLEAN_CR);
 	vmcb_update(vmcb02, save.cr0, regs.cr0 & ~(X86_CR0_CD | X86_CR0_NW), CLEAN_CR);
 	vmcb_update(vmcb02, save.cr3, regs.cr3, CLEAN_CR);
-	vmcb_update(vmcb02, save.cr4, regs.cr4, CLEAN_CR);
+	vmcb_update(vmcb02, save.cr4, svm_cr4(regs.cr4), CLEAN_CR);
 	if (l1_pages(svm))
 		v->cpu.pat = from->g_pat;
 	vmcb_update(vmcb02, save.g_pat, v->cpu.pat, CLEAN_NPT);
@@ -230,7 +231,7 @@ int nested_enter_mmu(struct svm_vcpu *svm, u64 l1_pat)
 		.format = l1_pages(svm) ? NESTED_NPT : NESTED_NONE,
 		.asid = c12->asid,
 		.root = c12->nested_cr3,
-		.cr4 = svm->vmcb01->save.cr4,
+		.cr4 = svm->vmcb01->save.cr4,	/* MCE may be the host's and means nothing here */
 		.efer = svm->vmcb01->save.efer,
 		.pat = l1_pat,
 	};
@@ -380,7 +381,7 @@ void nested_load_l1(struct svm_vcpu *svm)
 	const struct nested_regs regs = {
 		.cr0	= svm->nested.l1_cr0 | X86_CR0_PE,
 		.cr3	= s->cr3,
-		.cr4	= s->cr4,
+		.cr4	= svm->nested.l1_cr4,
 		.efer	= s->efer,
 		.rip	= s->rip,
 		.rsp	= s->rsp,

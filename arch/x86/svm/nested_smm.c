@@ -27,6 +27,7 @@ int nested_smm_save(struct vcpu *v, struct smram_state *s)
 	struct vmcb_save_area l1 = svm->vmcb01->save;
 
 	l1.cr0 = svm->nested.l1_cr0;
+	l1.cr4 = svm->nested.l1_cr4;
 	l1.g_pat = svm->nested.l1_pat;
 	l1.dr7 = DR7_INIT;
 	if (virt_guest_write(&v->virt, svm->nested.hsave_pa + offsetof(struct vmcb, save), &l1, sizeof(l1)) || store_12(svm))

@@ -35,8 +35,8 @@ static int put_l1(struct svm_vcpu *svm, struct vmcb __user *user)
 	const struct svm_nested *n = &svm->nested;
 
 	if (copy_to_user(&user->save, &svm->vmcb01->save, sizeof(user->save)) ||
-	    put_user((u64)n->l1_cr0, &user->save.cr0) || put_user(n->l1_pat, &user->save.g_pat) ||
-	    put_user((u64)DR7_INIT, &user->save.dr7) ||
+	    put_user((u64)n->l1_cr0, &user->save.cr0) || put_user((u64)n->l1_cr4, &user->save.cr4) ||
+	    put_user(n->l1_pat, &user->save.g_pat) || put_user((u64)DR7_INIT, &user->save.dr7) ||
 	    clear_user((void __user *)user + STATE_DEFINED, PAGE_SIZE - STATE_DEFINED))
 		return -EFAULT;
 	return 0;
@@ -146,7 +146,7 @@ static void take_l1(struct svm_vcpu *svm, const struct vmcb_save_area *from)
 	to->efer = svm_entry_efer(from->efer, from->cr0);
 	to->cr0 = (from->cr0 & ~(u64)(X86_CR0_CD | X86_CR0_NW)) | X86_CR0_ET;
 	to->cr3 = from->cr3;
-	to->cr4 = from->cr4;
+	to->cr4 = svm_cr4(from->cr4);
 	to->rflags = from->rflags | X86_EFLAGS_FIXED;
 	to->rip = from->rip;
 	to->rsp = from->rsp;
@@ -157,6 +157,7 @@ static void take_l1(struct svm_vcpu *svm, const struct vmcb_save_area *from)
 	svm->vmcb01->control.int_state = 0;
 	svm->vmcb01->control.clean = 0;
 	svm->nested.l1_cr0 = from->cr0 | X86_CR0_ET;
+	svm->nested.l1_cr4 = from->cr4;
 	svm->nested.l1_pat = from->g_pat;
 }
 

@@ -10,6 +10,7 @@
 #include "../backend.h"
 
 #include <asm/svm.h>
+#include <asm/tlbflush.h>
 
 /* VMCB clean bits (APM vol. 2, "VMCB Clean Field") */
 enum vmcb_clean {
@@ -62,6 +63,7 @@ struct svm_switch {
  * @hsave_pa: VM_HSAVE_PA
  * @vm_cr: VM_CR
  * @l1_cr0: L1's CR0 while L2 runs
+ * @l1_cr4: L1's CR4 while L2 runs
  * @l1_pat: L1's PAT while L2 runs
  * @gif: the global interrupt flag
  * @window: 02's virtual interrupt is L0's window
@@ -79,6 +81,7 @@ struct svm_nested {
 	u64 hsave_pa;
 	u64 vm_cr;
 	unsigned long l1_cr0;
+	unsigned long l1_cr4;
 	u64 l1_pat;
 	bool gif;
 	bool window;
@@ -156,6 +159,12 @@ static inline void vmcb_pass(struct vmcb *vmcb, unsigned int bit)
 {
 	__clear_bit(bit, (unsigned long *)&vmcb->control.intercepts);
 	vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
+}
+
+/* What a guest runs with: with MCE clear a machine check would be a shutdown of its own, although it is the host's. Reads of CR4 exit. */
+static inline u64 svm_cr4(u64 cr4)
+{
+	return cr4 | (cr4_read_shadow() & X86_CR4_MCE);
 }
 
 static inline bool vmcb_intercepts(const struct vmcb *vmcb, unsigned int bit)
