@@ -106,7 +106,7 @@ static struct virt_slots *slots_replace(const struct virt_slots *old, const stru
 	return new;
 }
 
-/* @leaving: a slot that the new array lacks, visible to notifiers until slot_left(). */
+/* @leaving: a slot that the new array lacks, visible to invalidations until slot_left(). */
 static void slots_publish(struct virt_vm *vm, unsigned int as_id, struct virt_slots *new, const struct virt_slot *leaving)
 {
 	struct virt_slots *old = virt_slots(vm, as_id);

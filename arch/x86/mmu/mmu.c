@@ -40,6 +40,7 @@ int mmu_vm_init(struct vm *vm)
 
 void mmu_vm_destroy(struct vm *vm)
 {
+	struct page *page, *tmp;
 	LIST_HEAD(tables);
 	unsigned int i, index;
 
@@ -57,7 +58,9 @@ void mmu_vm_destroy(struct vm *vm)
 		list_add(&vm->mmu.root[i]->lru, &tables);
 		vm->mmu.root[i] = NULL;
 	}
-	tdp_free_tables(vm, &tables);
+	/* Nobody walks them any more. */
+	list_for_each_entry_safe(page, tmp, &tables, lru)
+		__free_page(page);
 	mmu_apic_page_free(vm);
 }
 

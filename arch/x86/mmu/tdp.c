@@ -184,7 +184,7 @@ u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, u32 split)
 	while (l > level) {
 		u64 old = READ_ONCE(*entry);
 
-		/* Lost races end too: hardware sets A and D once, and others only ever write a table here. */
+		/* Lost races end too: hardware sets A and D once after each time the host looked for them, and others only ever write a table here. */
 		while (unlikely(!tdp_step_down(&step, old))) {
 			old = tdp_grow(v, entry, old, l, split);
 			if (!old)
