@@ -10,6 +10,7 @@
 #include "../trace_queue.h"
 
 #include <linux/slab.h>
+#include <asm/debugreg.h>
 #include <asm/nospec-branch.h>
 
 int nested_alloc(struct svm_vcpu *svm)
@@ -256,6 +257,13 @@ static void flush_for_l1(struct svm_vcpu *svm)
 	svm_flush_tlb(v);
 }
 
+/* To L1 VMRUN is one instruction, which #VMEXIT completes: then comes the trap of L1's TF (APM vol. 2, "VMRUN and TF/RF Bits in EFLAGS"). */
+static void trap_behind_vmrun(struct svm_vcpu *svm, unsigned long l1_rflags)
+{
+	if (unlikely(l1_rflags & X86_EFLAGS_TF))
+		event_trap(&svm->vcpu.events, DR_STEP, 0);
+}
+
 static enum exit_result refuse(struct svm_vcpu *svm, u64 gpa)
 {
 	struct vmcb_control_area *c12 = &svm->nested.vmcb12->control;
@@ -266,6 +274,7 @@ static enum exit_result refuse(struct svm_vcpu *svm, u64 gpa)
 	svm->nested.gif = false;
 	if (nested_copy_refusal(svm, gpa))
 		event_raise_triple(&svm->vcpu.events);
+	trap_behind_vmrun(svm, svm->vcpu.regs[REG_RFLAGS]);
 	return EXIT_RESUME;
 }
 
@@ -275,7 +284,7 @@ enum exit_result nested_vmrun(struct vcpu *v)
 	struct svm_limits limits;
 	struct svm_entry entry;
 	struct event injected;
-	unsigned long rip = v->regs[REG_RIP];
+	unsigned long rip = v->regs[REG_RIP], rflags;
 	int stale;
 	u64 gpa;
 
@@ -290,6 +299,9 @@ enum exit_result nested_vmrun(struct vcpu *v)
 	}
 	if (!svm_skip(v))
 		return EXIT_RESUME;	/* the code is gone: L1 faults on its own when it is entered again */
+	rflags = v->regs[REG_RFLAGS];
+	if (unlikely(rflags & X86_EFLAGS_RF))
+		vcpu_set_reg(v, REG_RFLAGS, rflags & ~X86_EFLAGS_RF);
 	v->virt.stats.nested_run++;
 	vcpu_need_reg(v, REG_CR0);
 	nested_limits(v, &limits);
@@ -300,6 +312,7 @@ enum exit_result nested_vmrun(struct vcpu *v)
 	stale = nested_enter_mmu(svm, v->cpu.pat);
 	if (stale < 0) {
 		vcpu_set_reg(v, REG_RIP, rip);
+		vcpu_set_reg(v, REG_RFLAGS, rflags);
 		return exit_error(v, stale);
 	}
 	svm->nested.vmcb12_gpa = gpa;
@@ -434,5 +447,6 @@ enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 in
 	svm->nested.current_gpa = svm->nested.vmcb12_gpa;
 	if (cr_pae_paging(v) && mmu_load_pdptrs(v, v->cr3))
 		event_raise_triple(&v->events);
+	trap_behind_vmrun(svm, v->regs[REG_RFLAGS]);
 	return EXIT_RESUME;
 }
