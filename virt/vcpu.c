@@ -16,6 +16,7 @@
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
+#include <linux/sched/task.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
 #include <trace/events/ipi.h>
@@ -76,6 +77,42 @@ void virt_vcpu_put(struct virt_vcpu *v)
 	v->cpu = -1;
 	preempt_notifier_unregister(&v->preempt);
 	preempt_enable();
+}
+
+bool virt_vcpu_yield_to(struct virt_vcpu *v)
+{
+	struct task_struct *task;
+	bool yielded;
+
+	rcu_read_lock();
+	task = pid_task(rcu_dereference(v->pid), PIDTYPE_PID);
+	if (task)
+		get_task_struct(task);
+	rcu_read_unlock();
+	if (!task)
+		return false;
+	yielded = yield_to(task, true) > 0;
+	put_task_struct(task);
+	return yielded;
+}
+
+static bool preempted(const struct virt_vcpu *v)
+{
+	return READ_ONCE(v->loaded) && READ_ONCE(v->cpu) < 0;
+}
+
+void virt_vcpu_spins(struct virt_vcpu *v)
+{
+	unsigned int nr = READ_ONCE(v->vm->nr_vcpus), i, at = v->spin_next;
+	struct virt_vcpu *other;
+
+	for (i = 0; i < nr; i++) {
+		at = at + 1 < nr ? at + 1 : 0;
+		other = virt_vcpu_at(v->vm, at);
+		if (other && other != v && preempted(other) && virt_vcpu_yield_to(other))
+			break;
+	}
+	v->spin_next = at;
 }
 
 void virt_kick_there(struct virt_vcpu *v)

@@ -120,6 +120,7 @@ enum virt_mode {
  * @srcu_index: (v) read-side token of vm->srcu while in KVM_RUN
  * @loaded: (v) between virt_vcpu_load() and virt_vcpu_put()
  * @wants_run: (v) KVM_RUN, and not with immediate_exit
+ * @spin_next: (v) index of the vCPU that virt_vcpu_spins() looked at last
  * @pid: thread that last ran it, RCU
  * @preempt: (v) notifier while loaded
  * @wait: where a halted vCPU's thread sleeps
@@ -144,6 +145,7 @@ struct virt_vcpu {
 	int srcu_index;
 	bool loaded;
 	bool wants_run;
+	unsigned int spin_next;
 	struct pid __rcu *pid;
 	struct preempt_notifier preempt;
 	struct rcuwait wait;
@@ -205,6 +207,23 @@ static inline void virt_srcu_pause(struct virt_vcpu *v)
 	__acquire(&v->vm->srcu);
 	srcu_read_unlock(&v->vm->srcu, v->srcu_index);
 }
+
+/**
+ * virt_vcpu_yield_to() - give the CPU to a vCPU's thread, if that waits for one
+ * @v: not the caller's own
+ *
+ * Context: may sleep.
+ * Return: true if it has got it.
+ */
+bool virt_vcpu_yield_to(struct virt_vcpu *v);
+
+/**
+ * virt_vcpu_spins() - the caller's vCPU waits for another one, nobody knows for which
+ * @v: the caller's
+ *
+ * A vCPU whose thread has been preempted gets the CPU, each in its turn. Context: may sleep.
+ */
+void virt_vcpu_spins(struct virt_vcpu *v);
 
 /* virt_kick() of one that sleeps or is in the guest */
 void virt_kick_there(struct virt_vcpu *v);

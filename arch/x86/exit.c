@@ -149,6 +149,13 @@ enum exit_result exit_xsetbv(struct vcpu *v)
 	return vcpu_skip(v);
 }
 
+/* A loop of PAUSE: whom it waits for may have no CPU. */
+enum exit_result exit_pause(struct vcpu *v)
+{
+	virt_vcpu_spins(&v->virt);
+	return vcpu_skip(v);
+}
+
 enum exit_result exit_nop(struct vcpu *v)
 {
 	return vcpu_skip(v);

@@ -22,6 +22,7 @@ enum exit_result exit_hypercall(struct vcpu *v);
 enum exit_result exit_xsetbv(struct vcpu *v);
 /* An instruction that is a NOP for the guest: INVD, WBINVD, PAUSE, MONITOR, MWAIT. */
 enum exit_result exit_nop(struct vcpu *v);
+enum exit_result exit_pause(struct vcpu *v);
 enum exit_result exit_ud(struct vcpu *v);
 enum exit_result exit_gp(struct vcpu *v);
 /* Execute the instruction at RIP. */

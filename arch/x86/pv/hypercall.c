@@ -7,9 +7,6 @@
 #include "../trace_kvm.h"
 
 #include <linux/kvm_para.h>
-#include <linux/pid.h>
-#include <linux/sched.h>
-#include <linux/sched/task.h>
 
 struct args {
 	unsigned long nr, a[4];
@@ -79,19 +76,9 @@ static long kick_cpu(struct vcpu *v, u32 apic_id)
 static long sched_yield_to(struct vcpu *v, u32 apic_id)
 {
 	struct vcpu *target = apic_find(vcpu_vm(v), apic_id);
-	struct task_struct *task;
 
-	if (!target || target == v || !READ_ONCE(target->pv.preempted))
-		return 0;
-	rcu_read_lock();
-	task = pid_task(rcu_dereference(target->virt.pid), PIDTYPE_PID);
-	if (task)
-		get_task_struct(task);
-	rcu_read_unlock();
-	if (task) {
-		yield_to(task, true);
-		put_task_struct(task);
-	}
+	if (target && target != v && READ_ONCE(target->pv.preempted))
+		virt_vcpu_yield_to(&target->virt);
 	return 0;
 }
 

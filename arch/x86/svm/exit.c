@@ -219,8 +219,6 @@ bool svm_fast_exit(struct svm_vcpu *svm)
 		return plain(v) && fast_hypercall(v) && vmcb->control.exit_code != EXIT_DONE;
 	case SVM_EXIT_IOIO:
 		return io_has_doorbells(v) && plain(v) && fast_out(v) && vmcb->control.exit_code != EXIT_DONE;
-	case SVM_EXIT_PAUSE:
-		return plain(v) && svm_skip(v);
 	default:
 		return false;
 	}
@@ -237,6 +235,7 @@ static enum exit_result on_vmmcall(struct vcpu *v)
 
 static enum exit_result on_xsetbv(struct vcpu *v) { return exit_xsetbv(v); }
 static enum exit_result on_nop(struct vcpu *v) { return exit_nop(v); }
+static enum exit_result on_pause(struct vcpu *v) { return exit_pause(v); }
 static enum exit_result on_ud(struct vcpu *v) { return exit_ud(v); }
 static enum exit_result on_gp(struct vcpu *v) { return exit_gp(v); }
 static enum exit_result on_rsm(struct vcpu *v) { return exit_rsm(v); }
@@ -519,7 +518,7 @@ static const exit_fn exit_table[] = {
 	[SVM_EXIT_IRET]			= on_iret,
 	[SVM_EXIT_SWINT]		= on_emulate,
 	[SVM_EXIT_INVD]			= on_nop,
-	[SVM_EXIT_PAUSE]		= on_nop,
+	[SVM_EXIT_PAUSE]		= on_pause,
 	[SVM_EXIT_HLT]			= on_hlt,
 	[SVM_EXIT_INVLPGA]		= nested_invlpga,
 	[SVM_EXIT_IOIO]			= on_io,

@@ -223,6 +223,7 @@ static enum exit_result on_hlt(struct vcpu *v) { return exit_hlt(v); }
 static enum exit_result on_vmcall(struct vcpu *v) { return exit_hypercall(v); }
 static enum exit_result on_xsetbv(struct vcpu *v) { return exit_xsetbv(v); }
 static enum exit_result on_nop(struct vcpu *v) { return exit_nop(v); }
+static enum exit_result on_pause(struct vcpu *v) { return exit_pause(v); }
 static enum exit_result on_ud(struct vcpu *v) { return exit_ud(v); }
 static enum exit_result on_rsm(struct vcpu *v) { return exit_rsm(v); }
 static enum exit_result on_gp(struct vcpu *v) { return exit_gp(v); }
@@ -375,7 +376,7 @@ static const exit_fn exit_table[] = {
 	[EXIT_REASON_MSR_WRITE]			= on_wrmsr,
 	[EXIT_REASON_MWAIT_INSTRUCTION]		= on_ud,
 	[EXIT_REASON_MONITOR_INSTRUCTION]	= on_ud,
-	[EXIT_REASON_PAUSE_INSTRUCTION]		= on_nop,
+	[EXIT_REASON_PAUSE_INSTRUCTION]		= on_pause,
 	[EXIT_REASON_TPR_BELOW_THRESHOLD]	= on_tpr_below,
 	[EXIT_REASON_APIC_ACCESS]		= vmx_on_apic_access,
 	[EXIT_REASON_EOI_INDUCED]		= vmx_on_eoi,
