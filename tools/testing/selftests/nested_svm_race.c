@@ -65,6 +65,7 @@ static void guest_main(void)
 {
 	u64 id = this_cpu()->id;
 
+	guest_sti();
 	if (!id)
 		prepare();
 	while (!ready)

@@ -222,9 +222,9 @@ static void same(const char *what, const struct image *a, const struct image *b)
 TEST_TIMEOUT(moved_at_every_exit, 200)
 {
 	struct vm *vm = start(true), *other = create(true, vm->mem), *t;
-	unsigned int stops = 0, in_l2 = 0, pending = 0, with_event = 0;
+	unsigned int stops = 0, in_l2 = 0, pending = 0, with_event = 0, stuck = 0;
 	static struct image image, again;
-	u64 seed = 1;
+	u64 seed = 1, rip = 0;
 
 	for (;;) {
 		enum run_end end = vcpu_run(vm->vcpu);
@@ -243,6 +243,11 @@ TEST_TIMEOUT(moved_at_every_exit, 200)
 		pending += !!(image.nested.flags & KVM_STATE_NESTED_RUN_PENDING);
 		with_event += (image.nested.flags & KVM_STATE_NESTED_RUN_PENDING) &&
 			      ((struct svm_vmcb *)image.nested.data.svm->vmcb12)->event_inj >> 31;
+		/* Where INT3 exits it is not reported, as it happens again by itself: moved each time, it would never get on. */
+		stuck = image.regs.rip == rip ? stuck + 1 : 0;
+		rip = image.regs.rip;
+		if (stuck > 8)
+			continue;
 		/* Now and then a new one */
 		if (stops % 16 == 0) {
 			other->mem = NULL;

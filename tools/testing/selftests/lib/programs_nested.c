@@ -22,7 +22,7 @@
 #define L2_STACK	(GPA_STACKS + STACK_SIZE - 2048 - 8)
 #define VIRTUAL		0x71
 
-static u64 rules, has_nrips;
+static u64 rules, has_nrips, virq_unsteady;
 static struct npt npt;
 static struct svm_vmcb l1_area;
 
@@ -276,6 +276,7 @@ static void nest(struct vm *vm, void (*setup)(struct vm *), u64 how)
 	set_intercepts(b, how);
 	*guest_var(vm, &rules) = how;
 	*guest_var(vm, &has_nrips) = !!(svm_features() & SVM_FEATURE_NRIPS);
+	*guest_var(vm, &virq_unsteady) = host_is_bochs_svm();
 	if (how & NPT)
 		*guest_var(vm, &svm_iopm[PORT_ACT / 8]) |= 1 << PORT_ACT % 8;
 	/* L1 has long mode; the tables stay as L2 wants them. */
@@ -360,6 +361,9 @@ static void l1_injects(void)
 			act(ACT_SLOTS);
 		svm_vmcb.int_ctl = i & 2 ? V_INTR_MASKING : 0;
 		all_kinds();
+		/* Bochs' SVM calls it by the event before if its delivery exits. */
+		if (virq_unsteady)
+			continue;
 		/* An interrupt of the same entry, and one under a shadow */
 		svm_vmcb.int_ctl |= V_IRQ | V_PRIO(VIRTUAL >> 4);
 		svm_vmcb.int_vector = VIRTUAL;
@@ -431,10 +435,10 @@ static const char *not_bochs_svm(void)
 	return host_is_bochs_svm() ? "Bochs' SVM gets interrupted deliveries and steps wrong" : NULL;
 }
 
-/* Not understood yet (Documentation/testing.rst) */
-static const char *not_alike_on_bochs_svm(void)
+/* What waits while L2 is entered with an event goes in at the first exit behind that, and Bochs' SVM has that late (Documentation/testing.rst). */
+static const char *exits_in_time(void)
 {
-	return host_is_bochs_svm() ? "its memory often differs at the end on Bochs' SVM" : NULL;
+	return host_is_bochs_svm() ? "Bochs' SVM does not exit for interrupts while IF is 0" : NULL;
 }
 
 #define EVERYTHING .nr_vcpus = 1, .payload = true, .triple_fault = true, .strata_events = true
@@ -442,9 +446,9 @@ static const char *not_alike_on_bochs_svm(void)
 #define PROGRAM(id, title, where, ...)	{ .name = "L2 " title, .config = { EVERYTHING, ##__VA_ARGS__ }, .setup = setup_##id, .unfit = where }
 
 const struct program nested_programs[] = {
-	PROGRAM(inject, "injection", not_bochs_svm),
-	PROGRAM(inject_npt, "injection, nested paging", not_bochs_svm),
-	PROGRAM(gif, "GIF", not_alike_on_bochs_svm),
+	PROGRAM(inject, "injection", NULL),
+	PROGRAM(inject_npt, "injection, nested paging", NULL),
+	PROGRAM(gif, "GIF", exits_in_time),
 	PROGRAM(l2_exceptions, "exceptions", not_bochs_svm),
 	PROGRAM(l2_exceptions_npt, "exceptions, nested paging", not_bochs_svm),
 	PROGRAM(l2_exceptions_reflected, "exceptions reflected", not_bochs_svm),

@@ -543,6 +543,27 @@ void ram_restore(struct vm *vm, const struct ram_image *ram)
 	each_range(vm, ram->bytes, copy_in, NULL);
 }
 
+/* What the guest's side has otherwise than the image. @arg: how many words yet, and where the guest's memory begins */
+static void show(u8 *mem, u8 *image, u64 size, u64 *arg)
+{
+	u64 i;
+
+	for (i = 0; i < size && arg[0]; i += 8) {
+		if (*(u64 *)(mem + i) == *(u64 *)(image + i))
+			continue;
+		arg[0]--;
+		tap_note("memory at %#llx: %#llx instead of %#llx", (unsigned long long)((u64)mem + i - arg[1]),
+			 (unsigned long long)*(u64 *)(mem + i), (unsigned long long)*(u64 *)(image + i));
+	}
+}
+
+void ram_show(struct vm *vm, const struct ram_image *ram)
+{
+	u64 arg[2] = { 8, (u64)vm->mem };
+
+	each_range(vm, ram->bytes, show, arg);
+}
+
 u64 ram_digest(struct vm *vm)
 {
 	u64 hash = 0xcbf29ce484222325ull;

@@ -108,5 +108,7 @@ struct ram_image {
 void ram_save(struct vm *vm, struct ram_image *ram);
 void ram_restore(struct vm *vm, const struct ram_image *ram);
 u64 ram_digest(struct vm *vm);
+/* Prints the first words that are not as in the image. */
+void ram_show(struct vm *vm, const struct ram_image *ram);
 
 #endif

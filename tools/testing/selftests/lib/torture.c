@@ -523,8 +523,10 @@ static bool ended_alike(struct bench *b, u64 digest)
 static void show_difference(struct bench *b, u64 digest)
 {
 	show_log(b);
-	if (digest != b->expected_digest)
+	if (digest != b->expected_digest) {
 		tap_fail(__FILE__, __LINE__, "%s: memory at the end differs", b->program->name);
+		ram_show(b->origin, &b->expected_ram);
+	}
 	show_trace(b);
 }
 
@@ -588,6 +590,7 @@ static void run_undisturbed(struct bench *b)
 			return;
 		}
 		b->expected_digest = final_digest(b);
+		ram_save(b->origin, &b->expected_ram);
 		memcpy(&b->expected_trace, gpa_to_host(b->origin, (u64)&trace), sizeof(trace));
 		log = b->expected;
 		b->expected = b->log;
@@ -624,8 +627,10 @@ static void run_forced(struct bench *b)
 		show_difference(b, b->expected_digest);
 		tap_die(__FILE__, __LINE__, "%s: not the same with exceptions intercepted", b->program->name);
 	}
-	if (host_is_tcg())
+	if (host_is_tcg()) {
 		b->expected_digest = digest;
+		ram_save(b->origin, &b->expected_ram);
+	}
 	REQUIRE_EQ(digest, b->expected_digest);
 	vm_destroy(b->vm);
 	b->vm = b->origin;
@@ -670,6 +675,7 @@ void bench_close(struct bench *b)
 	vm_destroy(b->live[1]);
 	vm_destroy(b->origin);
 	free(b->ram.bytes);
+	free(b->expected_ram.bytes);
 	free(b->log < b->expected ? b->log : b->expected);
 	free(b->birth);
 	free(b);

@@ -98,7 +98,7 @@ struct bench {
 	unsigned int cpu;		/* the vCPU that runs; the others wait at their ACT_NEXT */
 	u32 kind;			/* of its last exit */
 	bool fresh;
-	struct ram_image ram;
+	struct ram_image ram, expected_ram;	/* at the start, and at the end of the undisturbed run */
 	struct vm_state *birth, *image, *got;
 	struct run_log *expected, *log;
 	u64 expected_digest;
