@@ -7,44 +7,20 @@
  * Expected: each event once, in L2 or as the exit that L1 asked for, with its payload, error code and place; getters change nothing.
  */
 #include <errno.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/time.h>
 
-#include "../../../include/uapi/linux/strata.h"
 #include "emulator.h"
-#include "state.h"
-#include "svm.h"
+#include "nested_kept.h"
 
 #define PORT_STOP	0x700
 #define VECTOR		0x41
 #define ADDRESS		0x1234567000ull
 
-static volatile struct {
-	u64 n, vector[8], rip[8], error[8];
-	u64 at, next, value, rounds;
-	u64 exit, info1, info2, cr2;
-} seen;
-
 /* What L1 intercepts: a bit of intercept[], 0 for nothing beside what it always does */
 static u64 l1_takes;
 
-static void on_event(struct guest_frame *f)
-{
-	u64 n = seen.n++;
-
-	if (n < 8) {
-		seen.vector[n] = f->vector;
-		seen.rip[n] = f->rip;
-		seen.error[n] = f->error;
-	}
-	if (f->vector == PF_VECTOR)
-		seen.value = read_cr2();
-}
-
 static void l1_main(void)
 {
-	void (*l2)(void) = (void (*)(void))seen.at;
+	void (*l2)(void) = (void (*)(void))kept_seen.at;
 
 	svm_guest_init(l2);
 	svm_clgi();
@@ -53,11 +29,11 @@ static void l1_main(void)
 	if (l1_takes == ICPT_INTR)
 		svm_vmcb.int_ctl = V_INTR_MASKING;
 	asm volatile("sti");
-	seen.exit = svm_vmrun(&svm_vmcb);
-	seen.info1 = svm_vmcb.exit_info_1;
-	seen.info2 = svm_vmcb.exit_info_2;
-	seen.cr2 = svm_vmcb.cr2;
-	seen.next = seen.n;
+	kept_seen.exit = svm_vmrun(&svm_vmcb);
+	kept_seen.info1 = svm_vmcb.exit_info_1;
+	kept_seen.info2 = svm_vmcb.exit_info_2;
+	kept_seen.cr2 = svm_vmcb.cr2;
+	kept_seen.next = kept_seen.n;
 	svm_stgi();
 	asm volatile("nop; cli");
 	guest_done();
@@ -66,51 +42,29 @@ static void l1_main(void)
 /* The stop, two NOPs to be interrupted, the end */
 static void l2_nops(void)
 {
-	asm volatile("lea 1f(%%rip), %0\n\toutl %%eax, %1\n1:\tnop; nop" : "=&r"(seen.at) : "d"((u16)PORT_STOP) : "memory");
+	asm volatile("lea 1f(%%rip), %0\n\toutl %%eax, %1\n1:\tnop; nop" : "=&r"(kept_seen.at) : "d"((u16)PORT_STOP) : "memory");
 	asm volatile("sti; nop; nop; cli");
 	vmmcall();
 }
 
 static void l2_int(void)
 {
-	asm volatile("lea 1f(%%rip), %0\n\toutl %%eax, %1\n\tint $0x80\n1:\tnop" : "=&r"(seen.at) : "d"((u16)PORT_STOP) : "memory");
+	asm volatile("lea 1f(%%rip), %0\n\toutl %%eax, %1\n\tint $0x80\n1:\tnop" : "=&r"(kept_seen.at) : "d"((u16)PORT_STOP) : "memory");
 	vmmcall();
 }
 
 static void l2_reads(void)
 {
-	seen.value = in32(PORT_STOP);
+	kept_seen.value = in32(PORT_STOP);
 	vmmcall();
-}
-
-static const u8 qemu_order[NR_PARTS] = {
-	PART_SLOTS, PART_IRQCHIP, PART_PIT, PART_LAPIC, PART_SREGS, PART_NESTED, PART_TSC, PART_REGS, PART_XSAVE, PART_XCRS, PART_MSRS,
-	PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS, PART_CLOCK,
-};
-
-static struct vm_config config;
-static struct vm_state state, again;
-
-static struct vm *create(bool each)
-{
-	u32 i;
-
-	need_svm();
-	config = (struct vm_config){
-		.nr_vcpus = 1, .payload = true, .triple_fault = true, .each = each,
-		.strata_events = on_strata() && !env_number("EVENTS_PLAIN", 0),
-	};
-	for (i = 0; i < 256; i++)
-		guest_handlers[i] = on_event;
-	return vm_create_with(&config, NULL);
 }
 
 /* Stopped in L2 at its access to PORT_STOP, an OUT completed */
 static struct vm *stopped(void (*l2)(void), u64 takes)
 {
-	struct vm *vm = create(false);
+	struct vm *vm = kept_create(false);
 
-	guest_var(vm, &seen)->at = (u64)l2;
+	guest_var(vm, &kept_seen)->at = (u64)l2;
 	*guest_var(vm, &l1_takes) = takes;
 	vcpu_set_long(vm->vcpu, l1_main, 0);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
@@ -123,26 +77,6 @@ static struct vm *stopped(void (*l2)(void), u64 takes)
 	return vm;
 }
 
-/* The new VM, after a round of GETs that must change nothing. */
-static struct vm *move(struct vm *vm)
-{
-	struct vm *to = vm_create_with(&config, vm);
-
-	state_save(vm, &config, NULL, &state);
-	state_save(vm, &config, NULL, &again);
-	/* Elsewhere only the events themselves are looked at. */
-	if (on_strata())
-		state_differs("a second round of GETs", &config, &state, &again);
-	REQUIRE(state.vcpu->nested.flags & KVM_STATE_NESTED_GUEST_MODE);
-	state_restore(to, &config, qemu_order, false, &state);
-	state_save(to, &config, NULL, &again);
-	if (on_strata())
-		state_differs("the restored vCPU", &config, &state, &again);
-	return to;
-}
-
-#define SEEN(vm, field) (guest_var(vm, &seen)->field)
-
 /* Changes the events at the stop, moves, and runs to the end. */
 #define MOVED(vm, ...)								\
 	do {									\
@@ -152,7 +86,7 @@ static struct vm *move(struct vm *vm)
 		xioctl((vm)->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);		\
 		__VA_ARGS__;							\
 		xioctl((vm)->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);		\
-		to_ = move(vm);							\
+		to_ = kept_move(vm);							\
 		RUN_UNTIL_DONE(to_->vcpu);					\
 	} while (0)
 
@@ -246,7 +180,7 @@ TEST(interrupt_shadow)
 	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
 	MOVED(vm, e.interrupt.shadow = KVM_X86_SHADOW_INT_STI; xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq);
 	      xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e); e.interrupt.shadow = KVM_X86_SHADOW_INT_STI);
-	CHECK(state.vcpu->events.interrupt.shadow);
+	CHECK(kept_state.vcpu->events.interrupt.shadow);
 	CHECK_EQ(SEEN(vm, n), 1);
 	/* QEMU's TCG does not load it into the CPU, Bochs' SVM opens no window of an IF that is set already. */
 	if (!host_is_tcg() && !host_is_bochs_svm())
@@ -267,8 +201,8 @@ TEST(triple_fault)
 	e.flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
 	e.triple_fault.pending = 1;
 	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
-	to = move(vm);
-	CHECK_EQ(state.vcpu->events.triple_fault.pending, 1);
+	to = kept_move(vm);
+	CHECK_EQ(kept_state.vcpu->events.triple_fault.pending, 1);
 	RUN_UNTIL(to->vcpu, KVM_EXIT_SHUTDOWN);
 }
 
@@ -279,7 +213,7 @@ TEST(interrupt_for_l1)
 	struct kvm_interrupt irq = { .irq = VECTOR };
 
 	tap_may_lose("an interrupt that L1 takes");
-	if (on_strata() && !config.strata_events)
+	if (on_strata() && !kept_config.strata_events)
 		tap_skip("lost without STRATA_CAP_EVENTS");
 	MOVED(vm, xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq); xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e));
 	CHECK_EQ(SEEN(vm, exit), ICPT_INTR);
@@ -300,7 +234,7 @@ TEST(refusals)
 	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	pend(&e, PF_VECTOR, PF_WRITE, ADDRESS);
 	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
-	state_save(vm, &config, NULL, &state);
+	state_save(vm, &kept_config, NULL, &kept_state);
 	for (i = 0; i < 3; i++) {
 		bad = e;
 		bad.nmi.masked = bad.interrupt.injected = 1;
@@ -311,8 +245,8 @@ TEST(refusals)
 			bad.exception.injected = 1;
 		bad.exception.nr = i == 1 ? 32 : NMI_VECTOR;
 		CHECK_EQ(kvm_ioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &bad), -EINVAL);
-		state_save(vm, &config, NULL, &again);
-		CHECK_EQ(state_differs("after a refusal", &config, &state, &again), 0);
+		state_save(vm, &kept_config, NULL, &kept_again);
+		CHECK_EQ(state_differs("after a refusal", &kept_config, &kept_state, &kept_again), 0);
 	}
 }
 
@@ -322,7 +256,7 @@ TEST(unanswered_read)
 	struct vm *vm = stopped(l2_reads, 0), *to;
 
 	tap_may_lose("an IN of L2's that was not answered");
-	to = move(vm);
+	to = kept_move(vm);
 	RUN_UNTIL(to->vcpu, KVM_EXIT_IO);
 	CHECK_EQ(to->vcpu->run->io.port, PORT_STOP);
 	*(u32 *)RUN_IO_DATA(to->vcpu) = 5;
@@ -342,100 +276,4 @@ TEST(nmi_for_l1)
 	CHECK_EQ(SEEN(vm, next), 0);
 	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, vector[0]), NMI_VECTOR);
-}
-
-/* ---- what L1 asks to be injected, and is not in yet ---- */
-
-#define ROUNDS 400
-
-static void l2_calls(void)
-{
-	vmmcall();
-}
-
-static u64 has_nrips;
-
-/* INT3 and INT n by turns, each seen once, returning where L1 says */
-static void l1_injects(void)
-{
-	u8 vector;
-
-	svm_guest_init(l2_calls);
-	for (seen.rounds = 0; seen.rounds < ROUNDS; seen.rounds++) {
-		vector = seen.rounds & 1 ? 0x80 : BP_VECTOR;
-		seen.n = 0;
-		svm_guest_restart(l2_calls);
-		svm_vmcb.next_rip = (u64)l2_calls;
-		if (has_nrips)
-			svm_vmcb.rip -= seen.rounds & 1 ? 2 : 1;
-		svm_vmcb.event_inj = INJ_VALID | vector | (seen.rounds & 1 ? INJ_SOFT : INJ_EXCEPTION);
-		GUEST_ASSERT_EQ(svm_vmrun(&svm_vmcb), SVM_EXIT_VMMCALL);
-		GUEST_ASSERT_EQ(seen.n, 1);
-		GUEST_ASSERT_EQ(seen.vector[0], vector);
-		GUEST_ASSERT_EQ(seen.rip[0], (u64)l2_calls);
-	}
-	guest_done();
-}
-
-static void on_alarm(int sig)
-{
-	(void)sig;
-}
-
-/* By signals, where no module's help is to be had: they come when they like. */
-static void alarms(bool on)
-{
-	struct sigaction sa = { .sa_handler = on_alarm };
-	struct itimerval timer = { .it_value.tv_usec = on * 700, .it_interval.tv_usec = on * 700 };
-
-	sigaction(SIGALRM, &sa, NULL);
-	setitimer(ITIMER_REAL, &timer, NULL);
-}
-
-static bool entry_waits(struct vm *vm)
-{
-	struct kvm_nested_state *n = &state.vcpu->nested;
-
-	n->size = NESTED_MAX;
-	xioctl(vm->vcpu->fd, KVM_GET_NESTED_STATE, n);
-	return (n->flags & KVM_STATE_NESTED_RUN_PENDING) && ((struct svm_vmcb *)(n + 1))->event_inj & INJ_VALID;
-}
-
-/* 1. Moved there, again and again. */
-TEST_TIMEOUT(event_of_an_entry, 120)
-{
-	struct vm *vm = create(on_strata()), *first = vm;
-	unsigned int moves = 0;
-	u64 round = 0, in_round = 0;
-	int r;
-
-	tap_may_lose("INT3 or INT n that L1 injects");
-	/* An INT n with IF clear and no instruction is what is tested here. */
-	*guest_var(vm, &guest_under_tcg) = false;
-	*guest_var(vm, &has_nrips) = !!(svm_features() & SVM_FEATURE_NRIPS);
-	vcpu_set_long(vm->vcpu, l1_injects, 0);
-	alarms(!on_strata());
-	for (;;) {
-		r = vcpu_run_raw(vm->vcpu);
-		REQUIRE(!r || r == -EINTR);
-		if (!r && vm->vcpu->run->exit_reason != STRATA_EXIT_EACH)
-			break;
-		if (SEEN(first, rounds) != round)
-			in_round = 0;
-		round = SEEN(first, rounds);
-		/* Each move makes pages come anew before the event can get in. */
-		if (in_round < 2 && moves < 200 && entry_waits(vm)) {
-			vm = move(vm);
-			moves++;
-			in_round++;
-		}
-	}
-	alarms(false);
-	CHECK_EQ(vcpu_judge(vm->vcpu), RUN_DONE);
-	tap_note("%u moves while the entry was under way", moves);
-	CHECK_EQ(SEEN(first, rounds), ROUNDS);
-	if (on_strata())
-		CHECK_EQ(moves, 200);
-	else if (!moves)
-		tap_skip("no signal came at the right moment");
 }
