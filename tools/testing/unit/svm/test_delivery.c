@@ -121,6 +121,29 @@ START_TEST(delivered_once)
 }
 END_TEST
 
+/*
+ * The CPU was delivering an event of the guest's own when it exited: RIP is at the instruction, whose length is found by decoding there. INT1 looks like
+ * a trap.
+ */
+START_TEST(delivery_of_its_own)
+{
+	const struct event *want = &kinds[_i / 4];
+	struct cpu c = { .nrips = _i & 1, .rip = RIP, .next_rip = RIP + want->len, .err = want->error };
+	const struct event none = { };
+	struct event e, looks = *want;
+	struct svm_soft s = { };
+
+	looks.len = 0;
+	if (want->type == EVENT_PRIV_EXCEPTION)
+		looks.type = EVENT_EXCEPTION;
+	c.inj = svm_inject_info(want, true, false, true);
+	interrupt(&c, _i & 2);
+	come_back(&c, &s, &none, &e);
+	expect_same(&e, &looks);
+	ck_assert_uint_eq(c.rip, RIP);
+}
+END_TEST
+
 /* Delivered, and its handler has come back: what is interrupted there is something else. */
 START_TEST(another_event_behind_it)
 {
@@ -172,6 +195,7 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(t, delivered_once, 0, 8 * NR_KINDS);
+	tcase_add_loop_test(t, delivery_of_its_own, 0, 4 * NR_KINDS);
 	tcase_add_loop_test(t, another_event_behind_it, 0, 2 * NR_KINDS * NR_KINDS);
 	tcase_add_loop_test(t, eventinj, 0, 8 * NR_KINDS);
 	suite_add_tcase(s, t);
