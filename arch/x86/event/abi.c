@@ -345,7 +345,8 @@ void event_restore(struct event_queue *q, const struct kvm_vcpu_events *in, cons
 	}
 	if (!EVENT_RULE(TRIPLE_NEEDS_FLAG, !(in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)))
 		q->triple_fault = in->triple_fault.pending;
-	if (s.flags & STRATA_EVENTS_VALID) {
+	/* The plain ABI has no place for these: what the vCPU had of them is of the state that goes. */
+	if ((s.flags & STRATA_EVENTS_VALID) || EVENT_RULE(RESTORE_FORGETS, true)) {
 		q->pending_dbg = s.pending_dbg;
 		q->smm_dbg = s.smm_dbg;
 		q->mtf = s.flags & STRATA_EVENTS_MTF;

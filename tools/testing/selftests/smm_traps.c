@@ -63,6 +63,32 @@ TEST(before_a_debug_trap)
 	vm_destroy(vm);
 }
 
+/* Overtaken, and then another state is set over it, which is not in SMM: the trap is of the one that is gone. */
+TEST(trap_of_a_state_that_is_replaced)
+{
+	struct smm_state other;
+	struct kvm_regs regs;
+	struct vm *vm;
+	u8 *smram;
+
+	guest_handlers[DB_VECTOR] = on_db;
+	vm = smm_looping_vm(&smram);
+	smm_get_state(vm->vcpu, &other);
+	regs = other.regs;
+	regs.rip -= 2;
+	regs.rflags |= RFLAGS_TF;
+	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
+	RUN_UNTIL_LOOP(vm->vcpu);
+	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
+	RUN_UNTIL_SMM(vm->vcpu);
+	smm_set_state(vm->vcpu, &other);
+	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
+	RUN_UNTIL_SMM(vm->vcpu);
+	RUN_UNTIL_LOOP(vm->vcpu);
+	CHECK_EQ(*guest_var(vm, &traps), 0);
+	vm_destroy(vm);
+}
+
 /* Held back by MOV SS, then overtaken: RSM restores the shadow, and the trap waits for one more instruction. */
 TEST(before_a_trap_under_a_shadow)
 {

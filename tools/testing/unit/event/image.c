@@ -332,6 +332,10 @@ void check_refusals(void)
 	event_restore(&q, &ok, &abi_full);
 	expect_at(q.smi && q.triple_fault && q.nmi_pending == 1 && q.sipi_vector == SIPI_VECTOR, "fields whose flag is not set are ignored",
 		  &q, NULL);
+	q.pending_dbg = q.smm_dbg = TRAP_CAUSE;
+	q.mtf = q.timer = true;
+	event_restore(&q, &ok, &none);
+	expect_at(!q.pending_dbg && !q.smm_dbg && !q.mtf && !q.timer, "what the plain ABI has no place for is of the state that goes", &q, NULL);
 	e = (struct kvm_vcpu_events) { .flags = KVM_VCPUEVENT_VALID_PAYLOAD };
 	e.exception.injected = e.exception.pending = 1;
 	e.exception.nr = 6;
