@@ -153,6 +153,9 @@ static __always_inline bool enter_once(struct vmx_vcpu *vmx)
 	bool vmfail;
 
 	trace_kvm_entry(&vmx->vcpu);
+	/* Each exit has switched it on again. */
+	if (static_branch_unlikely(&vmx_perf_wanted) && unlikely(vmx->pebs_off))
+		native_wrmsrl(MSR_IA32_PEBS_ENABLE, 0);
 	timer_prepare(vmx);
 	regs_to_vmcs(vmx);
 	vmfail = world_switch(vmx);
@@ -161,6 +164,8 @@ static __always_inline bool enter_once(struct vmx_vcpu *vmx)
 		/* Neither registers nor events moved. */
 		vmwrite(VM_ENTRY_INTR_INFO_FIELD, 0);
 		vmx_take_held_traps(vmx);
+		if (vmfail)
+			vmx_perf_vmfail(vmx);
 		return false;
 	}
 	return entered(vmx) && vmx_fast_exit(vmx);

@@ -113,6 +113,7 @@ static noinline void replan(struct vmx_vcpu *vmx, const struct perf_guest_switch
 	vmwrite(VM_ENTRY_MSR_LOAD_COUNT, perf->plan.nr);
 	vmwrite(VM_EXIT_MSR_LOAD_COUNT, perf->plan.nr);
 	set_global(vmx, &perf->plan);
+	vmx->pebs_off = perf->plan.pebs_off;
 	memcpy(perf->last, msrs, nr * sizeof(*msrs));
 	perf->last_nr = nr;
 }
@@ -141,6 +142,16 @@ void vmx_perf_switch(struct vmx_vcpu *vmx)
 	msrs = perf_guest_get_msrs(&nr, NULL);
 	if (unlikely(changed(perf, msrs, nr)))
 		replan(vmx, msrs, nr);
-	if (unlikely(perf->plan.pebs_off))
-		native_wrmsrl(MSR_IA32_PEBS_ENABLE, 0);
+}
+
+/* An entry that the CPU did not begin is followed by no exit, whose list has the host's value. */
+void vmx_perf_vmfail(struct vmx_vcpu *vmx)
+{
+	unsigned int i;
+
+	if (!vmx->pebs_off)
+		return;
+	for (i = 0; i < vmx->perf->plan.nr; i++)
+		if (vmx->perf->plan.list[i].msr == MSR_IA32_PEBS_ENABLE)
+			native_wrmsrl(MSR_IA32_PEBS_ENABLE, vmx->perf->plan.list[i].host);
 }

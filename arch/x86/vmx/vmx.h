@@ -114,6 +114,7 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
  * @msr_bitmap: MSR bitmap
  * @pml: page-modification log, NULL if there is none
  * @perf: for perf.c, NULL if nothing is switched
+ * @pebs_off: entries need PEBS switched off by hand, some time before
  * @urmsr: guest's values of the user-return MSRs
  * @cstar: guest's IA32_CSTAR, which no Intel CPU uses
  * @kernel_gs_base: guest's KERNEL_GS_BASE while it is not in the CPU
@@ -144,6 +145,7 @@ struct vmx_vcpu {
 	unsigned long *msr_bitmap;
 	u64 *pml;
 	struct vmx_perf *perf;
+	bool pebs_off;
 	u64 urmsr[NR_URMSRS];
 	u64 cstar;
 	u64 kernel_gs_base;
@@ -202,6 +204,7 @@ void vmx_perf_free(struct vmx_vcpu *vmx);
 void vmx_perf_init(struct vmx_vcpu *vmx);
 /* Before an entry, interrupts off: what the kernel wants now. */
 void vmx_perf_switch(struct vmx_vcpu *vmx);
+void vmx_perf_vmfail(struct vmx_vcpu *vmx);
 
 /* pml.c: page-modification logging */
 int vmx_pml_alloc(struct vmx_vcpu *vmx);
