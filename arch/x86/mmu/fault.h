@@ -9,7 +9,7 @@
 #include "../../../virt/virt.h"
 
 /* Neighbours of a 4K page that one fault may map too: an aligned group, itself included */
-#define FAULT_GROUP	8
+#define FAULT_GROUP	16
 
 /**
  * struct fault - one fault

@@ -5,6 +5,7 @@
  * L1's tables are read before the lock is taken, and each entry once. What was read is good for a page if no flush came between the reading and the
  * page's generation: that is compared under the lock, and else the walk is done again.
  */
+#include "fault.h"
 #include "nested_walk.h"
 #include "shadow.h"
 
@@ -344,12 +345,12 @@ static u64 put_leaf(struct shadow_fault *f, struct shadow_page *sp)
  */
 static void put_neighbours(struct shadow_fault *f, struct shadow_page *sp, u64 leaf)
 {
-	unsigned int self = tdp_index(f->gpa >> PAGE_SHIFT, 1), first = self & ~7U;
+	unsigned int self = tdp_index(f->gpa >> PAGE_SHIFT, 1), first = round_down(self, FAULT_GROUP);
 
 	if (sp->role.kind != SHADOW_PIECE || f->level > 1 || f->own_level > 1)
 		return;
 	leaf &= ~(tdp_format()->accessed | tdp_format()->dirty);
-	shadow_map_alike(f->s, sp, first, 8, f->own_at - (self - first), f->own, leaf, shadow_frames_of(f->s, sp, self, 0));
+	shadow_map_alike(f->s, sp, first, FAULT_GROUP, f->own_at - (self - first), f->own, leaf, shadow_frames_of(f->s, sp, self, 0));
 }
 
 /* Both locks held. */

@@ -104,7 +104,7 @@ TEST(neighbours_of_small_pages)
 	vm = vm_with(mem, LARGE);
 	n = touch(vm, LARGE, SMALL, 2);
 	tap_note("%lu faults for 512 pages", n);
-	CHECK(n >= 64 && n < 100);
+	CHECK(n >= 32 && n < 50);
 	CHECK_EQ(touch(vm, LARGE, SMALL, 3), 0);
 	check_words(mem, LARGE, SMALL, 3);
 	vm_destroy(vm);
