@@ -46,6 +46,7 @@ struct smram_state;
  * @ts_exit_has_error: an intercepted #TS comes with its error code
  * @serves_tpr: the CPU reads and writes TPR for guests that do it by MMIO
  * @ends_at_due: the guest does not run on when the host's TSC has reached vcpu_apic.due, if that is not 0
+ * @leaves_shadow: an NMI window asked for within a shadow ends the guest soon, whatever the shadowed instruction does
  */
 struct backend_caps {
 	const char *name;
@@ -70,6 +71,7 @@ struct backend_caps {
 	bool ts_exit_has_error;
 	bool serves_tpr;
 	bool ends_at_due;
+	bool leaves_shadow;
 };
 
 extern struct backend_caps backend_caps;

@@ -107,6 +107,11 @@ void decide_entry(struct vcpu *v, struct event_plan *plan)
 	/* A window that stays closed to all interrupts is none to wait for: the guest would get nowhere. */
 	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_BLOCKIRQ))
 		plan->irq_window = false;
+	/* The window opens behind the instruction, whatever IF is. */
+	if (unlikely(v->last_entry == LAST_ENTRY_NOW)) {
+		plan->nmi_window = true;
+		v->last_entry = LAST_ENTRY_TRIED;
+	}
 	backend_call(windows)(v, plan);
 	v->windows = plan->irq_window | plan->nmi_window | plan->smi_window | plan->gif_window;
 	/* Interrupts are off: this one is pending at the entry, and ends the guest once the event is in. */

@@ -33,6 +33,10 @@ static bool fast_exits = true;
 module_param(fast_exits, bool, 0444);
 MODULE_PARM_DESC(fast_exits, "enter again with interrupts still off after exits that need neither sleep nor lock");
 
+static bool leave_shadows = true;
+module_param(leave_shadows, bool, 0444);
+MODULE_PARM_DESC(leave_shadows, "let a guest out of an interrupt shadow before KVM_RUN ends for a signal");
+
 void vcpu_cache_reg(struct vcpu *v, enum reg reg)
 {
 	backend_call(cache_reg)(v, reg);
@@ -124,7 +128,7 @@ static enum exit_result work_requests(struct vcpu *v)
 
 static bool must_not_enter(struct vcpu *v)
 {
-	return READ_ONCE(v->virt.requests) || host_work();
+	return READ_ONCE(v->virt.requests) || (host_work() && v->last_entry != LAST_ENTRY_NOW);
 }
 
 static bool events_waiting(const struct vcpu *v)
@@ -233,6 +237,28 @@ static enum exit_result resume_work(struct vcpu *v)
 	return exit_error(v, -ERESTARTNOHAND);
 }
 
+/*
+ * KVM_RUN is to end within an interrupt shadow: an instruction more, and there is none that userspace has to keep. Tried once; what comes in between, or
+ * exits in another way, leaves the shadow where it is.
+ */
+static bool leave_shadow(struct vcpu *v)
+{
+	struct event_view view;
+
+	if (v->last_entry != LAST_ENTRY_NOT) {
+		v->last_entry = LAST_ENTRY_TRIED;
+		return false;
+	}
+	if (!leave_shadows || !backend_caps.leaves_shadow || v->guest_mode || v->cpu.debug.guest_debug || v->events.nmi_masked || !event_idle(&v->events))
+		return false;
+	vcpu_view(v, &view);
+	if (!view.shadow || !view.gif)
+		return false;
+	v->last_entry = LAST_ENTRY_NOW;
+	v->windows = true;	/* so that the entry asks for its end */
+	return true;
+}
+
 static noinline enum exit_result do_host_work(struct vcpu *v)
 {
 	struct virt_vcpu *vv = &v->virt;
@@ -244,6 +270,8 @@ static noinline enum exit_result do_host_work(struct vcpu *v)
 	}
 	if (!signal_pending(current))
 		return resume_work(v);
+	if (leave_shadow(v))
+		return EXIT_RESUME;
 	vv->run->exit_reason = KVM_EXIT_INTR;
 	vv->stats.signal_exits++;
 	return exit_error(v, -EINTR);
@@ -465,6 +493,7 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	if (unlikely(!v->cpu.has_run))
 		first_run(v);
 	v->exit_slow = vcpu_vm(v)->exit_each || !fast_exits;
+	v->last_entry = LAST_ENTRY_NOT;
 	/* A run that is to execute nothing leaves there what the last one said. */
 	if (vv->wants_run)
 		vv->run->exit_reason = KVM_EXIT_UNKNOWN;

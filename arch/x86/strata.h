@@ -38,6 +38,9 @@ enum seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, NR_
 
 struct emu;
 
+/* KVM_RUN ends for a signal: the entry before, which is to leave an interrupt shadow */
+enum last_entry { LAST_ENTRY_NOT, LAST_ENTRY_NOW, LAST_ENTRY_TRIED };
+
 /* What a handled exit asks of the run loop. */
 enum exit_result {
 	EXIT_RESUME,		/* enter again */
@@ -130,6 +133,7 @@ struct vm {
  * @want_window: (v) userspace asked for an interrupt window, as read when KVM_RUN began
  * @halt_window: (v) how long the next HLT looks for work before it sleeps, ns
  * @resume_later: (v) TIF_NOTIFY_RESUME was taken away until KVM_RUN returns
+ * @last_entry: (v) enum last_entry
  * @exit_slow: (v) every exit goes through the run loop: no handling with interrupts off
  * @windows: (v) the control block is set to exit at a window
  * @guest_mode: (v) runs L2
@@ -149,6 +153,7 @@ struct vcpu {
 	bool windows;
 	bool resume_later;
 	bool exit_slow;
+	u8 last_entry;
 	u8 mp_state;
 	u8 sipi_vector;
 	u32 emu_features;

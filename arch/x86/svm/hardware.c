@@ -107,6 +107,7 @@ int svm_check(struct backend_caps *caps)
 		.tdp_max_level		= boot_cpu_has(X86_FEATURE_GBPAGES) ? 3 : 2,
 		.tdp_ad			= true,
 		.regs_in_memory		= true,
+		.leaves_shadow		= true,
 		.pdptes_walked		= true,
 		.nrips			= svm_caps.nrips,
 		.allowed_exit_disables	= KVM_X86_DISABLE_EXITS_PAUSE | KVM_X86_DISABLE_EXITS_HLT |

@@ -108,6 +108,7 @@ static void fill(struct backend_caps *caps)
 		.ts_exit_has_error	= true,
 		.serves_tpr		= vmx_has2(SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES),
 		.ends_at_due		= vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER,
+		.leaves_shadow		= vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER,
 	};
 	if (boot_cpu_data.x86_phys_bits > 48 && (vmx_caps.ept_vpid & VMX_EPT_PAGE_WALK_5_BIT))
 		caps->tdp_levels = 5;
