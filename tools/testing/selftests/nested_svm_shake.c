@@ -144,6 +144,9 @@ static void *run_flip(void *arg)
 
 		if ((r && r != -EINTR) || vcpu->run->immediate_exit)
 			return NULL;
+		/* What it runs on was written over */
+		if (!r)
+			vcpu_set_long(vcpu, guest_flip, 0);
 	}
 }
 
@@ -232,7 +235,10 @@ static void change_smram(u8 *smram, u64 r)
 	smram[SMM_SAVE + at] ^= 1 << (r >> 32 & 7);
 }
 
-/* What RSM leads to may write anywhere. A life in which L1 does nothing is the last on this memory. */
+/*
+ * L2 and what RSM leads to may write anywhere, so into the counters, L1's code and its page tables. A life in which L1 does nothing is the last on
+ * this memory.
+ */
 static u8 *pristine;
 
 static void renew(struct vm *vm)
@@ -256,7 +262,7 @@ static void neighbour(void)
 
 enum { FLIP = 1, SMI = 2 };
 
-/* The time is the least; a slow host gets as much as it needs to have seen each kind. Behind a wild RSM the guest's counters may be anything. */
+/* The time is the least; a slow host gets as much as it needs to have seen each kind. */
 static bool enough(struct vm *vm, unsigned int what, u64 smis)
 {
 	if (what & SMI)
@@ -283,14 +289,13 @@ static void fuzz(unsigned int what)
 	*guest_var(vm, &under_tcg) = host_is_tcg();
 	sigaction(SIGALRM, &sa, NULL);
 	sigaction(SIGUSR1, &sa, NULL);
+	if (what & SMI)
+		smram = smm_prepare(vm, 1);
+	pristine = malloc(SLOT0_SIZE);
+	REQUIRE(pristine);
+	memcpy(pristine, vm->mem, SLOT0_SIZE);
 	if (what & FLIP)
 		thread = start_flip(vcpu + 1);
-	if (what & SMI) {
-		smram = smm_prepare(vm, 1);
-		pristine = malloc(SLOT0_SIZE);
-		REQUIRE(pristine);
-		memcpy(pristine, vm->mem, SLOT0_SIZE);
-	}
 	again(vcpu, ++s);
 	setitimer(ITIMER_REAL, &tick, NULL);
 	end = seconds() + env("NESTED_FUZZ_SECONDS", 4);
@@ -324,7 +329,7 @@ static void fuzz(unsigned int what)
 		/* It left for userspace, or goes round and round: another life */
 		stuck = 0;
 		lives++;
-		if (smram && now == born)
+		if (now == born)
 			renew(vm);
 		born = now;
 		again(vcpu, ++s);
@@ -336,6 +341,7 @@ static void fuzz(unsigned int what)
 	if (what & FLIP)
 		stop_flip(vcpu + 1, thread);
 	vm_destroy(vm);
+	free(pristine);
 	neighbour();
 }
 
