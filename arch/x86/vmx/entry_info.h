@@ -13,8 +13,8 @@
 
 /* #DF, #TS, #NP, #SS, #GP, #PF, #AC */
 #define VMX_ERROR_CODES		(BIT(8) | GENMASK(14, 10) | BIT(17))
-/* Bits of the error code that no CPU's entries refuse */
-#define VMX_ERROR_CODE_BITS	0x7fffu
+/* Bits of the error code that entries accept. Selectors have bit 15, too. */
+#define VMX_ERROR_CODE_BITS	GENMASK(15, 0)
 
 static inline u32 vmx_entry_type(const struct event *e)
 {

@@ -115,6 +115,7 @@ static const struct row {
 	{ "#UD with an error code", .vmx = true, .exception = UD_VECTOR, .has_error = true, .error = 0x18 },
 	{ "#BP with an error code", .vmx = true, .exception = 3, .has_error = true, .error = 0x18 },
 	{ "#GP without one", .vmx = true, .exception = GP_VECTOR, .error = 0x18 },
+	{ "#GP, the last selector", .exception = GP_VECTOR, .has_error = true, .error = 0xfff8, .pushed = 0xfff8 },
 	{ "#GP with a long one", .vmx = true, .exception = GP_VECTOR, .has_error = true, .error = 0xfffe1234, .pushed = 0x1234 },
 };
 
@@ -196,7 +197,7 @@ static void random_exception(struct kvm_vcpu_events *e)
 
 	e->exception.nr = nr;
 	e->exception.has_error_code = nr == 8 || (nr >= 10 && nr <= 14) || nr == 17;
-	e->exception.error_code = e->exception.has_error_code ? rnd() & 0x7fff : 0;
+	e->exception.error_code = e->exception.has_error_code ? rnd() & 0xffff : 0;
 	if (!host_is_amd() && one_in(2)) {
 		e->exception.has_error_code = rnd() & 1;
 		e->exception.error_code = rnd();
