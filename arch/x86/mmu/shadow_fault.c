@@ -278,6 +278,10 @@ static enum shadow_step go_down(struct shadow_fault *f, struct shadow_page **at)
 /* The VM's own leaf; mmu_lock held. False: it is not there, or does not allow the access. */
 static bool find_own(struct shadow_fault *f)
 {
+	f->own = 0;
+	/* What the tables do not reach has another frame's entries there. */
+	if (unlikely(f->gfn >= tdp_limit(vcpu_vm(f->v))))
+		return false;
 	f->own_at = tdp_find(vcpu_vm(f->v), f->v->virt.as_id, f->gfn, &f->own_level);
 	f->own = READ_ONCE(*f->own_at);
 	return tdp_present(f->own) && tdp_allows(f->own, f->access);
