@@ -340,11 +340,12 @@ static void pages_free(struct vm *vm, struct list_head *out)
 		page_free(sp);
 }
 
-/* Take the least recently used pages away, up to @nr. */
-static void reclaim(struct vm *vm, struct vm_shadow *s, unsigned int nr)
+/* Take the least recently used pages away, up to @nr. Return: there was one. */
+static bool reclaim(struct vm *vm, struct vm_shadow *s, unsigned int nr)
 {
 	struct shadow_page *sp, *tmp;
 	LIST_HEAD(out);
+	bool any;
 
 	read_lock(&vm->virt.mmu_lock);
 	spin_lock(&s->lock);
@@ -357,7 +358,9 @@ static void reclaim(struct vm *vm, struct vm_shadow *s, unsigned int nr)
 	}
 	spin_unlock(&s->lock);
 	read_unlock(&vm->virt.mmu_lock);
+	any = !list_empty(&out);
 	pages_free(vm, &out);
+	return any;
 }
 
 int shadow_fill_spare(struct vcpu *v)
@@ -373,8 +376,9 @@ int shadow_fill_spare(struct vcpu *v)
 			return -ENOMEM;
 		n->spare[n->spare_nr++] = sp;
 	}
-	if (unlikely(READ_ONCE(s->nr) + ARRAY_SIZE(n->spare) > READ_ONCE(s->max)))
-		reclaim(vm, s, SHADOW_BATCH);
+	/* More than once where the limit has fallen */
+	while (unlikely(READ_ONCE(s->nr) + ARRAY_SIZE(n->spare) > READ_ONCE(s->max)) && reclaim(vm, s, SHADOW_BATCH))
+		cond_resched();
 	return 0;
 }
 
@@ -504,22 +508,17 @@ static void root_role(struct vcpu *v, u64 base, u64 pat, struct shadow_role *rol
 	};
 }
 
-int shadow_set_root(struct vcpu *v, u64 base, u64 pat)
+/* False: others have taken the room that was made. */
+static bool root_get(struct vcpu *v, const struct shadow_role *role)
 {
 	struct vcpu_nested *n = &v->mmu.nested;
 	struct vm *vm = vcpu_vm(v);
 	struct vm_shadow *s = vm_shadow(vm);
-	struct shadow_role role;
 	struct shadow_page *sp;
 
-	root_role(v, base, pat, &role);
-	if (n->root && !memcmp(&n->root->role, &role, sizeof(role)))
-		return 0;
-	if (shadow_fill_spare(v))
-		return -ENOMEM;
 	read_lock(&vm->virt.mmu_lock);
 	spin_lock(&s->lock);
-	sp = shadow_find(s, &role) ?: shadow_add(v, &role, atomic64_read(&s->gen));
+	sp = shadow_find(s, role) ?: shadow_add(v, role, atomic64_read(&s->gen));
 	if (sp) {
 		root_put(v);
 		sp->users++;
@@ -527,7 +526,25 @@ int shadow_set_root(struct vcpu *v, u64 base, u64 pat)
 	}
 	spin_unlock(&s->lock);
 	read_unlock(&vm->virt.mmu_lock);
-	return sp ? 0 : -ENOMEM;
+	return sp;
+}
+
+int shadow_set_root(struct vcpu *v, u64 base, u64 pat)
+{
+	struct vcpu_nested *n = &v->mmu.nested;
+	struct shadow_role role;
+	int tries;
+
+	root_role(v, base, pat, &role);
+	if (n->root && !memcmp(&n->root->role, &role, sizeof(role)))
+		return 0;
+	for (tries = 0; tries < SHADOW_TRIES; tries++) {
+		if (shadow_fill_spare(v))
+			return -ENOMEM;
+		if (root_get(v, &role))
+			return 0;
+	}
+	return -ENOMEM;
 }
 
 void shadow_vcpu_destroy(struct vcpu *v)

@@ -109,6 +109,9 @@ struct shadow_page {
 
 #define SHADOW_HASH_BITS	12
 
+/* So many steps are taken, of which few are needed unless others get in the way; then the guest tries itself. */
+#define SHADOW_TRIES		20
+
 /* Lists of the leaves that map frames of L1's, and how many are in each: by level of the leaf, for 512 leaves each */
 struct shadow_frames {
 	u32 used;

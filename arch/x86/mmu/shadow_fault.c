@@ -18,9 +18,6 @@ u64 shadow_host_pat __ro_after_init;
 #define ENTRY_D		BIT_ULL(6)
 #define ENTRY_NX	BIT_ULL(63)
 
-/* So many steps are taken, of which few are needed unless others get in the way; then the guest tries itself. */
-#define SHADOW_TRIES	20
-
 /**
  * struct shadow_fault - one fault
  * @v: the vCPU

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1's nested page tables name addresses that CPUID allows and the VM's own tables do not reach.
+ * What: L1's nested page tables name addresses that CPUID allows and the VM's own tables do not reach; the limit of shadow pages falls far below what is
+ * in use, and then L2 needs a root.
  * Conditions: guests are offered SVM with nested paging.
- * Expected: such addresses are no memory, and no other memory shows there.
+ * Expected: such addresses are no memory, and no other memory shows there; L2 goes on with the pages that are left.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #define LOW	0x10000000ull
 #define FAR	(1ull << 48 | LOW)	/* as LOW, to whoever looks at 48 bits */
 
-static struct npt npt;
+static struct npt npt, other;
 
 static void set_width(struct vm *vm, u32 bits)
 {
@@ -72,5 +73,48 @@ TEST(address_beyond_the_reach)
 		far_is_mmio(vm);
 		REQUIRE(!madvise(mem, SIZE, MADV_DONTNEED));
 	}
+	vm_destroy(vm);
+}
+
+/* L2 touches so many tables of L1's that there are more pages in use than are given back for one fault; then it goes on with other tables. */
+#define TABLES	300
+
+static void guest_new_root(void)
+{
+	u64 i, table, page;
+
+	npt_guest_init(&other, NPT_4LEVEL);
+	npt_guest_init(&npt, NPT_4LEVEL);
+	table = npt_page();
+	page = npt_page();
+	*(volatile u64 *)(page + 8) = 7;
+	for (i = 0; i < 512; i++)
+		((volatile u64 *)table)[i] = page | NPT_RWX;
+	for (i = 0; i < TABLES; i++)
+		npt_set(&npt, NPT_PLAY + i * (2 << 20), 1, page | NPT_RWX);
+	npt_set(&other, NPT_PLAY, 2, table | NPT_RWX);
+	for (i = 0; i < TABLES; i++)
+		GUEST_ASSERT_DONE(NPT_READ, NPT_PLAY + i * (2 << 20) + 8);
+	guest_sync(1);
+	svm_vmcb.ncr3 = other.root;
+	svm_vmcb.tlb_ctl = 1;
+	for (i = 0; i < 512; i++)
+		GUEST_ASSERT_DONE(NPT_READ, NPT_PLAY + i * 4096 + 8);
+	GUEST_ASSERT_EQ(npt_value, 7);
+	guest_done();
+}
+
+TEST(root_after_the_limit_fell)
+{
+	struct vm *vm;
+
+	need_npt();
+	NEED_CAP(KVM_CAP_MMU_SHADOW_CACHE_CONTROL);
+	vm = vm_create(1);
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, (void *)1000), 0);
+	vcpu_set_long(vm->vcpu, guest_new_root, 0);
+	RUN_UNTIL_SYNC(vm->vcpu, 1);
+	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, (void *)64), 0);
+	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
 }
