@@ -102,13 +102,16 @@ static u64 own_root(struct vcpu *v)
 	return __sme_set(page_to_phys(vcpu_vm(v)->mmu.root[v->virt.as_id]));
 }
 
-/* L1 uses nested paging: the shadow, at least its root. 0, -ENOMEM. */
+/* L1 uses nested paging: the shadow, at least its root. 0, -ENOMEM, -EOPNOTSUPP. */
 static int enter_shadow(struct vcpu *v, const struct mmu_nested_conf *conf, struct nested_context *c)
 {
 	struct vcpu_nested *n = &v->mmu.nested;
 	int ret;
 
 	update_mode(v, conf);
+	/* Guests are not offered more levels than the host has. */
+	if (WARN_ON_ONCE(n->mode.walk.levels > vcpu_vm(v)->mmu.levels))
+		return -EOPNOTSUPP;
 	c->root = conf->root & n->mode.root;
 	c->cr4 = conf->cr4;
 	c->efer = conf->efer;

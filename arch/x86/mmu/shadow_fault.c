@@ -93,18 +93,6 @@ static void l1_rights(const struct shadow_fault *f, const struct shadow_page *sp
 		*write &= !!(entry & ENTRY_D);
 }
 
-/* Where 5 levels of L1's meet 4 of the host's, the uppermost two are judged together. */
-static void top_rights(const struct shadow_fault *f, const struct shadow_page *sp, bool *write, bool *exec)
-{
-	u64 entry;
-
-	if (f->path.top <= sp->role.level || sp->role.level != vcpu_vm(f->v)->mmu.levels)
-		return;
-	entry = f->path.step[f->path.top].entry;
-	*write &= !!(entry & ENTRY_W);
-	*exec &= !((entry & ENTRY_NX) && (sp->role.flags & SHADOW_NX));
-}
-
 static unsigned int l1_memtype(const struct shadow_fault *f)
 {
 	const struct shadow_role *r = &f->v->mmu.nested.root->role;
@@ -263,7 +251,6 @@ static enum shadow_step go_down(struct shadow_fault *f, struct shadow_page **at)
 		f->flush = true;
 	}
 	l1_rights(f, sp, seen, &write, &exec);
-	top_rights(f, sp, &write, &exec);
 	shadow_link(f->s, sp, i, child, make_link(child, write, exec), seen);
 	list_move(&child->lru, &f->s->lru);
 	*at = child;
@@ -490,8 +477,6 @@ enum nested_fault_result mmu_nested_fault(struct vcpu *v, u64 gpa, u32 access, b
 	f.copy_of = (struct shadow_role) { };
 	f.copy_gen = 0;
 
-	if (gpa >> PAGE_SHIFT >= tdp_limit(vcpu_vm(v)))
-		return failed(&f, -EFAULT);
 	/* The CPU treats every access to L2's tables as a write. */
 	if (table)
 		f.access = (access & ACCESS_PRESENT) | ACCESS_WRITE;

@@ -118,15 +118,10 @@ int shadow_cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_pa
 #define REFRESH_BUDGET	512
 #define REFRESH_PAGE	16
 
-/* L1's table has the entries that the page shows; else it is above L1's root, or two of L1's levels are one here. */
+/* L1's table has the entries that the page shows; else it is above L1's root. (Pieces are never old enough for the question.) */
 static bool is_table(const struct shadow_page *sp)
 {
-	return sp->role.kind == SHADOW_TABLE || (sp->role.paging == WALK_LONG && sp->role.level == sp->role.levels);
-}
-
-static bool is_above_root(const struct shadow_page *sp)
-{
-	return sp->role.kind == SHADOW_TOP && sp->role.level > sp->role.levels;
+	return sp->role.kind == SHADOW_TABLE || sp->role.level == sp->role.levels;
 }
 
 /**
@@ -172,8 +167,6 @@ static bool refresh(struct refresh *r, struct shadow_page *sp)
 {
 	bool table = is_table(sp);
 
-	if (!table && !is_above_root(sp))
-		return false;
 	r->budget -= REFRESH_PAGE + sp->used;
 	if (r->budget < 0 || (table && cut_differences(r->v, r->s, sp, &r->slot)))
 		return false;
