@@ -96,7 +96,6 @@ struct nested_context {
  * @root: the shadow's root, kept over exits to L1
  * @spare: shadow pages for the next fault
  * @spare_nr: how many
- * @copy: room for one of L1's tables
  */
 struct vcpu_nested {
 	bool active;
@@ -114,7 +113,6 @@ struct vcpu_nested {
 	struct shadow_page *root;
 	struct shadow_page *spare[WALK_MAX_LEVELS];
 	u8 spare_nr;
-	void *copy;
 };
 
 /**

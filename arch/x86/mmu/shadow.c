@@ -189,6 +189,7 @@ static void set_entry(struct shadow_page *sp, unsigned int i, u64 entry, u64 see
 {
 	if (sp->seen)
 		sp->seen[i] = seen;
+	__clear_bit(i, sp->known);
 	__set_bit(i, sp->present);
 	sp->used++;
 	WRITE_ONCE(sp->table[i], entry);
@@ -233,15 +234,28 @@ static void drop_all(struct vm_shadow *s, struct shadow_page *sp)
 		shadow_drop(s, sp, i);
 }
 
-void shadow_renew(struct vm_shadow *s, struct shadow_page *sp, u64 valid)
+void shadow_cut(struct vm_shadow *s, struct shadow_page *sp, unsigned int i)
+{
+	shadow_drop(s, sp, i);
+	__set_bit(i, sp->known);
+}
+
+u64 shadow_renew(struct vm_shadow *s, struct shadow_page *sp, bool compared)
 {
 	unsigned int i;
 
+	/* A full barrier: what L1 wrote before a flush is read by whoever has seen the generation. */
+	sp->valid = atomic64_inc_return(&s->gen);
+	bitmap_zero(sp->known, TDP_ENTRIES);
 	for_each_set_bit(i, sp->present, TDP_ENTRIES) {
-		if (!entry_is_leaf(sp, READ_ONCE(sp->table[i])) && shadow_child(s, sp, i)->valid < valid)
+		if (entry_is_leaf(sp, READ_ONCE(sp->table[i])) || shadow_child(s, sp, i)->role.kind == SHADOW_PIECE)
+			continue;
+		if (compared)
+			shadow_cut(s, sp, i);
+		else
 			shadow_drop(s, sp, i);
 	}
-	sp->valid = valid;
+	return sp->valid;
 }
 
 /* ---- pages ---- */
@@ -554,8 +568,6 @@ void shadow_vcpu_destroy(struct vcpu *v)
 
 	while (n->spare_nr)
 		page_free(n->spare[--n->spare_nr]);
-	kfree(n->copy);
-	n->copy = NULL;
 	if (!s)
 		return;
 	spin_lock(&s->lock);
@@ -657,16 +669,14 @@ void shadow_reset(struct vm *vm)
 {
 	struct vm_shadow *s = vm_shadow(vm);
 	struct shadow_page *sp;
-	u64 gen;
 
 	if (!s)
 		return;
 	read_lock(&vm->virt.mmu_lock);
 	spin_lock(&s->lock);
-	gen = atomic64_inc_return(&s->gen);
 	list_for_each_entry(sp, &s->lru, lru)
 		if (sp->role.level == vm->mmu.levels)
-			shadow_renew(s, sp, gen);
+			shadow_renew(s, sp, false);
 	spin_unlock(&s->lock);
 	read_unlock(&vm->virt.mmu_lock);
 	virt_request_all(&vm->virt, VIRT_REQ_TLB_FLUSH);

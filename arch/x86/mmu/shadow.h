@@ -9,8 +9,9 @@
  *  - A leaf never allows what the VM's own leaf of the same frame of L1's does not: whoever takes from that takes from the shadow too
  *    (shadow_zap() and others), found by the frame. So no translation of L2's outlives one of L1's, in the tables or in a TLB.
  *  - An entry shows what L1's table said at some time not before the generation of its page (@valid), and a link leads only to a page whose
- *    generation is not older. A flush by L1 makes a new generation: tables are compared with L1's, a few by the flush itself, the rest, to which
- *    links are cut, when a fault first comes to them; what differs or leads to older pages is cut.
+ *    generation is not older: as in a CPU's walk, what is below was read after what led there. Each comparison of a page with L1's table is a generation of its
+ *    own: what differs is dropped, links are cut. A flush by L1 compares a few pages, from the root on; the rest when a fault comes to them.
+ *  - What L1 has changed in a table before it made it reachable needs no flush. So the page behind a new link is compared, too.
  *
  * Everything is under vm_shadow.lock, taken inside vm->mmu_lock (held shared at least, which keeps the VM's own leaves; A bits are looked at without
  * it). Pages that are out of use are freed after a flush of all TLBs. The number of pages is limited; the least recently used ones go.
@@ -87,7 +88,8 @@ struct shadow_chain {
  * @parents: first of the links to it
  * @links: how many
  * @present: entries present
- * @used: how many
+ * @known: entries not present because they were cut in generation @valid, when L1's table had what is in @seen
+ * @used: how many are present
  * @users: vCPUs that have it as their root
  * @valid: generation, see above; pieces: always the highest
  */
@@ -102,6 +104,7 @@ struct shadow_page {
 	u32 parents;
 	u32 links;
 	DECLARE_BITMAP(present, TDP_ENTRIES);
+	DECLARE_BITMAP(known, TDP_ENTRIES);
 	u16 used;
 	u32 users;
 	u64 valid;
@@ -122,7 +125,7 @@ struct shadow_frames {
 /**
  * struct vm_shadow - all shadow pages of a VM
  * @lock: see above
- * @gen: counts flushes
+ * @gen: counts generations
  * @page: by id
  * @free_id: stack of ids not in use
  * @nr: pages in use
@@ -211,7 +214,7 @@ void shadow_flush_root(struct vcpu *v);
 unsigned int shadow_table_bytes(const struct shadow_role *r, u64 *gpa, unsigned int *shift);
 
 /*
- * Cut what L1's table does not have any more, where that is at hand. The lock is held, and a generation was read before. Return: 0;
+ * Drop what L1's table does not have any more, where that is at hand. shadow_renew() follows without a pause of the lock. Return: 0;
  * -EFAULT: it cannot be read without sleeping.
  */
 int shadow_cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp);
@@ -231,6 +234,8 @@ struct shadow_page *shadow_child(struct vm_shadow *s, const struct shadow_page *
 
 /* Remove an entry if it is present. */
 void shadow_drop(struct vm_shadow *s, struct shadow_page *sp, unsigned int i);
+/* The same for a link that is to be made again after the page behind it has been compared; @sp has been. */
+void shadow_cut(struct vm_shadow *s, struct shadow_page *sp, unsigned int i);
 /* The list that the leaf @i, whose L1 entry is @seen, belongs to; neighbours in a piece have it in common. */
 struct shadow_frames *shadow_frames_of(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen);
 /* Put an entry where none is. A leaf's list of frames is there already: @f. */
@@ -243,8 +248,8 @@ void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64
 void shadow_map_alike(struct vm_shadow *s, struct shadow_page *sp, unsigned int first, unsigned int nr, const u64 *own, u64 like, u64 leaf,
 		      struct shadow_frames *f);
 
-/* Cut the links to pages older than @valid, and be of that age. */
-void shadow_renew(struct vm_shadow *s, struct shadow_page *sp, u64 valid);
+/* Begin a generation with a page, and cut its links. @compared: L1's table has what is left, or there is none. Return: the generation. */
+u64 shadow_renew(struct vm_shadow *s, struct shadow_page *sp, bool compared);
 
 /* L1's frame that a leaf's L1 entry maps: of the shadow entry @i, whose L1 entry is @seen */
 u64 shadow_leaf_gfn(const struct shadow_page *sp, unsigned int i, u64 seen);

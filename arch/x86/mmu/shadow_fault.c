@@ -33,8 +33,7 @@ u64 shadow_host_pat __ro_after_init;
  * @own_level: its level
  * @level: of the leaf to be made
  * @flush: a present entry was replaced by what is not only more permissive: the CPU's own translations of it must go
- * @copy_of: the role whose table is in vcpu_nested.copy
- * @copy_gen: as of this generation
+ * @table: L1's table that is to be brought in
  */
 struct shadow_fault {
 	struct vcpu *v;
@@ -50,8 +49,7 @@ struct shadow_fault {
 	int own_level;
 	int level;
 	bool flush;
-	struct shadow_role copy_of;
-	u64 copy_gen;
+	u64 table;
 };
 
 enum shadow_step {
@@ -59,7 +57,7 @@ enum shadow_step {
 	SHADOW_WALK,	/* L1 flushed meanwhile: walk its tables again */
 	SHADOW_OWN,	/* the VM's own tables do not map the frame, or not for this access */
 	SHADOW_FRAMES,	/* the list for the leaf is to be made, then go on */
-	SHADOW_COPY,	/* @copy_of is to be read, then go on */
+	SHADOW_TABLE_IN,	/* @table is to be brought in, then go on */
 	SHADOW_FULL,	/* no page left: make room, go on */
 };
 
@@ -131,74 +129,32 @@ static void child_role(const struct shadow_fault *f, const struct shadow_page *s
 	}
 }
 
-/* ---- comparing a page with L1's table ---- */
+/* ---- pages that were there before ---- */
 
-/* No lock held. -EFAULT: userspace's memory is not there. */
-static int read_table(struct shadow_fault *f)
+/* No lock held: have what comparing needs at hand. -EFAULT: userspace's memory is not there. */
+static int bring_table(struct shadow_fault *f)
 {
-	struct vcpu_nested *n = &f->v->mmu.nested;
-	unsigned int shift, len;
-	u64 gpa;
+	u32 word;
 
-	if (!n->copy) {
-		n->copy = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
-		if (!n->copy)
-			return -ENOMEM;
-	}
-	f->copy_gen = atomic64_read(&f->s->gen);
-	/* Pairs with the flush: what L1 wrote before it is read after it. */
-	smp_rmb();
-	len = shadow_table_bytes(&f->copy_of, &gpa, &shift);
-	if (!virt_vcpu_slot(&f->v->virt, gpa >> PAGE_SHIFT))
-		memset(n->copy, 0, len);
-	else if (virt_guest_read(&f->v->virt, gpa, n->copy, len))
-		return -EFAULT;
-	return 0;
+	return virt_vcpu_slot(&f->v->virt, f->table >> PAGE_SHIFT) ? virt_guest_read(&f->v->virt, f->table, &word, sizeof(word)) : 0;
 }
 
-/* Compare a page with L1's table where that is at hand. The lock is held. */
-static bool compare_at_once(struct shadow_fault *f, struct shadow_page *sp)
+/* Entry @i of @sp is to lead to a page, which has to be compared after L1's entry was read. */
+static enum shadow_step renew_child(struct shadow_fault *f, const struct shadow_page *sp, unsigned int i, u64 seen, struct shadow_page *child)
 {
-	u64 valid = atomic64_read(&f->s->gen);
+	unsigned int shift;
+	u64 gen;
 
-	if (shadow_cut_differences(f->v, f->s, sp) < 0)
-		return false;
-	shadow_renew(f->s, sp, valid);
-	return true;
-}
-
-/* The copy is of this page: what differs is cut. */
-static void compare_table(struct shadow_fault *f, struct shadow_page *sp)
-{
-	const void *copy = f->v->mmu.nested.copy;
-	bool wide = sp->role.paging != WALK_32BIT;
-	unsigned int i, shift;
-	u64 gpa;
-
-	shadow_table_bytes(&sp->role, &gpa, &shift);
-	for_each_set_bit(i, sp->present, TDP_ENTRIES) {
-		if ((wide ? ((u64 *)copy)[i] : ((u32 *)copy)[i >> shift]) != sp->seen[i])
-			shadow_drop(f->s, sp, i);
-	}
-	shadow_renew(f->s, sp, f->copy_gen);
-}
-
-/* Make a page as young as its parent is. */
-static enum shadow_step renew_child(struct shadow_fault *f, struct shadow_page *child, u64 valid)
-{
-	if (child->role.kind == SHADOW_PIECE || child->valid >= valid)
+	if (child->role.kind == SHADOW_PIECE || (child->valid >= sp->valid && test_bit(i, sp->known) && sp->seen[i] == seen))
 		return SHADOW_DONE;
-	if (child->role.kind == SHADOW_TOP || !child->used) {
-		shadow_renew(f->s, child, valid);
-		return SHADOW_DONE;
+	if (child->role.kind == SHADOW_TABLE && child->used && shadow_cut_differences(f->v, f->s, child)) {
+		shadow_table_bytes(&child->role, &f->table, &shift);
+		return SHADOW_TABLE_IN;
 	}
-	if (compare_at_once(f, child))
-		return SHADOW_DONE;
-	if (f->copy_gen < valid || memcmp(&f->copy_of, &child->role, sizeof(child->role))) {
-		f->copy_of = child->role;
-		return SHADOW_COPY;
-	}
-	compare_table(f, child);
+	/* Walks that went on before put nothing into the page any more, except for this fault's own, which has read the entry. */
+	gen = shadow_renew(f->s, child, true);
+	if (f->gen == gen - 1)
+		f->gen = gen;
 	return SHADOW_DONE;
 }
 
@@ -240,10 +196,10 @@ static enum shadow_step go_down(struct shadow_fault *f, struct shadow_page **at)
 	}
 	child = shadow_find(f->s, &role);
 	if (!child)
-		child = shadow_add(f->v, &role, role.kind == SHADOW_PIECE ? U64_MAX : sp->valid);
+		child = shadow_add(f->v, &role, role.kind == SHADOW_PIECE ? U64_MAX : 0);
 	if (!child)
 		return SHADOW_FULL;
-	step = renew_child(f, child, sp->valid);
+	step = renew_child(f, sp, i, seen, child);
 	if (step != SHADOW_DONE)
 		return step;
 	if (tdp_present(READ_ONCE(sp->table[i]))) {
@@ -386,7 +342,7 @@ static int walk_l1(struct shadow_fault *f)
 	int ret;
 
 	f->gen = atomic64_read(&f->s->gen);
-	/* As in read_table() */
+	/* Pairs with the flush: what L1 wrote before it is read after it. */
 	smp_rmb();
 	ret = nested_walk_vcpu(&r, f->gpa, f->access, &f->w, &f->path);
 	f->gfn = f->w.gpa >> PAGE_SHIFT;
@@ -427,8 +383,8 @@ static enum nested_fault_result prepare(struct shadow_fault *f, enum shadow_step
 	case SHADOW_FRAMES:
 		ret = shadow_prepare_frames(vcpu_vm(f->v), f->v->virt.as_id, f->gfn, f->level);
 		break;
-	case SHADOW_COPY:
-		ret = read_table(f);
+	case SHADOW_TABLE_IN:
+		ret = bring_table(f);
 		break;
 	case SHADOW_FULL:
 		ret = shadow_fill_spare(f->v);
@@ -474,8 +430,6 @@ enum nested_fault_result mmu_nested_fault(struct vcpu *v, u64 gpa, u32 access, b
 	f.gpa = gpa;
 	f.access = access;
 	f.flush = false;
-	f.copy_of = (struct shadow_role) { };
-	f.copy_gen = 0;
 
 	/* The CPU treats every access to L2's tables as a write. */
 	if (table)

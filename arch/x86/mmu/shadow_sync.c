@@ -106,8 +106,6 @@ int shadow_cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_pa
 	const struct virt_slot *slot = NULL;
 	int ret;
 
-	/* As in read_table() */
-	smp_rmb();
 	pagefault_disable();
 	ret = cut_differences(v, s, sp, &slot);
 	pagefault_enable();
@@ -129,14 +127,12 @@ static bool is_table(const struct shadow_page *sp)
  * @v: the vCPU
  * @s: the VM's shadow
  * @slot: slot of the last table
- * @gen: the generation that begins
  * @budget: what may still be compared
  */
 struct refresh {
 	struct vcpu *v;
 	struct vm_shadow *s;
 	const struct virt_slot *slot;
-	u64 gen;
 	int budget;
 };
 
@@ -156,13 +152,13 @@ static void refresh_children(struct refresh *r, struct shadow_page *sp)
 			if (tdp_leaf(READ_ONCE(sp->table[i]), sp->role.level))
 				continue;
 			child = shadow_child(r->s, sp, i);
-			if (child->valid < r->gen && !refresh(r, child))
-				shadow_drop(r->s, sp, i);
+			if (child->role.kind != SHADOW_PIECE && !refresh(r, child))
+				shadow_cut(r->s, sp, i);
 		}
 	}
 }
 
-/* Compare a page, and those below it, as far as the budget goes. False: it is not of that generation now. */
+/* Compare a page, and those below it, as far as the budget goes; in this order, as in shadow_renew(). False: it is as old as before. */
 static bool refresh(struct refresh *r, struct shadow_page *sp)
 {
 	bool table = is_table(sp);
@@ -170,9 +166,10 @@ static bool refresh(struct refresh *r, struct shadow_page *sp)
 	r->budget -= REFRESH_PAGE + sp->used;
 	if (r->budget < 0 || (table && cut_differences(r->v, r->s, sp, &r->slot)))
 		return false;
+	sp->valid = atomic64_inc_return(&r->s->gen);
+	bitmap_zero(sp->known, TDP_ENTRIES);
 	if (sp->role.level > 1)
 		refresh_children(r, sp);
-	sp->valid = r->gen;
 	return true;
 }
 
@@ -184,11 +181,9 @@ void shadow_flush_root(struct vcpu *v)
 
 	read_lock(&vm->virt.mmu_lock);
 	spin_lock(&r.s->lock);
-	/* The increment is a full barrier: what L1 wrote before the flush is read after it. */
-	r.gen = atomic64_inc_return(&r.s->gen);
 	pagefault_disable();
 	if (!root->used || !refresh(&r, root))
-		shadow_renew(r.s, root, r.gen);
+		shadow_renew(r.s, root, false);
 	pagefault_enable();
 	spin_unlock(&r.s->lock);
 	read_unlock(&vm->virt.mmu_lock);
