@@ -85,6 +85,7 @@ void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot)
 		flush_all(vm);
 	write_unlock(&vm->mmu_lock);
 	tdp_free_tables(to_vm(vm), &tables);
+	shadow_forget(to_vm(vm), slot->as_id, slot->base_gfn, slot->base_gfn + slot->npages);
 	/* L1's tables may have been there. */
 	shadow_reset(to_vm(vm));
 }

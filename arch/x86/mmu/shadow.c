@@ -499,6 +499,36 @@ bool shadow_age(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool clear)
 	return each_leaf_of(vm, as_id, gfn, end, clear ? leaf_clear_young : leaf_young);
 }
 
+static void forget_list(struct vm_shadow *s, unsigned long index)
+{
+	struct shadow_frames *f;
+
+	spin_lock(&s->lock);
+	f = xa_load(&s->frames, index);
+	/* It may be the neighbour's as well; and who has just prepared it looks again. */
+	if (f && !f->used) {
+		xa_erase(&s->frames, index);
+		kfree(f);
+	}
+	spin_unlock(&s->lock);
+}
+
+void shadow_forget(struct vm *vm, unsigned int as_id, u64 gfn, u64 end)
+{
+	struct vm_shadow *s = vm_shadow(vm);
+	unsigned long index, last;
+	void *f;
+	int level;
+
+	for (level = 1; s && level <= backend_caps.tdp_max_level; level++) {
+		last = shadow_frames_index(as_id, frame_unit(end - 1, level), level);
+		xa_for_each_range(&s->frames, index, f, shadow_frames_index(as_id, frame_unit(gfn, level), level), last) {
+			forget_list(s, index);
+			cond_resched();
+		}
+	}
+}
+
 /* ---- roots ---- */
 
 static void root_put(struct vcpu *v)

@@ -167,6 +167,9 @@ bool shadow_protect(struct vm *vm, unsigned int as_id, u64 gfn, u64 end);
 /* Was one of these frames accessed through the shadow? @clear: forget it. */
 bool shadow_age(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool clear);
 
+/* The frames have no leaves any more: nor are lists of them kept. No lock held; may sleep. */
+void shadow_forget(struct vm *vm, unsigned int as_id, u64 gfn, u64 end);
+
 /* As if L1 had flushed everything: each page is compared with L1's table before it is used again. No lock held. */
 void shadow_reset(struct vm *vm);
 

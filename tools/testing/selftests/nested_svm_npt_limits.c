@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: L1's nested page tables name addresses that CPUID allows and the VM's own tables do not reach; the limit of shadow pages falls far below what is
- * in use, and then L2 needs a root.
+ * in use, and then L2 needs a root; a slot that L2 uses is at many places, one after the other.
  * Conditions: guests are offered SVM with nested paging.
- * Expected: such addresses are no memory, and no other memory shows there; L2 goes on with the pages that are left.
+ * Expected: such addresses are no memory, and no other memory shows there; L2 goes on with the pages that are left; the host keeps nothing for places where
+ * a slot was.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -116,5 +118,60 @@ TEST(root_after_the_limit_fell)
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
 	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, (void *)64), 0);
 	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+/* As when a device's BAR is moved */
+#define PLACES	400
+#define FIRST	(1ull << 32)
+
+static volatile u64 place;
+
+static void guest_places(void)
+{
+	npt_guest_init(&npt, NPT_4LEVEL);
+	svm_vmcb.tlb_ctl = 1;
+	for (;;) {
+		npt_set(&npt, NPT_PLAY, 1, place | NPT_RWX);
+		GUEST_ASSERT_DONE(NPT_READ, NPT_PLAY);
+		guest_sync(npt_value);
+	}
+}
+
+/* Objects of the size of a list */
+static unsigned long slab_objects(void)
+{
+	unsigned long n = 0, sum = 0;
+	char line[512];
+	FILE *f = fopen("/proc/slabinfo", "r");
+
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "kmalloc-4k %lu", &n) == 1 || sscanf(line, "kmalloc-cg-4k %lu", &n) == 1)
+			sum += n;
+	fclose(f);
+	return sum;
+}
+
+TEST(slot_at_many_places)
+{
+	u64 *mem = host_alloc(SIZE, SIZE), i;
+	unsigned long before = 0;
+	struct vm *vm;
+
+	need_npt();
+	vm = vm_create(1);
+	vcpu_set_long(vm->vcpu, guest_places, 0);
+	for (i = 0; i < PLACES; i++) {
+		/* The first few have what is there once. */
+		if (i == 10)
+			before = slab_objects();
+		mem[0] = i;
+		*guest_var(vm, &place) = FIRST + i * SIZE;
+		REQUIRE_EQ(vm_set_slot(vm, 1, 0, FIRST + i * SIZE, SIZE, mem), 0);
+		RUN_UNTIL_SYNC(vm->vcpu, i);
+	}
+	tap_note("%ld objects more", (long)(slab_objects() - before));
+	CHECK((long)(slab_objects() - before) < PLACES / 2);
 	vm_destroy(vm);
 }
