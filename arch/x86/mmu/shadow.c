@@ -16,7 +16,8 @@ MODULE_PARM_DESC(shadow_pages, "Limit of shadow pages (12K each) of a VM whose g
 
 /* However small the VM: a vCPU in L2 has a root and needs a way down from it. */
 #define SHADOW_PAGES_MIN	64
-#define SHADOW_PAGES_MAX	(1U << 20)
+/* However large: who takes all of the VM's memory away goes through all leaves with a spinlock held. It is enough for 512G of L2's in 4K pages. */
+#define SHADOW_PAGES_MAX	(1U << 18)
 #define SHADOW_PAGES_VCPU	(2 * WALK_MAX_LEVELS)
 
 /* Pages that are given back at a time, for one flush */
