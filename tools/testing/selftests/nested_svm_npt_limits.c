@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1's nested page tables name addresses that CPUID allows and the VM's own tables do not reach; the limit of shadow pages falls far below what is
- * in use, and then L2 needs a root; a slot that L2 uses is at many places, one after the other.
+ * What: L1's nested page tables name addresses that CPUID allows and the VM's own tables do not reach, and those that CPUID does not allow; the limit of
+ * shadow pages falls far below what is in use, and then L2 needs a root; a slot that L2 uses is at many places, one after the other.
  * Conditions: guests are offered SVM with nested paging.
- * Expected: such addresses are no memory, and no other memory shows there; L2 goes on with the pages that are left; the host keeps nothing for places where
- * a slot was.
+ * Expected: the former are no memory, and no other memory shows there, the latter reserved bits; L2 goes on with the pages that are left; the host keeps
+ * nothing for places where a slot was.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +75,30 @@ TEST(address_beyond_the_reach)
 		far_is_mmio(vm);
 		REQUIRE(!madvise(mem, SIZE, MADV_DONTNEED));
 	}
+	vm_destroy(vm);
+}
+
+static void guest_narrow(void)
+{
+	npt_guest_init(&npt, NPT_4LEVEL);
+	npt_set(&npt, NPT_PLAY, 1, 1ull << 35 | NPT_RWX);
+	npt_set(&npt, NPT_PLAY + 4096, 1, 1ull << 36 | NPT_RWX);
+	GUEST_ASSERT_NPF(NPT_READ, NPT_PLAY + 4096, PF_PROT | PF_USER | PF_RSVD | NPF_FINAL);
+	GUEST_ASSERT_DONE(NPT_READ, NPT_PLAY);
+	guest_done();
+}
+
+TEST(address_beyond_the_width)
+{
+	struct vm *vm;
+
+	need_npt();
+	vm = vm_create(1);
+	set_width(vm, 36);
+	vcpu_set_long(vm->vcpu, guest_narrow, 0);
+	RUN_UNTIL(vm->vcpu, KVM_EXIT_MMIO);
+	CHECK_EQ(vm->vcpu->run->mmio.phys_addr, 1ull << 35);
+	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
 }
 

@@ -126,6 +126,25 @@ static void guest_5level(void)
 	levels(NPT_5LEVEL);
 }
 
+/* What L1's EFER says about the bit when it runs L2, without a flush */
+static void guest_nxe(void)
+{
+	u64 efer, i;
+
+	npt_guest_init(&npt, NPT_4LEVEL);
+	efer = rdmsr(MSR_EFER);
+	npt_set(&npt, NPT_PLAY, 1, data_page(9) | NPT_RWX | PTE_NX);
+	for (i = 0; i < 3; i++) {
+		wrmsr(MSR_EFER, efer & ~EFER_NX);
+		GUEST_ASSERT_NPF(NPT_READ, NPT_PLAY, PF_PROT | PF_USER | PF_RSVD | NPF_FINAL);
+		GUEST_ASSERT_NPF(NPT_FETCH, NPT_PLAY, PF_PROT | PF_USER | PF_RSVD | NPF_FINAL);
+		wrmsr(MSR_EFER, efer | EFER_NX);
+		expect_read(NPT_PLAY + 8, 9);
+		GUEST_ASSERT_NPF(NPT_FETCH, NPT_PLAY, PF_PROT | PF_USER | PF_FETCH | NPF_FINAL);
+	}
+	guest_done();
+}
+
 static void run(void (*fn)(void))
 {
 	struct vm *vm;
@@ -140,6 +159,7 @@ static void run(void (*fn)(void))
 TEST(l1_32bit) { run(guest_32bit); }
 TEST(l1_pae) { run(guest_pae); }
 TEST(l1_4_levels) { run(guest_4level); }
+TEST(l1_with_and_without_nx) { run(guest_nxe); }
 
 TEST(l1_5_levels)
 {
