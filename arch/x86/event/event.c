@@ -216,11 +216,11 @@ int event_interrupt(struct event_queue *q, u8 vector)
 
 /*
  * IF was set when the delivery began, and only userspace can have cleared it since. The interrupt waits as one that userspace sets while the guest is closed:
- * VMX would not enter with it.
+ * VMX would not enter with it. One in delivery in L2 may be a virtual one, which L1's IF never concerned, and which would become L1's in the stash.
  */
 static void hold_closed(struct event_queue *q, const struct event_view *v)
 {
-	if (q->delivering.type != EVENT_INTERRUPT || EVENT_RULE(CLOSED_L1S_OWN, q->run_pending) ||
+	if (q->delivering.type != EVENT_INTERRUPT || EVENT_RULE(CLOSED_L2, v->guest_mode) ||
 	    EVENT_RULE(CLOSED_OPEN, v->intr_open && v->gif) || EVENT_RULE(CLOSED_NO_PLACE, q->irq_stashed))
 		return;
 	q->irq_stashed = true;

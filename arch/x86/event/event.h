@@ -463,7 +463,7 @@ bool event_sipi_pending(const struct event_queue *q, const struct event_view *v)
  * @v: the guest's blocking state
  *
  * An injected interrupt of KVM_SET_VCPU_EVENTS or SREGS goes in at once if the guest can take it, else it waits in the
- * stash; so does one in delivery whose guest userspace has closed meanwhile, unless it is L1's. An INT n goes into @delivering with @len 0: before the entry the run loop finds its length by decoding at RIP; if
+ * stash; so does one in delivery whose guest userspace has closed meanwhile, except in L2. An INT n goes into @delivering with @len 0: before the entry the run loop finds its length by decoding at RIP; if
  * it is not there, KVM_RUN is KVM_EXIT_INTERNAL_ERROR and the queue stays.
  */
 void event_settle_user(struct event_queue *q, const struct event_view *v);

@@ -7,7 +7,9 @@
  * Expected: each event once, in L2 or as the exit that L1 asked for, with its payload, error code and place; getters change nothing.
  */
 #include <errno.h>
+#include <string.h>
 
+#include "../../../include/uapi/linux/strata.h"
 #include "emulator.h"
 #include "nested_kept.h"
 
@@ -60,13 +62,13 @@ static void l2_reads(void)
 }
 
 /* Stopped in L2 at its access to PORT_STOP, an OUT completed */
-static struct vm *stopped(void (*l2)(void), u64 takes)
+static struct vm *stopped_from(void (*l1)(void), void (*l2)(void), u64 takes)
 {
 	struct vm *vm = kept_create(false);
 
 	guest_var(vm, &kept_seen)->at = (u64)l2;
 	*guest_var(vm, &l1_takes) = takes;
-	vcpu_set_long(vm->vcpu, l1_main, 0);
+	vcpu_set_long(vm->vcpu, l1, 0);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
 	REQUIRE_EQ(vm->vcpu->run->io.port, PORT_STOP);
 	if (vm->vcpu->run->io.direction == KVM_EXIT_IO_IN)
@@ -75,6 +77,11 @@ static struct vm *stopped(void (*l2)(void), u64 takes)
 	vcpu_run_raw(vm->vcpu);
 	vm->vcpu->run->immediate_exit = 0;
 	return vm;
+}
+
+static struct vm *stopped(void (*l2)(void), u64 takes)
+{
+	return stopped_from(l1_main, l2, takes);
 }
 
 /* Changes the events at the stop, moves, and runs to the end. */
@@ -167,17 +174,23 @@ TEST(injected_exception_does_not_exit)
 	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
 }
 
+static void open_l2(struct vm *vm)
+{
+	struct kvm_regs regs;
+
+	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
+	regs.rflags |= RFLAGS_IF;
+	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
+}
+
 /* 8. */
 TEST(interrupt_shadow)
 {
 	struct vm *vm = stopped(l2_nops, 0);
 	struct kvm_interrupt irq = { .irq = VECTOR };
-	struct kvm_regs regs;
 
 	tap_may_lose("the shadow of STI in L2");
-	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
-	regs.rflags |= RFLAGS_IF;
-	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
+	open_l2(vm);
 	MOVED(vm, e.interrupt.shadow = KVM_X86_SHADOW_INT_STI; xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq);
 	      xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e); e.interrupt.shadow = KVM_X86_SHADOW_INT_STI);
 	CHECK(kept_state.vcpu->events.interrupt.shadow);
@@ -220,6 +233,34 @@ TEST(interrupt_for_l1)
 	CHECK_EQ(SEEN(vm, next), 0);
 	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, vector[0]), VECTOR);
+}
+
+/* Interrupts of L1's wait for its IF, which it leaves clear. */
+static void l1_closed(void)
+{
+	svm_guest_init((void (*)(void))kept_seen.at);
+	svm_intercept(&svm_vmcb, ICPT_INTR, true);
+	svm_vmcb.int_ctl = V_INTR_MASKING;
+	kept_seen.exit = svm_vmrun(&svm_vmcb);
+	guest_done();
+}
+
+/* L2's virtual interrupt whose delivery was interrupted, as the CPU reports it: it is L2's whatever L1's IF says. */
+TEST(virtual_interrupt_in_delivery)
+{
+	struct strata_events s = { .flags = STRATA_EVENTS_VALID, .delivering_kind = STRATA_EVENT_INTERRUPT };
+	struct vm *vm;
+
+	STRATA_ONLY("the kind of an event in delivery");
+	vm = stopped_from(l1_closed, l2_nops, 0);
+	if (!kept_config.strata_events)
+		tap_skip("lost without STRATA_CAP_EVENTS");
+	open_l2(vm);
+	MOVED(vm, e.interrupt.injected = 1, e.interrupt.nr = VECTOR; memcpy(e.reserved, &s, sizeof(s)));
+	CHECK_EQ(SEEN(vm, n), 1);
+	CHECK_EQ(SEEN(vm, vector[0]), VECTOR);
+	CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, at));
+	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
 }
 
 /* A refusal changes nothing of L2's, nor of L1's. */

@@ -452,7 +452,7 @@ static void try_user(const struct event_queue *q)
 		bool own = q->irq_unsettled && !q->irq_soft && q->run_pending && q->delivering.type == EVENT_INTERRUPT &&
 			   q->delivering.vector == q->irq_vector;
 		bool in = q->irq_unsettled && !own && (q->irq_soft || oracle_open(q, &open));
-		bool held = q->delivering.type == EVENT_INTERRUPT && !q->run_pending && !open.intr_open && !q->irq_stashed;
+		bool held = q->delivering.type == EVENT_INTERRUPT && !open.guest_mode && !open.intr_open && !q->irq_stashed;
 
 		a = *q;
 		event_settle_user(&a, &open);

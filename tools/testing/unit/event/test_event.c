@@ -121,6 +121,25 @@ START_TEST(interrupt_waits_for_fault)
 }
 END_TEST
 
+/*
+ * The delivery of L2's virtual interrupt is interrupted, and KVM_RUN ends. IF of L1, which under V_INTR_MASKING is the view's, has no say in it: to the stash it
+ * would be an interrupt of L1's.
+ */
+START_TEST(virtual_interrupt_of_l2)
+{
+	struct event vectoring = { .type = EVENT_INTERRUPT, .vector = 0x55 };
+	struct event_view v = { .guest_mode = true, .gif = true, .l1_intr = true };
+	struct event_queue q = {};
+	struct event_plan p;
+
+	event_exit(&q, &vectoring);
+	event_settle_user(&q, &v);
+	event_next(&q, &v, &p);
+	ck_assert_int_eq(p.step, STEP_ENTER);
+	ck_assert(q.delivering.type == EVENT_INTERRUPT && q.delivering.vector == 0x55 && !q.irq_stashed);
+}
+END_TEST
+
 /* POP SS onto a watched word, then INT1: the #DB of INT1 reports the watchpoint too. */
 START_TEST(mov_ss_and_int1)
 {
@@ -269,6 +288,7 @@ int main(void)
 	tcase_add_loop_test(tables, resume_flag, 0, 32);
 	tcase_add_loop_test(tables, dr6, 0, sizeof(dr6_rows) / sizeof(dr6_rows[0]));
 	tcase_add_test(stories, interrupt_waits_for_fault);
+	tcase_add_test(stories, virtual_interrupt_of_l2);
 	tcase_add_test(stories, mov_ss_and_int1);
 	tcase_add_test(stories, smi_and_trap);
 	tcase_add_test(stories, smi_and_trap_of_a_restart);
