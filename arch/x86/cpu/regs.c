@@ -169,7 +169,7 @@ static long ioctl_get_sregs2(struct virt_vcpu *vv, void *data, unsigned long raw
 /* Page-directory pointers come with paging in PAE mode only, and have no reserved bits set. */
 static int check_pdptrs(struct vcpu *v, const struct kvm_sregs2 *in)
 {
-	u64 reserved = ~((1ull << v->cpu.maxphyaddr) - 1) | 0x1e6;
+	u64 reserved = mmu_pdptr_rsvd(v);
 	unsigned int i;
 
 	if (!(in->cr0 & CR0_PG) || !(in->cr4 & CR4_PAE) || (in->efer & EFER_BIT_LMA))

@@ -207,6 +207,8 @@ int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len);
 
 /* PAE: load the four pointers from guest memory at CR3. 0, 1 (reserved bits, or no memory there: #GP). May sleep. */
 int mmu_load_pdptrs(struct vcpu *v, u64 cr3);
+/* The bits that one which is present may not have set. */
+u64 mmu_pdptr_rsvd(const struct vcpu *v);
 
 /* Before the first leaf that depends on it is made. */
 static inline void mmu_want_log(struct vm_mmu *mmu)

@@ -281,9 +281,15 @@ int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len)
 	return ret;
 }
 
+/* A walk may have set the A bit, see backend_caps. */
+u64 mmu_pdptr_rsvd(const struct vcpu *v)
+{
+	return walk_pdptr_rsvd(v->cpu.maxphyaddr) & ~(backend_caps.pdptes_walked ? BIT_ULL(5) : 0);
+}
+
 int mmu_load_pdptrs(struct vcpu *v, u64 cr3)
 {
-	u64 rsvd = walk_pdptr_rsvd(v->cpu.maxphyaddr) & ~(backend_caps.pdptes_walked ? BIT_ULL(5) : 0);
+	u64 rsvd = mmu_pdptr_rsvd(v);
 	u64 pdptr[4] = { };
 	unsigned int i;
 
