@@ -1,40 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: an SMI that is taken at the end of an I/O instruction, and what the handler finds and does: the I/O fields of the save area, the restart.
- * Conditions: strata; what is moved into another VM is with STRATA_CAP_EVENTS, and once without. Two cases need the in-kernel interrupt controllers.
+ * (Moved in between: smm_io_moved.)
+ * Conditions: strata. Two cases need the in-kernel interrupt controllers.
  * Expected: the fields name the instruction, its port, and the registers before it; with 0xff in the restart slot RSM executes it again, else the
- * program goes on. A vCPU that was moved between instruction and SMI has the same; without the capability the instruction is not offered.
+ * program goes on.
  */
-#include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "../../../include/uapi/linux/strata.h"
-#include "smm.h"
-#include "state.h"
+#include "smm_io.h"
 
-/* In the save area: 64-bit map */
-#define S64_RBX		0x1e0
-#define S64_IO_RIP	0x0a0
-#define S64_IO_RCX	0x0a8
-#define S64_IO_RSI	0x0b0
-#define S64_IO_RDI	0x0b8
-#define IO_DWORD(smram)	((u32)smm_field(smram, SMM_SAVE + 0xc0, 4))
-#define RESTART64	(SMM_SAVE + 0xc8)
-/* 32-bit map */
+/* In the save area: 32-bit map */
 #define IO_STATE(smram)	((u32)smm_field(smram, SMM_SAVE + 0x11c, 4))
 #define RESTART32	(SMM_SAVE + 0x100)
 
 #define BUFFER		GPA_HEAP
 
-/* The same bytes in protected and long mode. EBX counts what is behind the OUT. */
+/* As smm_io_in, with other instructions in front */
 asm(".pushsection .rodata\n"
-    ".globl io_out, io_out_end, io_in, io_in_end, io_outs, io_outs_end, io_ins, io_ins_end, io_hlt, io_hlt_end, io_bell, io_bell_end\n"
-    "io_out:	out %al, $0x78; .byte 0xff, 0xc3; .byte 0xeb, 0xfa\n"		/* inc %ebx; jmp io_out */
-    "io_out_end:\n"
-    "io_in:	in (%dx), %eax; .byte 0xff, 0xc3; out %al, $0x78; .byte 0xeb, 0xf9\n"
-    "io_in_end:\n"
+    ".globl io_outs, io_outs_end, io_ins, io_ins_end, io_hlt, io_hlt_end, io_bell, io_bell_end\n"
     "io_outs:	rep outsw; .byte 0xff, 0xc3; out %al, $0x78; .byte 0xeb, 0xf7\n"
     "io_outs_end:\n"
     "io_ins:	rep insb; .byte 0xff, 0xc3; out %al, $0x78; .byte 0xeb, 0xf8\n"
@@ -44,53 +30,18 @@ asm(".pushsection .rodata\n"
     "io_hlt:	hlt; out %al, $0x78; .byte 0xeb, 0xfb\n"
     "io_hlt_end:\n"
     ".popsection");
-extern const char io_out[], io_out_end[], io_in[], io_in_end[], io_outs[], io_outs_end[], io_ins[], io_ins_end[], io_hlt[], io_hlt_end[],
-		  io_bell[], io_bell_end[];
+extern const char io_outs[], io_outs_end[], io_ins[], io_ins_end[], io_hlt[], io_hlt_end[], io_bell[], io_bell_end[];
 
-static const struct vm_config with_events = { .nr_vcpus = 1, .strata_events = true }, plain = { .nr_vcpus = 1 };
-
-static struct vm *io_vm(const struct vm_config *config, u8 **smram, const void *start, const void *end)
-{
-	struct vm *vm = vm_create_with(config, NULL);
-
-	*smram = smm_prepare(vm, 1);
-	vcpu_set_long(vm->vcpu, (void *)vm_load_payload(vm, 0, start, end), 0);
-	return vm;
-}
-
-static struct kvm_regs regs_of(struct vcpu *vcpu)
-{
-	struct kvm_regs regs;
-
-	xioctl(vcpu->fd, KVM_GET_REGS, &regs);
-	return regs;
-}
-
-static void set_string(struct vcpu *vcpu, u64 count, u64 address, u16 port)
-{
-	struct kvm_regs regs = regs_of(vcpu);
-
-	regs.rcx = count;
-	regs.rsi = regs.rdi = address;
-	regs.rdx = port;
-	xioctl(vcpu->fd, KVM_SET_REGS, &regs);
-}
-
-/* The handler is at its OUT: it writes the slot, and RSM follows. */
-static void restart(u8 *smram)
-{
-	CHECK_EQ(smm_field(smram, RESTART64, 1), 0);
-	smm_set_field(smram, RESTART64, 1, 0xff);
-}
+static const struct vm_config with_events = { .nr_vcpus = 1, .strata_events = true };
 
 TEST(out_runs_again)
 {
 	u8 *smram;
-	struct vm *vm = io_vm(&with_events, &smram, io_out, io_out_end);
+	struct vm *vm = smm_io_vm(&with_events, &smram, smm_io_out, smm_io_out_end);
 	u64 rip;
 
 	RUN_UNTIL_LOOP(vm->vcpu);
-	rip = regs_of(vm->vcpu).rip;
+	rip = smm_io_regs(vm->vcpu).rip;
 	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
 	RUN_UNTIL_SMM(vm->vcpu);
 	CHECK_EQ(smm_field(smram, SMM_SAVE + S64_REVISION, 4), 0x30064);
@@ -99,15 +50,15 @@ TEST(out_runs_again)
 	CHECK_EQ(S64(smram, IO_RIP), rip - 2);
 	/* Left alone, the program goes on. */
 	RUN_UNTIL_LOOP(vm->vcpu);
-	CHECK_EQ(regs_of(vm->vcpu).rbx, 1);
+	CHECK_EQ(smm_io_regs(vm->vcpu).rbx, 1);
 	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
 	RUN_UNTIL_SMM(vm->vcpu);
-	restart(smram);
+	smm_io_restart(smram);
 	RUN_UNTIL_LOOP(vm->vcpu);
-	CHECK_EQ(regs_of(vm->vcpu).rbx, 1);
-	CHECK_EQ(regs_of(vm->vcpu).rip, rip);
+	CHECK_EQ(smm_io_regs(vm->vcpu).rbx, 1);
+	CHECK_EQ(smm_io_regs(vm->vcpu).rip, rip);
 	RUN_UNTIL_LOOP(vm->vcpu);
-	CHECK_EQ(regs_of(vm->vcpu).rbx, 2);
+	CHECK_EQ(smm_io_regs(vm->vcpu).rbx, 2);
 	vm_destroy(vm);
 }
 
@@ -115,15 +66,15 @@ TEST(out_runs_again)
 TEST(in_runs_again)
 {
 	u8 *smram;
-	struct vm *vm = io_vm(&with_events, &smram, io_in, io_in_end);
+	struct vm *vm = smm_io_vm(&with_events, &smram, smm_io_in, smm_io_in_end);
 	struct vcpu *vcpu = vm->vcpu;
 	u32 *data = (u32 *)((u8 *)vcpu->run + 4096);
 	u64 rip;
 
-	set_string(vcpu, 7, 8, 0x1234);
+	smm_io_set_string(vcpu, 7, 8, 0x1234);
 	RUN_UNTIL_PORT(vcpu, 0x1234);
 	CHECK_EQ(vcpu->run->io.size, 4);
-	rip = regs_of(vcpu).rip;
+	rip = smm_io_regs(vcpu).rip;
 	*data = 0x11111111;
 	xioctl(vcpu->fd, KVM_SMI, NULL);
 	RUN_UNTIL_SMM(vcpu);
@@ -133,13 +84,13 @@ TEST(in_runs_again)
 	CHECK_EQ(S64(smram, RAX), 0x11111111);
 	CHECK_EQ(S64(smram, IO_RCX), 7);
 	CHECK_EQ(S64(smram, IO_RSI), 8);
-	restart(smram);
+	smm_io_restart(smram);
 	RUN_UNTIL_PORT(vcpu, 0x1234);
-	CHECK_EQ(regs_of(vcpu).rip, rip);
+	CHECK_EQ(smm_io_regs(vcpu).rip, rip);
 	*data = 0x22222222;
 	RUN_UNTIL_LOOP(vcpu);
-	CHECK_EQ((u32)regs_of(vcpu).rax, 0x22222222);
-	CHECK_EQ(regs_of(vcpu).rbx, 1);
+	CHECK_EQ((u32)smm_io_regs(vcpu).rax, 0x22222222);
+	CHECK_EQ(smm_io_regs(vcpu).rbx, 1);
 	vm_destroy(vm);
 }
 
@@ -147,13 +98,13 @@ TEST(in_runs_again)
 TEST(outs_runs_again)
 {
 	u8 *smram;
-	struct vm *vm = io_vm(&with_events, &smram, io_outs, io_outs_end);
+	struct vm *vm = smm_io_vm(&with_events, &smram, io_outs, io_outs_end);
 	struct vcpu *vcpu = vm->vcpu;
 	u16 *data = (u16 *)((u8 *)vcpu->run + 4096);
-	u64 rip = regs_of(vcpu).rip;
+	u64 rip = smm_io_regs(vcpu).rip;
 
 	memcpy(gpa_to_host(vm, BUFFER), "aabb", 4);
-	set_string(vcpu, 2, BUFFER, 0x80);
+	smm_io_set_string(vcpu, 2, BUFFER, 0x80);
 	RUN_UNTIL_PORT(vcpu, 0x80);
 	CHECK_EQ(*data, 0x6161);
 	xioctl(vcpu->fd, KVM_SMI, NULL);
@@ -163,7 +114,7 @@ TEST(outs_runs_again)
 	CHECK_EQ(S64(smram, IO_RIP), rip);
 	CHECK_EQ(S64(smram, IO_RCX), 2);
 	CHECK_EQ(S64(smram, IO_RSI), BUFFER);
-	restart(smram);
+	smm_io_restart(smram);
 	RUN_UNTIL_PORT(vcpu, 0x80);
 	CHECK_EQ(*data, 0x6161);
 	RUN_UNTIL_PORT(vcpu, 0x80);
@@ -174,25 +125,25 @@ TEST(outs_runs_again)
 	CHECK_EQ(S64(smram, IO_RIP), rip);
 	CHECK_EQ(S64(smram, IO_RCX), 1);
 	CHECK_EQ(S64(smram, IO_RSI), BUFFER + 2);
-	restart(smram);
+	smm_io_restart(smram);
 	RUN_UNTIL_PORT(vcpu, 0x80);
 	CHECK_EQ(*data, 0x6262);
 	RUN_UNTIL_LOOP(vcpu);
-	CHECK_EQ(regs_of(vcpu).rcx, 0);
-	CHECK_EQ(regs_of(vcpu).rsi, BUFFER + 4);
-	CHECK_EQ(regs_of(vcpu).rbx, 1);
+	CHECK_EQ(smm_io_regs(vcpu).rcx, 0);
+	CHECK_EQ(smm_io_regs(vcpu).rsi, BUFFER + 4);
+	CHECK_EQ(smm_io_regs(vcpu).rbx, 1);
 	vm_destroy(vm);
 }
 
 TEST(ins_runs_again)
 {
 	u8 *smram;
-	struct vm *vm = io_vm(&with_events, &smram, io_ins, io_ins_end);
+	struct vm *vm = smm_io_vm(&with_events, &smram, io_ins, io_ins_end);
 	struct vcpu *vcpu = vm->vcpu;
 	u8 *data = (u8 *)vcpu->run + 4096;
-	u64 rip = regs_of(vcpu).rip;
+	u64 rip = smm_io_regs(vcpu).rip;
 
-	set_string(vcpu, 2, BUFFER, 0x80);
+	smm_io_set_string(vcpu, 2, BUFFER, 0x80);
 	RUN_UNTIL_PORT(vcpu, 0x80);
 	*data = 'x';
 	xioctl(vcpu->fd, KVM_SMI, NULL);
@@ -201,14 +152,14 @@ TEST(ins_runs_again)
 	CHECK_EQ(S64(smram, IO_RIP), rip);
 	CHECK_EQ(S64(smram, IO_RCX), 2);
 	CHECK_EQ(S64(smram, IO_RDI), BUFFER);
-	restart(smram);
+	smm_io_restart(smram);
 	RUN_UNTIL_PORT(vcpu, 0x80);
 	*data = 'y';
 	RUN_UNTIL_PORT(vcpu, 0x80);
 	*data = 'z';
 	RUN_UNTIL_LOOP(vcpu);
 	CHECK_EQ(memcmp(gpa_to_host(vm, BUFFER), "yz", 2), 0);
-	CHECK_EQ(regs_of(vcpu).rdi, BUFFER + 2);
+	CHECK_EQ(smm_io_regs(vcpu).rdi, BUFFER + 2);
 	vm_destroy(vm);
 }
 
@@ -216,20 +167,20 @@ TEST(ins_runs_again)
 TEST(behind_other_instructions)
 {
 	u8 *smram;
-	struct vm *vm = io_vm(&with_events, &smram, io_hlt, io_hlt_end);
+	struct vm *vm = smm_io_vm(&with_events, &smram, io_hlt, io_hlt_end);
 	struct kvm_regs regs;
 	u64 rip;
 
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_HLT);
-	rip = regs_of(vm->vcpu).rip;
+	rip = smm_io_regs(vm->vcpu).rip;
 	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
 	RUN_UNTIL_SMM(vm->vcpu);
 	CHECK_EQ(IO_DWORD(smram), 0);
 	CHECK_EQ(S64(smram, IO_RIP), 0);
-	restart(smram);
+	smm_io_restart(smram);
 	RUN_UNTIL_LOOP(vm->vcpu);
-	CHECK_EQ(regs_of(vm->vcpu).rip, rip + 2);
-	regs = regs_of(vm->vcpu);
+	CHECK_EQ(smm_io_regs(vm->vcpu).rip, rip + 2);
+	regs = smm_io_regs(vm->vcpu);
 	regs.rip -= 3;
 	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
 	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
@@ -238,83 +189,6 @@ TEST(behind_other_instructions)
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_HLT);
 	vm_destroy(vm);
 }
-
-/* An SMI that comes when the next instruction has begun is another's. */
-TEST(not_of_an_earlier_out)
-{
-	u8 *smram;
-	struct vm *vm = io_vm(&with_events, &smram, io_in, io_in_end);
-
-	set_string(vm->vcpu, 0, 0, 0x80);
-	RUN_UNTIL_PORT(vm->vcpu, 0x80);
-	RUN_UNTIL_LOOP(vm->vcpu);
-	RUN_UNTIL_PORT(vm->vcpu, 0x80);
-	/* Before the IN is over: the state that goes is the one before it. */
-	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
-	{
-		struct vm *other = vm_create_with(&with_events, NULL);
-		struct smm_state s;
-		u8 *ram = smm_prepare(other, 1);
-
-		memcpy(other->mem, vm->mem, SLOT0_SIZE);
-		smm_get_state(vm->vcpu, &s);
-		smm_set_state(other->vcpu, &s);
-		RUN_UNTIL_SMM(other->vcpu);
-		CHECK_EQ(IO_DWORD(ram), 0);
-		RUN_UNTIL_PORT(other->vcpu, 0x80);
-		vm_destroy(other);
-	}
-	vm_destroy(vm);
-}
-
-/* Moved between the instruction and the SMI, whichever SET comes first. @config: of both VMs */
-static void moved(const struct vm_config *config, bool in, bool smi_first, bool regs_last)
-{
-	u8 *smram, *ram;
-	struct vm *vm = io_vm(config, &smram, in ? io_in : io_out, in ? io_in_end : io_out_end), *other;
-	struct vcpu *vcpu = vm->vcpu;
-	struct smm_state s, t;
-
-	set_string(vcpu, 7, 8, 0x1234);
-	RUN_UNTIL_PORT(vcpu, in ? 0x1234 : PORT_LOOP);
-	if (smi_first)
-		xioctl(vcpu->fd, KVM_SMI, NULL);
-	vcpu->run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
-	vcpu->run->immediate_exit = 0;
-	smm_get_state(vcpu, &s);
-	CHECK_EQ(s.events.smi.pending, smi_first);
-	other = vm_create_with(config, NULL);
-	ram = smm_prepare(other, 1);
-	memcpy(other->mem, vm->mem, SLOT0_SIZE);
-	smm_set_state(other->vcpu, &s);
-	if (regs_last)
-		xioctl(other->vcpu->fd, KVM_SET_REGS, &s.regs);
-	smm_get_state(other->vcpu, &t);
-	CHECK_EQ(memcmp(&s, &t, sizeof(s)), 0);
-	if (!smi_first)
-		xioctl(other->vcpu->fd, KVM_SMI, NULL);
-	RUN_UNTIL_SMM(other->vcpu);
-	if (config->strata_events) {
-		CHECK_EQ(IO_DWORD(ram), in ? 0x12340043 : 0x00780012);
-		CHECK_EQ(S64(ram, IO_RIP), s.regs.rip - (in ? 1 : 2));
-		restart(ram);
-		RUN_UNTIL_PORT(other->vcpu, in ? 0x1234 : PORT_LOOP);
-		CHECK_EQ(regs_of(other->vcpu).rbx, 0);
-	} else {
-		CHECK_EQ(IO_DWORD(ram), 0);
-		restart(ram);
-		RUN_UNTIL_LOOP(other->vcpu);
-		CHECK_EQ(regs_of(other->vcpu).rbx, 1);
-	}
-	vm_destroy(other);
-	vm_destroy(vm);
-}
-
-TEST(moved_after_out)			{ moved(&with_events, false, true, false); }
-TEST(moved_after_out_before_smi)	{ moved(&with_events, false, false, true); }
-TEST(moved_after_in)			{ moved(&with_events, true, true, true); }
-TEST(moved_without_the_capability)	{ moved(&plain, false, true, false); }
 
 static volatile u64 steps;
 
@@ -332,8 +206,8 @@ TEST(stepped)
 	u8 *smram;
 
 	guest_handlers[DB_VECTOR] = on_step;
-	vm = io_vm(&with_events, &smram, io_out, io_out_end);
-	regs = regs_of(vm->vcpu);
+	vm = smm_io_vm(&with_events, &smram, smm_io_out, smm_io_out_end);
+	regs = smm_io_regs(vm->vcpu);
 	regs.rflags |= RFLAGS_TF;
 	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
 	RUN_UNTIL_LOOP(vm->vcpu);
@@ -341,12 +215,12 @@ TEST(stepped)
 	RUN_UNTIL_SMM(vm->vcpu);
 	CHECK_EQ(IO_DWORD(smram), 0x00780812);
 	CHECK_EQ(*guest_var(vm, &steps), 0);
-	restart(smram);
+	smm_io_restart(smram);
 	RUN_UNTIL_LOOP(vm->vcpu);
 	CHECK_EQ(*guest_var(vm, &steps), 0);
 	RUN_UNTIL_LOOP(vm->vcpu);
 	CHECK_EQ(*guest_var(vm, &steps), 3);
-	CHECK_EQ(regs_of(vm->vcpu).rbx, 1);
+	CHECK_EQ(smm_io_regs(vm->vcpu).rbx, 1);
 	vm_destroy(vm);
 }
 
@@ -361,23 +235,23 @@ static void doorbell(u16 port, bool with_events)
 	struct kvm_ioeventfd bell = { .addr = port, .len = 1, .flags = KVM_IOEVENTFD_FLAG_PIO, .fd = eventfd(0, EFD_NONBLOCK) };
 	struct kvm_irqfd irqfd = { .fd = (u32)bell.fd, .gsi = 5 };
 	u8 *smram;
-	struct vm *vm = io_vm(&config, &smram, io_bell, io_bell_end);
-	u64 rip = regs_of(vm->vcpu).rip;
+	struct vm *vm = smm_io_vm(&config, &smram, io_bell, io_bell_end);
+	u64 rip = smm_io_regs(vm->vcpu).rip;
 
 	xioctl(vm->fd, KVM_SET_GSI_ROUTING, &routing);
 	xioctl(vm->fd, KVM_IRQFD, &irqfd);
 	xioctl(vm->fd, KVM_IOEVENTFD, &bell);
-	set_string(vm->vcpu, 0, 0, port);
+	smm_io_set_string(vm->vcpu, 0, 0, port);
 	RUN_UNTIL_SMM(vm->vcpu);
 	CHECK_EQ(IO_DWORD(smram), (u32)port << 16 | 0x12);
 	CHECK_EQ(S64(smram, RIP), rip + 1);
 	CHECK_EQ(S64(smram, IO_RIP), rip);
-	restart(smram);
+	smm_io_restart(smram);
 	RUN_UNTIL_SMM(vm->vcpu);
 	CHECK_EQ(S64(smram, RIP), rip + 1);
 	CHECK_EQ(S64(smram, RBX), 0);
 	RUN_UNTIL_LOOP(vm->vcpu);
-	CHECK_EQ(regs_of(vm->vcpu).rbx, 1);
+	CHECK_EQ(smm_io_regs(vm->vcpu).rbx, 1);
 	vm_destroy(vm);
 	close(bell.fd);
 }
@@ -394,16 +268,16 @@ TEST(map32)
 
 	cpuid_entry(cpuid, 0x80000001, 0)->edx &= ~(1u << 29);
 	xioctl(vm->vcpu->fd, KVM_SET_CPUID2, cpuid);
-	vcpu_set_prot(vm->vcpu, vm_load_payload(vm, 0, io_out, io_out_end));
+	vcpu_set_prot(vm->vcpu, vm_load_payload(vm, 0, smm_io_out, smm_io_out_end));
 	RUN_UNTIL_LOOP(vm->vcpu);
-	rip = regs_of(vm->vcpu).rip;
+	rip = smm_io_regs(vm->vcpu).rip;
 	xioctl(vm->vcpu->fd, KVM_SMI, NULL);
 	RUN_UNTIL_SMM(vm->vcpu);
 	CHECK_EQ(smm_field(smram, SMM_SAVE + 0x0fc, 4), 0x30000);
 	CHECK_EQ(IO_STATE(smram), 0x00780083);
 	smm_set_field(smram, RESTART32, 2, 0xff);
 	RUN_UNTIL_LOOP(vm->vcpu);
-	CHECK_EQ(regs_of(vm->vcpu).rbx, 0);
-	CHECK_EQ(regs_of(vm->vcpu).rip, rip);
+	CHECK_EQ(smm_io_regs(vm->vcpu).rbx, 0);
+	CHECK_EQ(smm_io_regs(vm->vcpu).rip, rip);
 	vm_destroy(vm);
 }
