@@ -76,6 +76,19 @@ static void check_is_there(struct vcpu *vcpu)
 	CHECK_EQ(e.interrupt.soft, 0);
 }
 
+/* Where it is: in delivery, or waiting for IF */
+static void check_place(struct vcpu *vcpu, bool delivering)
+{
+	struct kvm_vcpu_events e;
+	struct strata_events s;
+
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	memcpy(&s, e.reserved, sizeof(s));
+	CHECK_EQ(s.delivering_kind, delivering ? STRATA_EVENT_INTERRUPT : STRATA_EVENT_NONE);
+	CHECK_EQ(s.flags & STRATA_EVENTS_STASH, delivering ? 0 : STRATA_EVENTS_STASH);
+	CHECK_EQ(s.stash_nr, delivering ? 0 : VECTOR);
+}
+
 /* The vCPU has been stopped while it delivers the interrupt. */
 static void close_and_go_on(struct vcpu *vcpu)
 {
@@ -118,6 +131,30 @@ TEST(interrupt_flag_cleared_after_set)
 		closed_after_set(chip, false);
 		closed_after_set(chip, true);
 	}
+}
+
+/* Set while IF is clear, it waits from the beginning. */
+TEST(set_while_closed)
+{
+	struct kvm_vcpu_events e;
+	struct vcpu *vcpu;
+	struct vm *vm;
+
+	STRATA_ONLY("an injected interrupt waits while the guest is closed");
+	guest_handlers[VECTOR] = on_irq;
+	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .strata_events = true }, guest_closed);
+	vcpu = vm->vcpu;
+	RUN_UNTIL_SYNC(vcpu, 1);
+	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	set_if(vcpu, false);
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.interrupt.injected = 1;
+	e.interrupt.nr = VECTOR;
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	check_place(vcpu, false);
+	close_and_go_on(vcpu);
+	vm_destroy(vm);
 }
 
 /* A nested page fault on the IDT stops the delivery. */
@@ -167,8 +204,9 @@ TEST(cleared_and_set_again)
 	struct vcpu *vcpu;
 	struct kvm_vcpu_events e;
 
+	STRATA_ONLY("whether it is in delivery is shown");
 	guest_handlers[VECTOR] = on_irq;
-	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1 }, guest_closed);
+	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .strata_events = true }, guest_closed);
 	vcpu = vm->vcpu;
 	RUN_UNTIL_SYNC(vcpu, 1);
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
@@ -176,8 +214,11 @@ TEST(cleared_and_set_again)
 	e.interrupt.nr = VECTOR;
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
 	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	check_place(vcpu, true);
 	set_if(vcpu, false);
 	set_if(vcpu, true);
+	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	check_place(vcpu, true);
 	*guest_var(vm, &irqs) = -1;	/* 0 behind the one that is in delivery */
 	CHECK_EQ(vcpu_run_raw(vcpu), 0);
 	CHECK_EQ(*guest_var(vm, &irqs), 0);

@@ -159,6 +159,9 @@ TEST(soft_interrupt)
 	finish(to, vm, 1);
 	CHECK_EQ(SEEN(vm, vector[0]), 0x80);
 	CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, next));
+	/* It was that one, and not the instruction's own while it waits for IF. */
+	get_events(to, &e);
+	CHECK_EQ(e.interrupt.injected, 0);
 }
 
 static void guest_step_out(void)

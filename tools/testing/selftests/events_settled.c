@@ -4,13 +4,16 @@
  * not at RIP; an exception, and an INT3, that the guest had pending when userspace moved RIP.
  * Conditions: strata.
  * Expected: KVM_EXIT_INTERNAL_ERROR for the INT n, with the vCPU as it was and still settable; what the guest had pending is gone with the old RIP, and
- * happens once without KVM_SET_REGS; what userspace set stays.
+ * happens once without KVM_SET_REGS; what userspace set stays. An INT3 whose RIP is still at it is in no image, and happens once.
  */
 #include <string.h>
 
 #include "../../../include/uapi/linux/strata.h"
 #include "cpu.h"
 #include "state.h"
+
+#define NESTED_FAULT	48	/* exit reason of an EPT violation */
+#define NPF		0x400	/* exit code of a nested page fault */
 
 static const struct vm_config config = { .nr_vcpus = 1, .payload = true, .triple_fault = true, .strata_events = true };
 static const struct vm_config each = { .nr_vcpus = 1, .payload = true, .strata_events = true, .each = true };
@@ -141,4 +144,91 @@ TEST(pending_exception_of_userspace)
 	CHECK_EQ(*guest_var(vm, &vector), UD_VECTOR);
 	CHECK_EQ(*guest_var(vm, &rip), regs.rip);
 	vm_destroy(vm);
+}
+
+static void guest_int3(void)
+{
+	asm volatile("lea 1f(%%rip), %%rcx; mov %%rcx, %0\n\toutl %%eax, %1\n1:\tint3; nop" : "=m"(at) : "d"((u16)0x700) : "rcx");
+	guest_done();
+}
+
+/* Stopped at the nested page fault of that number behind the OUT: those on the IDT interrupt the delivery of the INT3. NULL if it has been delivered before. */
+static struct vm *int3_interrupted(unsigned int number)
+{
+	struct vm *vm;
+	u64 reason;
+
+	STRATA_ONLY("its own capability");
+	guest_handlers[BP_VECTOR] = on_event;
+	vm = vm_create_with(&each, NULL);
+	vcpu_set_long(vm->vcpu, guest_int3, 0);
+	to_the_end(vm);
+	REQUIRE_EQ(vm->vcpu->run->io.port, 0x700);
+	vm_drop_pages(vm, DROP_IDT | DROP_GDT | DROP_STACK);
+	while (number) {
+		REQUIRE_EQ(vcpu_run_raw(vm->vcpu), 0);
+		state_save(vm, &each, NULL, &before);
+		if (vm->vcpu->run->exit_reason != STRATA_EXIT_EACH || before.vcpu->regs.rip != *guest_var(vm, &at)) {
+			vm_destroy(vm);
+			return NULL;
+		}
+		reason = vm->vcpu->run->hw.hardware_exit_reason;
+		number -= reason == NESTED_FAULT || reason == NPF;
+	}
+	return vm;
+}
+
+static void goes_on(struct vm *vm, u64 want)
+{
+	to_the_end(vm);
+	CHECK_EQ(*guest_var(vm, &events), want);
+	if (want)
+		CHECK_EQ(*guest_var(vm, &rip), before.vcpu->regs.rip + 1);
+	*guest_var(vm, &events) = 0;
+}
+
+/* RIP is still at it, so that it is nobody's event yet: not in the image, and once, from there and in another VM. */
+TEST(int3_at_its_instruction)
+{
+	struct strata_events s;
+	unsigned int number;
+	struct vm *vm, *to;
+	u8 order[NR_PARTS];
+	u64 seed = 1;
+
+	for (number = 1; (vm = int3_interrupted(number)); number++) {
+		memcpy(&s, before.vcpu->events.reserved, sizeof(s));
+		CHECK_EQ(before.vcpu->events.exception.injected | before.vcpu->events.exception.pending, 0);
+		CHECK_EQ(before.vcpu->events.interrupt.injected, 0);
+		CHECK_EQ(s.delivering_kind, STRATA_EVENT_NONE);
+		CHECK_EQ(s.pending_kind, STRATA_EVENT_NONE);
+		CHECK_EQ(before.vcpu->regs.rip, *guest_var(vm, &at));
+		to = vm_create_with(&each, vm);
+		state_shuffle(&seed, order);
+		state_restore(to, &each, order, false, &before);
+		goes_on(to, 1);
+		goes_on(vm, 1);
+		vm_destroy(to);
+		vm_destroy(vm);
+	}
+	tap_note("%u faults", number - 1);
+	/* IDT, GDT and stack; there may be one on the code. */
+	CHECK(number > 3);
+}
+
+/* RIP moved over it: it does not happen. */
+TEST(int3_that_is_skipped)
+{
+	unsigned int number;
+	struct vm *vm;
+
+	for (number = 1; (vm = int3_interrupted(number)); number++) {
+		struct kvm_regs regs = before.vcpu->regs;
+
+		regs.rip++;
+		xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
+		goes_on(vm, 0);
+		vm_destroy(vm);
+	}
+	CHECK(number > 3);
 }

@@ -12,7 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../../include/uapi/linux/strata.h"
 #include "cpu.h"
+#include "emulator.h"
+#include "param.h"
+#include "state.h"
 
 #define PAGE (GPA_HEAP + 0x10000)
 
@@ -230,6 +234,41 @@ TEST(double_fault)
 	vcpu_set_long(vm->vcpu, guest_double, 0);
 	idt[2 * GP_VECTOR] &= ~(1ull << 47);
 	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+static void guest_triple(void)
+{
+	struct {
+		u16 limit;
+		u64 base;
+	} __attribute__((packed)) idtr = { 0, 0 };
+
+	asm volatile("lidt %0; ud2" : : "m"(idtr));
+}
+
+/* #UD, #GP, #DF, shutdown: with all of them intercepted it is strata that merges each with the one whose delivery it interrupts. */
+TEST(shutdown_by_merging)
+{
+	const struct vm_config config = { .nr_vcpus = 1, .each = true };
+	unsigned int exits = 0;
+	struct vm *vm;
+	u64 before;
+
+	STRATA_ONLY("its own parameter");
+	if (host_is_amd())
+		tap_skip("emulated SVM forgets or mistakes an injected exception that another interrupts");
+	before = param_read(FORCE_PARAM);
+	param_write(FORCE_PARAM, ~0u);
+	vm = vm_create_with(&config, NULL);
+	vcpu_set_long(vm->vcpu, guest_triple, 0);
+	while (vcpu_run_raw(vm->vcpu) == 0 && vm->vcpu->run->exit_reason == STRATA_EXIT_EACH)
+		exits += vm->vcpu->run->hw.hardware_exit_reason == 0;	/* exception or NMI */
+	param_write(FORCE_PARAM, before);
+	CHECK_EQ(vm->vcpu->run->exit_reason, KVM_EXIT_SHUTDOWN);
+	/* The last one is reported as the shutdown alone. */
+	CHECK(exits >= 3);
+	tap_note("%u exits for exceptions", exits);
 	vm_destroy(vm);
 }
 

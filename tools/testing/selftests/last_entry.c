@@ -18,7 +18,7 @@
 
 #define TRIES	20
 
-extern char plain[], cli[], pushf[], cpuid_at[], touch[], out[];
+extern char plain[], cli[], pushf[], cpuid_at[], touch[], in[], out[];
 static volatile u64 touched;
 
 /* Never called: a page of instructions to be stopped at. */
@@ -29,6 +29,7 @@ static __attribute__((used, noinline)) void instructions(void)
 		     "pushf: pushfq; nop; nop\n"
 		     "cpuid_at: cpuid; nop; nop\n"
 		     "touch: mov %rbx, touched; nop; nop\n"
+		     "in: in $0x98, %al; nop; nop\n"
 		     "out: out %al, $0x99; nop; nop\n");
 }
 
@@ -98,7 +99,10 @@ static void begin(struct stopped *s)
 	s->vm = vm_create(1);
 	/* Through all of them, so that no page is touched first later. */
 	vcpu_set_long(s->vm->vcpu, instructions, 0);
-	REQUIRE(vcpu_run(s->vm->vcpu) == RUN_OTHER && s->vm->vcpu->run->exit_reason == KVM_EXIT_IO);
+	RUN_UNTIL(s->vm->vcpu, KVM_EXIT_IO);
+	CHECK_EQ(s->vm->vcpu->run->io.port, 0x98);
+	RUN_UNTIL(s->vm->vcpu, KVM_EXIT_IO);
+	CHECK_EQ(s->vm->vcpu->run->io.port, 0x99);
 }
 
 static void check_behind(const char *rip, u8 len, u64 rflags, u8 shadow, u64 after)
@@ -157,6 +161,21 @@ TEST(exit_to_userspace)
 	stop_behind(&s, out, ON, STI);
 	CHECK_EQ(s.run, 0);
 	CHECK_EQ(s.vm->vcpu->run->exit_reason, KVM_EXIT_IO);
+	vm_destroy(s.vm);
+}
+
+/* An IN is not over: its exit is reported in front of it, where the shadow is. */
+TEST(exit_under_the_shadow)
+{
+	struct stopped s;
+
+	need_parameter();
+	begin(&s);
+	stop_behind(&s, in, ON, STI);
+	CHECK_EQ(s.run, 0);
+	CHECK_EQ(s.vm->vcpu->run->exit_reason, KVM_EXIT_IO);
+	CHECK_EQ(s.regs.rip, (u64)in);
+	CHECK(s.events.interrupt.shadow || host_is_tcg());
 	vm_destroy(s.vm);
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: as nested_svm_kept, of a nested entry in progress: INT3 and INT n that L1 injects and that are not in yet when the vCPU is saved and restored.
+ * What: as nested_svm_kept, of a nested entry in progress: INT3 and INT n that L1 injects and that are not in yet when the vCPU is saved and restored; what is
+ * shown of an event then, and what an NMI and userspace's events do that come meanwhile.
  * Conditions: guests are offered SVM. On the in-tree module, for comparison, what fails is reported as "in-tree loses: ...". EVENTS_PLAIN=1 leaves
  * STRATA_CAP_EVENTS off.
- * Expected: each once, returning where L1 says.
+ * Expected: each once, returning where L1 says; nothing comes before it.
  */
 #include <errno.h>
 #include <signal.h>
@@ -104,4 +105,117 @@ TEST_TIMEOUT(event_of_an_entry, 120)
 		CHECK_EQ(moves, 200);
 	else if (!moves)
 		tap_skip("no signal came at the right moment");
+}
+
+/* ---- what else there is beside the event of an entry ---- */
+
+static u64 l1_event, l1_takes;
+
+/* One entry with an event; then what came, in its order. */
+static void l1_injects_once(void)
+{
+	svm_guest_init(l2_calls);
+	if (has_nrips && (u8)l1_event == 0x80)
+		svm_vmcb.rip -= 2;
+	svm_vmcb.next_rip = (u64)l2_calls;
+	svm_vmcb.event_inj = INJ_VALID | l1_event;
+	if (l1_takes)
+		svm_intercept(&svm_vmcb, l1_takes, true);
+	kept_seen.exit = svm_vmrun(&svm_vmcb);
+	kept_seen.info1 = svm_vmcb.exit_int_info;
+	kept_seen.next = kept_seen.n;
+	svm_stgi();
+	asm volatile("nop");
+	guest_done();
+}
+
+/* Stopped at the entry, the event in the nested state and nowhere else. */
+static struct vm *at_entry(u32 event, u64 takes)
+{
+	const struct vcpu_state *s = kept_state.vcpu;
+	struct vm *vm;
+
+	STRATA_ONLY("KVM_RUN stops at the entry");
+	vm = kept_create(true);
+	*guest_var(vm, &guest_under_tcg) = false;
+	*guest_var(vm, &has_nrips) = !!(svm_features() & SVM_FEATURE_NRIPS);
+	*guest_var(vm, &l1_event) = event;
+	*guest_var(vm, &l1_takes) = takes;
+	vcpu_set_long(vm->vcpu, l1_injects_once, 0);
+	do {
+		REQUIRE_EQ(vcpu_run_raw(vm->vcpu), 0);
+		REQUIRE_EQ(vm->vcpu->run->exit_reason, STRATA_EXIT_EACH);
+	} while (!entry_waits(vm));
+	state_save(vm, &kept_config, NULL, &kept_state);
+	CHECK_EQ(s->events.exception.injected | s->events.exception.pending, 0);
+	CHECK_EQ(s->events.interrupt.injected, 0);
+	CHECK_EQ(s->events.nmi.injected, 0);
+	CHECK_EQ(s->events.nmi.masked, 0);
+	CHECK_EQ(s->sregs.interrupt_bitmap[0] | s->sregs.interrupt_bitmap[1] | s->sregs.interrupt_bitmap[2] | s->sregs.interrupt_bitmap[3], 0);
+	return vm;
+}
+
+static void to_the_end(struct vm *vm)
+{
+	while (vcpu_run_raw(vm->vcpu) == 0 && vm->vcpu->run->exit_reason == STRATA_EXIT_EACH)
+		;
+	CHECK_EQ(vcpu_judge(vm->vcpu), RUN_DONE);
+}
+
+static const u32 kinds[] = { INJ_INTR | 0x41, INJ_NMI | NMI_VECTOR, INJ_EXCEPTION | UD_VECTOR, INJ_SOFT | 0x80 };
+
+/* It is shown in the control block alone, and an NMI does not mask NMIs yet. */
+TEST(shown_in_the_control_block)
+{
+	unsigned int i;
+	struct vm *vm;
+
+	for (i = 0; i < 4; i++) {
+		vm = at_entry(kinds[i], 0);
+		to_the_end(vm);
+		CHECK_EQ(SEEN(vm, n), 1);
+		CHECK_EQ(SEEN(vm, vector[0]), (u8)kinds[i]);
+		vm_destroy(vm);
+	}
+}
+
+/* An NMI of L1's that comes meanwhile waits until the event is in. Then it is L1's exit, and delivered there. */
+TEST(nmi_waits_for_the_event)
+{
+	unsigned int i;
+	struct vm *vm;
+
+	if (host_is_bochs_svm())
+		tap_skip("Bochs does not end a guest with IF clear for the exit behind the injection");
+	for (i = 0; i < 4; i++) {
+		vm = at_entry(kinds[i], ICPT_NMI);
+		xioctl(vm->vcpu->fd, KVM_NMI, NULL);
+		to_the_end(vm);
+		CHECK_EQ(SEEN(vm, exit), ICPT_NMI);
+		CHECK_EQ(SEEN(vm, info1), 0);
+		CHECK_EQ(SEEN(vm, n) - SEEN(vm, next), 1);
+		CHECK_EQ(SEEN(vm, vector[SEEN(vm, next)]), NMI_VECTOR);
+		vm_destroy(vm);
+	}
+}
+
+/* What userspace injects yields to it, and is not kept for later. */
+TEST(userspace_yields)
+{
+	struct kvm_vcpu_events e;
+	unsigned int i;
+	struct vm *vm;
+
+	for (i = 0; i < 4; i++) {
+		vm = at_entry(kinds[i], 0);
+		e = kept_state.vcpu->events;
+		e.exception.injected = 1;
+		e.exception.nr = NP_VECTOR;
+		xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+		CHECK(entry_waits(vm));
+		to_the_end(vm);
+		CHECK_EQ(SEEN(vm, n), 1);
+		CHECK_EQ(SEEN(vm, vector[0]), (u8)kinds[i]);
+		vm_destroy(vm);
+	}
 }

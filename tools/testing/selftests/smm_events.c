@@ -278,6 +278,13 @@ TEST(as_a_message)
 	vm_destroy(vm);
 }
 
+/* A handler that does something more before RSM */
+asm(".pushsection .rodata\n"
+    "slow_handler: .code16; outb %al, $0x77; outb %al, $0x76; rsm; .code64\n"
+    "slow_handler_end:\n"
+    ".popsection");
+extern const char slow_handler[], slow_handler_end[];
+
 /* INIT waits for RSM, in the queue that userspace sees, and resets then. */
 TEST(init_waits_for_rsm)
 {
@@ -289,10 +296,13 @@ TEST(init_waits_for_rsm)
 	struct sigaction sa = { .sa_handler = on_alarm };
 	u64 smbase;
 
+	smm_set_handler(smram, slow_handler, slow_handler_end);
 	xioctl(vcpu->fd, KVM_SMI, NULL);
 	RUN_UNTIL_SMM(vcpu);
 	CHECK_EQ(signal_msi(vm, 1, 5 << 8 | 1 << 14), 1);
+	RUN_UNTIL_PORT(vcpu, 0x76);
 	CHECK_EQ(events_of(vcpu).smi.latched_init, 1);
+	CHECK_EQ(events_of(vcpu).smi.smm, 1);
 	CHECK_EQ(mp_state_of(vcpu), KVM_MP_STATE_RUNNABLE);
 	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &timer, NULL);

@@ -267,6 +267,36 @@ TEST(c_apic_behind_a_window)
 	vm_destroy(vm);
 }
 
+static void guest_closed(void)
+{
+	guest_sync(1);
+	asm volatile("sti; nop; nop; cli");
+	guest_sync(2);
+	guest_done();
+}
+
+/* With all controllers in the kernel nobody has to wait: the flag is set whatever IF is, and there are no windows. */
+TEST(c_controllers_of_the_kernel)
+{
+	struct vcpu *vcpu;
+	struct vm *vm;
+
+	NEED_CAP(KVM_CAP_IRQCHIP);
+	vm = vm_create(0);
+	xioctl(vm->fd, KVM_CREATE_IRQCHIP, 0);
+	vcpu = vcpu_create(vm, 0);
+	xioctl(vcpu->fd, KVM_SET_CPUID2, supported_cpuid(vm->kvm));
+	vcpu_set_long(vcpu, guest_closed, 0);
+	vcpu->run->request_interrupt_window = 1;
+	RUN_UNTIL_SYNC(vcpu, 1);
+	CHECK_EQ(vcpu->run->if_flag, 0);
+	CHECK_EQ(vcpu->run->ready_for_interrupt_injection, 1);
+	CHECK_EQ(interrupt(vcpu), -ENXIO);
+	RUN_UNTIL_SYNC(vcpu, 2);
+	RUN_UNTIL_DONE(vcpu);
+	vm_destroy(vm);
+}
+
 static volatile u64 saved_rsp;
 
 static void guest_on_other_stack(void)
