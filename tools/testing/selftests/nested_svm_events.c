@@ -8,7 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../../../include/uapi/linux/strata.h"
 #include "emulator.h"
+#include "state.h"
 #include "svm.h"
 
 #define IDT2	(GPA_HEAP + 0x200000)
@@ -161,6 +163,59 @@ TEST(delivery_exits_to_l0)
 		memcpy(gpa_to_host(vm, IDT2), page, 4096);
 	}
 	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+static void l2_opens(void)
+{
+	guest_sync(1);	/* the host takes the page away */
+	asm volatile("sti; nop; nop; cli");
+	vmmcall();
+}
+
+/* L1's IF is clear all the while. */
+static void guest_virtual(void)
+{
+	svm_guest_init(l2_opens);
+	memcpy((void *)IDT2, (void *)GPA_IDT, 4096);
+	svm_vmcb.idtr.base = IDT2;
+	svm_vmcb.int_ctl = V_INTR_MASKING | V_IRQ | V_PRIO(4);
+	svm_vmcb.int_vector = 0x42;
+	svm_intercept(&svm_vmcb, ICPT_INTR, true);
+	handle(0x42);
+	GUEST_ASSERT_EQ(svm_vmrun(&svm_vmcb), SVM_EXIT_VMMCALL);
+	GUEST_ASSERT_EQ(seen_count, 1);
+	GUEST_ASSERT_EQ(seen_vector, 0x42);
+	GUEST_ASSERT_EQ(svm_vmcb.int_ctl & V_IRQ, 0);
+	guest_done();
+}
+
+static enum run_end run_each(struct vcpu *vcpu)
+{
+	do {
+		REQUIRE_EQ(vcpu_run_raw(vcpu), 0);
+	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
+	return vcpu_judge(vcpu);
+}
+
+/* L2's virtual interrupt, and KVM_RUN ends in the middle of its delivery: no other IF than L2's has a say in it. */
+TEST(virtual_interrupt_exits_to_l0)
+{
+	const struct vm_config config = { .nr_vcpus = 1, .each = true };
+	struct vm *vm;
+	u8 page[4096];
+
+	need_svm();
+	STRATA_ONLY("KVM_RUN stops at the exit");
+	if (host_is_bochs_svm())
+		tap_skip("Bochs tells of an earlier event where the delivery of a virtual interrupt exits");
+	vm = vm_create_with(&config, NULL);
+	start(vm, guest_virtual);
+	REQUIRE_EQ(run_each(vm->vcpu), RUN_SYNC);
+	memcpy(page, gpa_to_host(vm, IDT2), 4096);
+	REQUIRE_EQ(madvise(gpa_to_host(vm, IDT2), 4096, MADV_DONTNEED), 0);
+	memcpy(gpa_to_host(vm, IDT2), page, 4096);
+	CHECK_EQ(run_each(vm->vcpu), RUN_DONE);
 	vm_destroy(vm);
 }
 
