@@ -103,7 +103,7 @@ int main(void)
 
 	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaction(signals[i], &sa, NULL);
-	/* Its own OUTs fault on the AMD host once the guest has been moved (Documentation/testing.rst, "Open questions"). */
+	/* Its own OUTs fault on the AMD host once the guest has been moved (Documentation/testing.rst, QEMU TCG). */
 	port = open("/dev/port", O_WRONLY);
 	if (port < 0 || mlockall(MCL_CURRENT)) {
 		perror("strata: raise");
