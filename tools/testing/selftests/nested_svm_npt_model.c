@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1 changes and moves the tables of several L2s at random, flushes now and then one of their ASIDs or all, and has them read, on two vCPUs by turns; a
- * model says what a CPU may have in its TLB. NESTED_MODEL_SEED (1), NESTED_MODEL_STEPS (10000).
+ * What: L1 changes and moves the tables and large pages of several L2s at random, flushes now and then one of their ASIDs or all, and has them read, on two
+ * vCPUs by turns; the host takes memory away meanwhile. A model says what a CPU may have in its TLB. NESTED_MODEL_SEED (1), NESTED_MODEL_STEPS (10000).
  * Conditions: guests are offered SVM with nested paging.
  * Expected: L2 reads what its tables say, or what they said on a way that was there at once or bit by bit since the last flush; it faults if, and only if, there
  * is nothing now.
  */
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "npt.h"
 
@@ -16,8 +17,12 @@
 #define DIRS	4	/* of 2M each, shared by all L2s */
 #define SLOTS	12	/* of a directory, for tables */
 #define TABLES	16
+#define LARGE	2	/* the last ones of them are pages of 2M in fact */
 #define ENTRIES	5
 #define PAGES	8
+
+#define LARGE_GPA	0x10000000ull
+#define LARGE_SIZE	(2ull << 20)
 
 /* What a window of an L2's led to since the last flush of it on a CPU: which directories; which tables in each slot of theirs; which pages in each entry of those */
 struct way {
@@ -28,6 +33,7 @@ struct way {
 
 static struct way ways[CPUS][L2S][WINDOWS][DIRS];
 static struct npt npt[L2S];
+/* Entries that a slot leads to: of tables, or pages of the slot's size */
 static u64 dir[DIRS], table[TABLES], page[PAGES];
 /* What is there now: an index plus one */
 static u8 window_now[L2S][WINDOWS], slot_now[DIRS][SLOTS], entry_now[TABLES][ENTRIES];
@@ -50,6 +56,12 @@ static u8 pick_now(u64 n)
 static u64 address(u64 w, u64 s, u64 e)
 {
 	return NPT_PLAY * (1 + w) + (s << 21) + (e * 37 << 12);
+}
+
+/* What page @e of a large one has */
+static u64 large_value(u64 i, u64 e)
+{
+	return (e + i * 3) % PAGES;
 }
 
 static u8 page_bit(u8 now)
@@ -118,14 +130,14 @@ static void change_slot(void)
 	u8 now = pick_now(TABLES);
 
 	slot_now[d][s] = now;
-	((volatile u64 *)dir[d])[s] = now ? table[now - 1] | NPT_RWX : 0;
+	((volatile u64 *)dir[d])[s] = !now ? 0 : table[now - 1] | NPT_RWX | (now > TABLES - LARGE ? PTE_PS : 0);
 	FOR_EACH_WAY(way, d)
 		reach_table(way, s, now);
 }
 
 static void change_entry(void)
 {
-	u64 t = pick(TABLES), e = pick(ENTRIES), d, s;
+	u64 t = pick(TABLES - LARGE), e = pick(ENTRIES), d, s;
 	u8 now = pick_now(PAGES);
 
 	entry_now[t][e] = now;
@@ -229,18 +241,23 @@ static void guest_second(void)
 
 static void make_pages(void)
 {
-	u64 i;
+	u64 i, e;
 
 	for (i = 1; i < L2S; i++)
 		npt_init(&npt[i], NPT_4LEVEL);
 	npt_guest_init(&npt[0], NPT_4LEVEL);
 	for (i = 0; i < DIRS; i++)
 		dir[i] = npt_page();
-	for (i = 0; i < TABLES; i++)
+	for (i = 0; i < TABLES - LARGE; i++)
 		table[i] = npt_page();
 	for (i = 0; i < PAGES; i++) {
 		page[i] = npt_page();
 		((volatile u64 *)page[i])[1] = i;
+	}
+	for (i = 0; i < LARGE; i++) {
+		table[TABLES - LARGE + i] = LARGE_GPA + i * LARGE_SIZE;
+		for (e = 0; e < ENTRIES; e++)
+			entry_now[TABLES - LARGE + i][e] = 1 + large_value(i, e);
 	}
 }
 
@@ -270,19 +287,46 @@ static u64 number(const char *name, u64 otherwise)
 	return value ? strtoull(value, NULL, 0) : otherwise;
 }
 
+static u64 *large_pages(struct vm *vm)
+{
+	u64 *mem = host_alloc(LARGE * LARGE_SIZE, LARGE_SIZE), i, e;
+
+	madvise(mem, LARGE_SIZE, MADV_HUGEPAGE);
+	for (i = 0; i < LARGE; i++)
+		for (e = 0; e < ENTRIES; e++)
+			mem[(i * LARGE_SIZE + e * 37 * 4096 + 8) / 8] = large_value(i, e);
+	REQUIRE_EQ(vm_set_slot(vm, 1, 0, LARGE_GPA, LARGE * LARGE_SIZE, mem), 0);
+	return mem;
+}
+
+/* Part of the large pages is taken away by the host, and comes back as it was. */
+static void disturb(u64 *mem, u64 turn)
+{
+	u64 *part = mem + (turn / 16 % (LARGE * 16)) * (LARGE_SIZE / 16 / 8);
+
+	if (turn % 16)
+		return;
+	REQUIRE(!mprotect(part, LARGE_SIZE / 16, PROT_READ));
+	REQUIRE(!mprotect(part, LARGE_SIZE / 16, PROT_READ | PROT_WRITE));
+}
+
 TEST(changes_and_reads)
 {
+	u64 *mem, turn = 0;
 	enum run_end end;
 	struct vm *vm;
 
 	need_npt();
 	vm = vm_create(CPUS);
+	mem = large_pages(vm);
 	*guest_var(vm, &seed) = number("NESTED_MODEL_SEED", 1);
 	*guest_var(vm, &steps) = number("NESTED_MODEL_STEPS", 10000);
 	vcpu_set_long(vm->vcpu, guest_main, 0);
 	vcpu_set_long(&vm->vcpu[1], guest_second, 0);
-	while ((end = vcpu_run(vm->vcpu)) == RUN_SYNC)
+	while ((end = vcpu_run(vm->vcpu)) == RUN_SYNC) {
 		RUN_UNTIL_SYNC(&vm->vcpu[1], 0);
+		disturb(mem, turn++);
+	}
 	CHECK_EQ(end, RUN_DONE);
 	vm_destroy(vm);
 }
