@@ -127,7 +127,6 @@ int mmu_nested_enter(struct vcpu *v, const struct mmu_nested_conf *conf)
 	struct vcpu_nested *n = &v->mmu.nested;
 	struct nested_context c = { .asid = conf->asid, .format = conf->format };
 	bool known, paging = conf->format == NESTED_NPT;
-	u8 last = n->last;
 	int ret;
 
 	if (conf->format > NESTED_NPT)
@@ -146,7 +145,7 @@ int mmu_nested_enter(struct vcpu *v, const struct mmu_nested_conf *conf)
 		n->known[n->last].compare = false;
 		shadow_flush_root(v);
 	}
-	return !known ? 1 : n->last != last ? 2 : 0;
+	return !known;
 }
 
 unsigned int mmu_nested_context(const struct vcpu *v)

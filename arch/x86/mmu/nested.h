@@ -77,9 +77,8 @@ enum nested_fault_result {
  *
  * A flush that comes with VMRUN itself (TLB_CONTROL) is to be asked for before, with mmu_nested_flush() or mmu_nested_flush_asid().
  *
- * Return: 0; 1: what the CPU has of the context's translations may not be used any more (L1 flushed, or uses ASID or root for the first time);
- * 2: it may, but it is another context than last time. Whoever has one tag for all of L2's contexts flushes it for 1 and 2, whoever has one for
- * each (mmu_nested_context()) for 1. -ENOMEM: nothing has changed, KVM_RUN returns it and may come again. -EOPNOTSUPP: format not known.
+ * Return: 0; 1: what the CPU has of the context's translations (mmu_nested_context()) may not be used any more: L1 flushed, or uses ASID or root for the
+ * first time. -ENOMEM: nothing has changed, KVM_RUN returns it and may come again. -EOPNOTSUPP: format not known.
  */
 int mmu_nested_enter(struct vcpu *v, const struct mmu_nested_conf *conf);
 

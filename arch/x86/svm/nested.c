@@ -320,7 +320,7 @@ enum exit_result nested_vmrun(struct vcpu *v)
 	nested_use_02(svm);
 	nested_build_controls(svm);
 	load_l2(svm);
-	if (stale == 1)
+	if (stale)
 		svm_flush_asid(svm->asid);
 	svm->nested.gif = true;
 	injected = nested_injected(svm->nested.vmcb12);
