@@ -59,13 +59,20 @@ static void alarms(bool on)
 	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-static bool entry_waits(struct vm *vm)
+static u16 nested_flags(struct vm *vm)
 {
 	struct kvm_nested_state *n = &kept_state.vcpu->nested;
 
 	n->size = NESTED_MAX;
 	xioctl(vm->vcpu->fd, KVM_GET_NESTED_STATE, n);
-	return (n->flags & KVM_STATE_NESTED_RUN_PENDING) && ((struct svm_vmcb *)(n + 1))->event_inj & INJ_VALID;
+	return n->flags;
+}
+
+static bool entry_waits(struct vm *vm)
+{
+	bool pending = nested_flags(vm) & KVM_STATE_NESTED_RUN_PENDING;
+
+	return pending && ((struct svm_vmcb *)(&kept_state.vcpu->nested + 1))->event_inj & INJ_VALID;
 }
 
 /* 1. Moved there, again and again. */
@@ -197,6 +204,42 @@ TEST(nmi_waits_for_the_event)
 		CHECK_EQ(SEEN(vm, vector[SEEN(vm, next)]), NMI_VECTOR);
 		vm_destroy(vm);
 	}
+}
+
+static void l2_exits(void)
+{
+	u32 r[4];
+
+	cpuid(0, 0, r);
+	vmmcall();
+}
+
+static void l1_enters(void)
+{
+	svm_guest_init(l2_exits);
+	kept_seen.exit = svm_vmrun(&svm_vmcb);
+	guest_done();
+}
+
+/* With nothing to inject it is over with the first entry: at the first exit of L2's. */
+TEST(without_an_event)
+{
+	struct vm *vm;
+
+	STRATA_ONLY("KVM_RUN stops at the entry");
+	vm = kept_create(true);
+	vcpu_set_long(vm->vcpu, l1_enters, 0);
+	do {
+		REQUIRE_EQ(vcpu_run_raw(vm->vcpu), 0);
+		REQUIRE_EQ(vm->vcpu->run->exit_reason, STRATA_EXIT_EACH);
+	} while (!(nested_flags(vm) & KVM_STATE_NESTED_GUEST_MODE));
+	CHECK(nested_flags(vm) & KVM_STATE_NESTED_RUN_PENDING);
+	REQUIRE_EQ(vcpu_run_raw(vm->vcpu), 0);
+	REQUIRE_EQ(vm->vcpu->run->exit_reason, STRATA_EXIT_EACH);
+	CHECK_EQ(nested_flags(vm) & (KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_RUN_PENDING), KVM_STATE_NESTED_GUEST_MODE);
+	to_the_end(vm);
+	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
+	vm_destroy(vm);
 }
 
 /* What userspace injects yields to it, and is not kept for later. */
