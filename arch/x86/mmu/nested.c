@@ -298,7 +298,7 @@ static int l2_read_pdptr(struct nested_reader *r, const struct walk_mode *mode, 
 	unsigned int i = in->linear >> 30 & 3;
 	int ret = l2_read(r, (in->cr3 & GENMASK_ULL(31, 5)) + i * 8, &pdptr[i], 8);
 
-	if (ret || !(pdptr[i] & 1) || !(pdptr[i] & walk_pdptr_rsvd(r->v->cpu.maxphyaddr)))
+	if (ret || !(pdptr[i] & 1) || !(pdptr[i] & mmu_pdptr_rsvd(r->v)))
 		return ret;
 	*w = (struct walk) { .error = walk_access_error(mode, in->access) | ACCESS_PRESENT | ACCESS_RSVD };
 	return 1;

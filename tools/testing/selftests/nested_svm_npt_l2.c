@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: L2 in each paging mode of its own (none, 32-bit, PAE, 4 and 5 levels), on L1's memory and on nested paging of L1's: reads, writes, fetches, its own page
- * faults with their error codes, A and D in its tables, large pages, nested page faults of its accesses and of its tables.
+ * faults with their error codes, A and D in its tables, large pages, nested page faults of its accesses and of its tables, accesses that are emulated.
  * Conditions: guests are offered SVM (with nested paging); 5 levels: the CPU has them, and the host uses them.
  * Expected: as on bare hardware (APM vol. 2, "Page-Fault Exception", "Nested Paging").
  */
+#include <string.h>
+
 #include "npt.h"
 
 /* Linear address in L2 that the tests map as they like; not one of L2's physical ones */
@@ -12,6 +14,10 @@
 
 /* Not mapped by L1's nested tables */
 #define NOWHERE	(NPT_PLAY + 0x5000)
+
+/* L1's address of a device of userspace's, which L1 passes on, and what it reads as */
+#define DEVICE		0x30000000ull
+#define DEVICE_VALUE	0x11111111u
 
 enum { NO_PAGING = 4 };
 
@@ -198,6 +204,20 @@ static void nested_faults(u64 page)
 	npt_set(&l2, TARGET, 2, table);
 }
 
+/* Accesses that L0 emulates: a walk of L2's tables by software, behind the CPU's own */
+static void emulated(void)
+{
+	u64 left = npt_get(&l2, TARGET, 1), i;
+
+	npt_set(&l2, TARGET, 1, (nested_paging ? NOWHERE : DEVICE) | PTE_P | PTE_W);
+	if (nested_paging)
+		npt_set(&npt, NOWHERE, 1, DEVICE | NPT_RWX);
+	svm_vmcb.tlb_ctl = 1;
+	for (i = 0; i < 2; i++)
+		ASSERT_DONE(DEVICE_VALUE);
+	npt_set(&l2, TARGET, 1, left);
+}
+
 static void guest_l2(void)
 {
 	u64 page;
@@ -219,7 +239,27 @@ static void guest_l2(void)
 	large_page(page);
 	if (nested_paging)
 		nested_faults(page);
+	emulated();
 	guest_done();
+}
+
+static void run_with_device(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	unsigned int i;
+
+	/* Twice a read, a read and a write */
+	for (i = 0; i < 6; i++) {
+		RUN_UNTIL(vcpu, KVM_EXIT_MMIO);
+		CHECK_EQ(run->mmio.phys_addr, DEVICE + 8);
+		CHECK_EQ(run->mmio.len, 4);
+		CHECK_EQ(run->mmio.is_write, i % 3 == 2);
+		if (run->mmio.is_write)
+			CHECK_EQ(*(u32 *)run->mmio.data, DEVICE_VALUE + 1);
+		else
+			memset(run->mmio.data, 0x11, 4);
+	}
+	RUN_UNTIL_DONE(vcpu);
 }
 
 static void run_l2(u64 mode, bool paging)
@@ -234,7 +274,10 @@ static void run_l2(u64 mode, bool paging)
 	*guest_var(vm, &l2_mode) = mode;
 	*guest_var(vm, &nested_paging) = paging;
 	vcpu_set_long(vm->vcpu, guest_l2, 0);
-	RUN_UNTIL_DONE(vm->vcpu);
+	if (mode == NO_PAGING)
+		RUN_UNTIL_DONE(vm->vcpu);
+	else
+		run_with_device(vm->vcpu);
 	vm_destroy(vm);
 }
 
