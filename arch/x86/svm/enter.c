@@ -91,9 +91,9 @@ void svm_enter(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
 	struct vmcb *vmcb = svm->vmcb;
-	bool ssbd = v->cpu.virt_spec_ctrl;
+	bool ssbd = v->cpu.virt_spec_ctrl, flushing = svm->asid->gen != this_cpu_read(svm_cpu.asids.gen);
 
-	if (unlikely(svm->asid->gen != this_cpu_read(svm_cpu.asids.gen)))
+	if (unlikely(flushing))
 		svm_new_asid(svm);
 	spec_ctrl_prepare(svm);
 	if (vmcb->save.dr6 != v->cpu.debug.dr6) {
@@ -123,6 +123,9 @@ void svm_enter(struct vcpu *v)
 				break;
 		}
 	} while (svm_fast_exit(svm));
+	/* The CPU need not have flushed for an entry that it refused, and whoever gets the next ASID relies on that. */
+	if (unlikely(flushing) && vmcb->control.exit_code == (u32)SVM_EXIT_ERR)
+		svm_asids_reset(&this_cpu_ptr(&svm_cpu)->asids, svm_caps.nr_asids);
 	if (unlikely(svm->step))
 		svm_step_end(svm);
 	if (unlikely(ssbd))

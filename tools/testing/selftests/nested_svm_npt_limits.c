@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1's nested page tables name addresses that CPUID allows and the VM's own tables do not reach, and those that CPUID does not allow; the limit of
- * shadow pages falls far below what is in use, and then L2 needs a root; a slot that L2 uses is at many places, one after the other.
+ * What: L1's nested page tables name addresses that CPUID allows and the VM's own tables do not reach, and those that CPUID does not allow; so does L2's
+ * CR3; the limit of shadow pages falls far below what is in use, and then L2 needs a root; a slot that L2 uses is at many places, one after the other.
  * Conditions: guests are offered SVM with nested paging.
  * Expected: the former are no memory, and no other memory shows there, the latter reserved bits; L2 goes on with the pages that are left; the host keeps
  * nothing for places where a slot was.
@@ -98,6 +98,35 @@ TEST(address_beyond_the_width)
 	vcpu_set_long(vm->vcpu, guest_narrow, 0);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_MMIO);
 	CHECK_EQ(vm->vcpu->run->mmio.phys_addr, 1ull << 35);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+/* L2's CR3 in the uppermost bits that CPUID allows: the CPU refuses the entry, or finds nothing there. */
+static void guest_high_cr3(void)
+{
+	u64 i, code;
+
+	npt_guest_init(&npt, NPT_4LEVEL);
+	for (i = 0; i < 100; i++) {
+		svm_vmcb.tlb_ctl = 1;
+		svm_vmcb.cr3 = read_cr3() | 1ull << 51;
+		code = npt_access(NPT_READ, GPA_HEAP);
+		GUEST_ASSERT(code == ~0ull || code == EXIT_NPF);
+		svm_vmcb.cr3 = read_cr3();
+		GUEST_ASSERT_DONE(NPT_READ, GPA_HEAP);
+	}
+	guest_done();
+}
+
+TEST(root_beyond_the_hosts_width)
+{
+	struct vm *vm;
+
+	need_npt();
+	vm = vm_create(1);
+	set_width(vm, 52);
+	vcpu_set_long(vm->vcpu, guest_high_cr3, 0);
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
 }
