@@ -3,7 +3,8 @@
  * What: IN, OUT, INS and OUTS in user mode under the I/O permission map of a 64-bit TSS: ports that are allowed, one that is not, one beside it that an access of two
  * bytes takes in, one beyond the map. With TR as LTR loads it, and as KVM_SET_SREGS does, which is what restoring comes to.
  * Conditions: the second on CPUs whose map counts whatever type of TSS TR has.
- * Expected: what is allowed exits to userspace, all else is #GP at its instruction, the same for instructions that the CPU runs and that strata emulates.
+ * Expected: what is allowed exits to userspace, INS and OUTS, which strata emulates, as well; all else is #GP at its instruction. That is the CPU's doing, which looks at
+ * the map before it exits: what the emulator refuses is in its unit suite.
  */
 #include <string.h>
 
