@@ -44,11 +44,6 @@ static_assert(EVENT_PRIV_EXCEPTION == STRATA_EVENT_PRIV_EXCEPTION);
 #define ALL_FLAGS	(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW | \
 			 KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
 
-static bool is_exception(u8 type)
-{
-	return type == EVENT_EXCEPTION || type == EVENT_SOFT_EXCEPTION || type == EVENT_PRIV_EXCEPTION;
-}
-
 /* What is in delivery and shown: not vmcb12's or vmcs12's, and nothing that happens again by itself. */
 static struct event shown_delivering(const struct event_queue *q)
 {
@@ -65,7 +60,7 @@ static struct event shown_exception(const struct event_queue *q)
 static void save_exception(const struct event_queue *q, const struct event_abi *abi, struct kvm_vcpu_events *out)
 {
 	struct event d = shown_delivering(q), e = shown_exception(q);
-	bool in_delivery = is_exception(d.type);
+	bool in_delivery = event_is_exception(d.type);
 
 	/* The older ABI knows one kind of exception; INT1 is none of its own. */
 	if (EVENT_RULE(SAVE_PLAIN_INT1, d.type == EVENT_PRIV_EXCEPTION && !abi->strata))
@@ -204,7 +199,7 @@ static int strata_check(const struct kvm_vcpu_events *in)
 	if (EVENT_RULE(CHECK_KIND, s.delivering_kind > STRATA_EVENT_PRIV_EXCEPTION) ||
 	    EVENT_RULE(CHECK_LENGTH, s.delivering_len > 15 || s.pending_len > 15))
 		return -EINVAL;
-	if (EVENT_RULE(CHECK_PENDING_KIND, s.pending_kind && !is_exception(s.pending_kind)))
+	if (EVENT_RULE(CHECK_PENDING_KIND, s.pending_kind && !event_is_exception(s.pending_kind)))
 		return -EINVAL;
 	if (EVENT_RULE(CHECK_STASH, s.stash_nr && !(s.flags & STRATA_EVENTS_STASH)))
 		return -EINVAL;
@@ -248,7 +243,7 @@ static struct event user_exception(const struct kvm_vcpu_events *in, u8 kind, u8
 		.error = in->exception.error_code,
 	};
 
-	if (EVENT_RULE(RESTORE_KIND, is_exception(kind)))
+	if (EVENT_RULE(RESTORE_KIND, event_is_exception(kind)))
 		return e;
 	e.type = EVENT_EXCEPTION;
 	e.len = 0;

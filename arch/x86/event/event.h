@@ -302,6 +302,15 @@ static inline bool event_is_soft(const struct event *e)
 }
 
 /**
+ * event_is_exception() - an exception, also one of an instruction that has no other purpose
+ * @type: EVENT_*
+ */
+static inline bool event_is_exception(u8 type)
+{
+	return type == EVENT_EXCEPTION || type == EVENT_SOFT_EXCEPTION || type == EVENT_PRIV_EXCEPTION;
+}
+
+/**
  * event_raise() - an exception is recognised (intercepted, or raised by the emulator)
  * @q: the queue
  * @e: the exception

@@ -49,13 +49,22 @@ u32 svm_inject_info(const struct event *e, bool l1s, bool v86, bool pe)
 	return e->vector | type | SVM_EVTINJ_VALID | (e->has_error && pe ? SVM_EVTINJ_VALID_ERR : 0);
 }
 
-/* EXITINTINFO tells neither INT1 from a trap, nor INT3 and INTO that went in as software interrupts from INT n. */
+/*
+ * EXITINTINFO tells INT1, and whatever else went in as an exception, from no trap of its vector, and INT3 and INTO that went in as software
+ * interrupts not from INT n.
+ */
 static bool same(const struct event *injected, const struct event *e)
 {
-	u8 alias = injected->type == EVENT_SOFT_EXCEPTION ? EVENT_SOFT_INT : EVENT_EXCEPTION;
-
-	return event_is_soft(injected) && injected->vector == e->vector &&
-	       (e->type == injected->type || (injected->type != EVENT_SOFT_INT && e->type == alias));
+	if (injected->vector != e->vector)
+		return false;
+	switch (injected->type) {
+	case EVENT_SOFT_INT:
+		return e->type == EVENT_SOFT_INT;
+	case EVENT_SOFT_EXCEPTION:
+		return event_is_exception(e->type) || e->type == EVENT_SOFT_INT;
+	default:
+		return event_is_exception(injected->type) && event_is_exception(e->type);
+	}
 }
 
 void svm_interrupted(u32 info, u32 error, const struct event *injected, struct event *e)
@@ -69,6 +78,7 @@ void svm_interrupted(u32 info, u32 error, const struct event *injected, struct e
 	e->has_error = (info & SVM_EXITINTINFO_VALID_ERR) && e->type == EVENT_EXCEPTION && e->vector < 32 &&
 		       BIT(e->vector) & ERROR_CODES;
 	e->error = e->has_error ? error : 0;
+	/* Userspace may have an exception of any kind with any vector. */
 	if (same(injected, e)) {
 		e->type = injected->type;
 		e->len = injected->len;

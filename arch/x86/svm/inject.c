@@ -39,8 +39,12 @@ void svm_inject(struct vcpu *v)
 	}
 	c->event_inj = svm_inject_info(e, v->events.run_pending, vcpu_rflags(v) & X86_EFLAGS_VM, vcpu_cr0(v) & X86_CR0_PE);
 	c->event_inj_err = e->error;
-	if (!event_is_soft(e))
+	if (!event_is_soft(e)) {
+		/* Pushed for every #BP and #OF, also for those of userspace that no instruction raised. */
+		if (svm_caps.nrips)
+			c->next_rip = vcpu_rip(v);
 		return;
+	}
 	svm->soft = (struct svm_soft) {
 		.moved = true, .type = e->type, .vector = e->vector, .from = vcpu_rip(v), .to = soft_return(svm, e),
 	};

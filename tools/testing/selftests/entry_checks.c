@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: states that userspace puts together between two runs of parts that are each all right, and that VMX does not enter as they are: events under shadows, error
- * codes where an exception has none or the contrary; then random ones.
+ * codes where an exception has none or the contrary; then random ones, some in cold memory.
  * Conditions: long mode. Error codes that do not fit are tried on VMX only: SVM pushes what it is told. ENTRY_SEED and ENTRY_ROUNDS override
  * what is chosen.
  * Expected: every state runs: no entry fails.
@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "../../../include/uapi/linux/strata.h"
@@ -255,12 +256,18 @@ static void run_random(struct bench *b, bool strata, unsigned int round)
 	if (host_is_tcg())
 		rflags |= RFLAGS_IF;
 	REQUIRE_EQ(bench_set(b, &e, rflags), 0);
+	/* None of the guest's pages is mapped then, and the delivery is interrupted. */
+	if (one_in(4)) {
+		REQUIRE(!mprotect(b->vm->mem, SLOT0_SIZE, PROT_READ));
+		REQUIRE(!mprotect(b->vm->mem, SLOT0_SIZE, PROT_READ | PROT_WRITE));
+	}
 	do {
 		ret = vcpu_run_raw(b->vm->vcpu);
 	} while (ret == -EINTR);
 	if (!ret && ran(run))
 		return;
-	tap_fail(__FILE__, __LINE__, "round %u, seed %llu: %d, exit %u %#llx; RFLAGS %llx, exception %u/%u %u, interrupt %u %u, shadow %u, NMI %u/%u/%u", round,
+	tap_fail(__FILE__, __LINE__, "%s: round %u, seed %llu: %d, exit %u %#llx; RFLAGS %llx, exception %u/%u %u, interrupt %u %u, shadow %u, NMI %u/%u/%u",
+		 strata ? "exact" : "plain", round,
 		 (unsigned long long)was, ret, run->exit_reason, (unsigned long long)run->fail_entry.hardware_entry_failure_reason,
 		 (unsigned long long)rflags, e.exception.injected, e.exception.pending, e.exception.nr, e.interrupt.injected, e.interrupt.nr,
 		 e.interrupt.shadow, e.nmi.injected, e.nmi.pending, e.nmi.masked);

@@ -25,9 +25,16 @@ static const struct event kinds[] = {
 	{ .type = EVENT_EXCEPTION, .vector = 8, .has_error = true },
 	{ .type = EVENT_INTERRUPT, .vector = 0x31 },
 	{ .type = EVENT_NMI, .vector = 2 },
+	/* The CPU has none of these of its own, but userspace may say so. */
+	{ .type = EVENT_EXCEPTION, .vector = 3 },
+	{ .type = EVENT_EXCEPTION, .vector = 4 },
+	{ .type = EVENT_SOFT_EXCEPTION, .vector = 6, .len = 2 },
+	{ .type = EVENT_PRIV_EXCEPTION, .vector = 4, .len = 15 },
+	{ .type = EVENT_PRIV_EXCEPTION, .vector = 13, .len = 1, .has_error = true, .error = 0x28 },
 };
 
 #define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+#define NR_OWN	 (NR_KINDS - 5)
 
 /* ---- the CPU ---- */
 
@@ -68,6 +75,7 @@ static void inject(struct cpu *c, struct svm_soft *s, const struct event *e, boo
 	c->inj = svm_inject_info(e, false, v86, true);
 	c->err = e->error;
 	*s = (struct svm_soft) { };
+	c->next_rip = c->rip;
 	if (!event_is_soft(e))
 		return;
 	*s = (struct svm_soft) { .moved = true, .type = e->type, .vector = e->vector, .from = c->rip, .to = c->rip + e->len };
@@ -147,7 +155,7 @@ END_TEST
 /* Delivered, and its handler has come back: what is interrupted there is something else. */
 START_TEST(another_event_behind_it)
 {
-	const struct event *first = &kinds[_i / (2 * NR_KINDS)], *second = &kinds[_i / 2 % NR_KINDS];
+	const struct event *first = &kinds[_i / (2 * NR_OWN)], *second = &kinds[_i / 2 % NR_OWN];
 	struct cpu c = { .nrips = _i & 1, .rip = RIP };
 	struct svm_soft s;
 	struct event e;
@@ -195,8 +203,8 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(t, delivered_once, 0, 8 * NR_KINDS);
-	tcase_add_loop_test(t, delivery_of_its_own, 0, 4 * NR_KINDS);
-	tcase_add_loop_test(t, another_event_behind_it, 0, 2 * NR_KINDS * NR_KINDS);
+	tcase_add_loop_test(t, delivery_of_its_own, 0, 4 * NR_OWN);
+	tcase_add_loop_test(t, another_event_behind_it, 0, 2 * NR_OWN * NR_OWN);
 	tcase_add_loop_test(t, eventinj, 0, 8 * NR_KINDS);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);
