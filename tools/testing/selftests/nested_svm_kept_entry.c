@@ -169,6 +169,22 @@ static void to_the_end(struct vm *vm)
 	CHECK_EQ(vcpu_judge(vm->vcpu), RUN_DONE);
 }
 
+/* Runs to the end, where the event has come, and nothing else. Returns false if TCG has repeated it: try again. */
+static bool came_once(struct vm *vm, u32 event)
+{
+	bool repeated;
+
+	to_the_end(vm);
+	svm_may_repeat = host_is_tcg();
+	repeated = svm_repeated(event, SEEN(vm, n));
+	if (!repeated) {
+		CHECK_EQ(SEEN(vm, n), 1);
+		CHECK_EQ(SEEN(vm, vector[0]), (u8)event);
+	}
+	vm_destroy(vm);
+	return !repeated;
+}
+
 static const u32 kinds[] = { INJ_INTR | 0x41, INJ_NMI | NMI_VECTOR, INJ_EXCEPTION | UD_VECTOR, INJ_SOFT | 0x80 };
 
 /* It is shown in the control block alone, and an NMI does not mask NMIs yet. */
@@ -178,11 +194,9 @@ TEST(shown_in_the_control_block)
 	struct vm *vm;
 
 	for (i = 0; i < 4; i++) {
-		vm = at_entry(kinds[i], 0);
-		to_the_end(vm);
-		CHECK_EQ(SEEN(vm, n), 1);
-		CHECK_EQ(SEEN(vm, vector[0]), (u8)kinds[i]);
-		vm_destroy(vm);
+		do {
+			vm = at_entry(kinds[i], 0);
+		} while (!came_once(vm, kinds[i]));
 	}
 }
 
@@ -250,15 +264,13 @@ TEST(userspace_yields)
 	struct vm *vm;
 
 	for (i = 0; i < 4; i++) {
-		vm = at_entry(kinds[i], 0);
-		e = kept_state.vcpu->events;
-		e.exception.injected = 1;
-		e.exception.nr = NP_VECTOR;
-		xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
-		CHECK(entry_waits(vm));
-		to_the_end(vm);
-		CHECK_EQ(SEEN(vm, n), 1);
-		CHECK_EQ(SEEN(vm, vector[0]), (u8)kinds[i]);
-		vm_destroy(vm);
+		do {
+			vm = at_entry(kinds[i], 0);
+			e = kept_state.vcpu->events;
+			e.exception.injected = 1;
+			e.exception.nr = NP_VECTOR;
+			xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+			CHECK(entry_waits(vm));
+		} while (!came_once(vm, kinds[i]));
 	}
 }
