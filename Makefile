@@ -27,7 +27,7 @@ STRICT	:= W=1 C=2 CF="-D__CHECK_ENDIAN__ -Wsparse-error" KCFLAGS=-Werror
 
 .DEFAULT_GOAL := all
 .PHONY: all help modules module-of run check check-unit check-build check-amd check-intel \
-	check-bochs-amd selftests setup setup-build setup-soak bench bench-events soak load unload install uninstall docs clean
+	check-bochs-amd selftests setup setup-build setup-docs setup-soak bench bench-events soak load unload install uninstall docs clean
 
 all: modules
 
@@ -49,7 +49,7 @@ help:
 ## make soak                        the plans that take too long for check
 ## make bench [HOST=...]            strata beside the in-tree module, in instructions
 ## make bench-events [HOST=...]     what is lost when vCPUs are saved at signals: strata beside the in-tree module
-## make docs                        HTML of Documentation/ into build/docs
+## make docs                        HTML of Documentation/ into build/docs; warnings fail
 ## make clean                       remove what was built (keeps the kernels in build/kernels)
 ##
 ## On real hardware, as root; the kernel is the running one:
@@ -100,6 +100,9 @@ setup-soak:
 setup-build:
 	@$(host)/setup build
 
+setup-docs:
+	@$(host)/setup docs
+
 # --- Running and checking --------------------------------------------------------------------------
 
 setup:
@@ -119,8 +122,8 @@ step-unit = --step unit='$(MAKE) --no-print-directory -C tools/testing/unit chec
 step-build = $(foreach k,6.12 6.1,--step build-$(k)='$(MAKE) --no-print-directory check-build-$(k)')
 plans = $(tool) check $(if $(filter-out strata,$(MODULE)),--module $(MODULE))
 
-check: setup $(modules-for-check) selftests
-	@$(plans) $(step-unit) $(step-build)
+check: setup setup-docs $(modules-for-check) selftests
+	@$(plans) $(step-unit) $(step-build) --step docs='$(MAKE) --no-print-directory docs'
 
 check-amd check-intel check-bochs-amd: check-%: setup $(modules-for-check) selftests
 	@$(plans) $*
@@ -164,9 +167,8 @@ uninstall:
 
 # --- The rest --------------------------------------------------------------------------------------
 
-docs:
-	@command -v sphinx-build > /dev/null || { echo "make docs needs sphinx: apt-get install python3-sphinx"; exit 1; }
-	sphinx-build -q -b html -C -D project=strata -D root_doc=index Documentation $(B)/docs
+docs: setup-docs
+	sphinx-build -q -E -W --keep-going -b html -C -D project=strata -D root_doc=index Documentation $(B)/docs
 
 clean:
 	@if [ -d $(B) ]; then find $(B) -mindepth 1 -maxdepth 1 ! -name kernels -exec rm -rf {} +; fi
