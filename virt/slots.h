@@ -96,11 +96,22 @@ static inline bool virt_slot_has(const struct virt_slot *slot, u64 gfn)
 	return gfn - slot->base_gfn < slot->npages;
 }
 
+/**
+ * virt_mark_dirty() - a page was written
+ * @slot: its slot; may be one without a log
+ * @gfn: guest frame
+ *
+ * Behind the write: a bit that is taken before it says nothing of it. The barrier pairs with the exchange that takes bits: whoever finds the
+ * bit set here was not yet asked, and the write is seen by who reads the page after that.
+ */
 static inline void virt_mark_dirty(const struct virt_slot *slot, u64 gfn)
 {
 	unsigned long *dirty = slot->dirty;
 
-	if (dirty && !test_bit_le(gfn - slot->base_gfn, dirty))
+	if (!dirty)
+		return;
+	smp_mb();
+	if (!test_bit_le(gfn - slot->base_gfn, dirty))
 		set_bit_le(gfn - slot->base_gfn, dirty);
 }
 

@@ -10,16 +10,13 @@
 
 #include <linux/uaccess.h>
 
-/* A page of guest memory; NULL if there is none. It is dirty if @write. */
-static void __user *guest_page(struct vcpu *v, u64 gpa, bool write)
+/* A page of guest memory, and its slot; NULL if there is none. Who writes it marks it dirty behind that, even if only a part was written. */
+static void __user *guest_page(struct vcpu *v, u64 gpa, bool write, struct virt_slot **slot)
 {
-	struct virt_slot *slot = virt_vcpu_slot(&v->virt, gpa >> PAGE_SHIFT);
-
-	if (!slot || (write && (slot->flags & KVM_MEM_READONLY)))
+	*slot = virt_vcpu_slot(&v->virt, gpa >> PAGE_SHIFT);
+	if (!*slot || (write && ((*slot)->flags & KVM_MEM_READONLY)))
 		return NULL;
-	if (write)
-		virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
-	return (void __user *)virt_slot_hva(slot, gpa >> PAGE_SHIFT);
+	return (void __user *)virt_slot_hva(*slot, gpa >> PAGE_SHIFT);
 }
 
 #define CONTROL(field)	offsetof(struct vmcb, control.field)
@@ -68,7 +65,8 @@ static void __user *guest_page(struct vcpu *v, u64 gpa, bool write)
 int nested_copy_in(struct svm_vcpu *svm, u64 gpa)
 {
 	bool known = svm->nested.current_gpa == gpa && guest_has(&svm->vcpu, GUEST_VMCB_CLEAN);
-	void __user *user = guest_page(&svm->vcpu, gpa, false);
+	struct virt_slot *slot;
+	void __user *user = guest_page(&svm->vcpu, gpa, false, &slot);
 	void *copy = svm->nested.vmcb12;
 	u32 kept;
 
@@ -118,7 +116,8 @@ fault:
 
 int nested_copy_out(struct svm_vcpu *svm, u64 gpa)
 {
-	void __user *user = guest_page(&svm->vcpu, gpa, true);
+	struct virt_slot *slot;
+	void __user *user = guest_page(&svm->vcpu, gpa, true, &slot);
 	void *copy = svm->nested.vmcb12;
 
 	if (!user || !user_access_begin(user, PAGE_SIZE))
@@ -151,15 +150,18 @@ int nested_copy_out(struct svm_vcpu *svm, u64 gpa)
 	PUT(SAVE(cr2));
 	PUT(SAVE(g_pat));
 	user_access_end();
+	virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
 	return 0;
 fault:
 	user_access_end();
+	virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
 	return -EFAULT;
 }
 
 int nested_copy_refusal(struct svm_vcpu *svm, u64 gpa)
 {
-	void __user *user = guest_page(&svm->vcpu, gpa, true);
+	struct virt_slot *slot;
+	void __user *user = guest_page(&svm->vcpu, gpa, true, &slot);
 	void *copy = svm->nested.vmcb12;
 
 	if (!user || !user_access_begin(user, PAGE_SIZE))
@@ -169,15 +171,18 @@ int nested_copy_refusal(struct svm_vcpu *svm, u64 gpa)
 	PUT(CONTROL(exit_info_2));
 	PUT(CONTROL(exit_int_info));
 	user_access_end();
+	virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
 	return 0;
 fault:
 	user_access_end();
+	virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
 	return -EFAULT;
 }
 
 int nested_copy_words(struct svm_vcpu *svm, u64 gpa, const u16 *index, unsigned int nr, u32 *words)
 {
-	void __user *user = guest_page(&svm->vcpu, gpa, false);
+	struct virt_slot *slot;
+	void __user *user = guest_page(&svm->vcpu, gpa, false, &slot);
 	unsigned int i;
 
 	if (!user || !user_access_begin(user, PAGE_SIZE))
@@ -222,7 +227,8 @@ static void canonicalize(struct svm_vcpu *svm)
 
 int nested_copy_vmload(struct svm_vcpu *svm, u64 gpa, bool load)
 {
-	void __user *user = guest_page(&svm->vcpu, gpa, !load);
+	struct virt_slot *slot;
+	void __user *user = guest_page(&svm->vcpu, gpa, !load, &slot);
 	void *copy = svm->vmcb01;
 
 	if (!user || !user_access_begin(user, PAGE_SIZE))
@@ -235,8 +241,12 @@ int nested_copy_vmload(struct svm_vcpu *svm, u64 gpa, bool load)
 	user_access_end();
 	if (load)
 		canonicalize(svm);
+	else
+		virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
 	return 0;
 fault:
 	user_access_end();
+	if (!load)
+		virt_mark_dirty(slot, gpa >> PAGE_SHIFT);
 	return -EFAULT;
 }
