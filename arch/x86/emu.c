@@ -361,9 +361,8 @@ unsigned int emu_soft_length(struct vcpu *v, const struct event *ev)
 	}
 }
 
-enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool has_error, u32 error, bool soft)
+enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool has_error, u32 error, unsigned long next)
 {
-	unsigned int len = soft ? emu_insn_length(v) : 0;
 	unsigned long rflags = vcpu_rflags(v);
 	struct emu *e = v->emu;
 	enum emu_status s;
@@ -371,11 +370,21 @@ enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool
 	io_forget(v);
 	emu_load(e, v);
 	emu_load_rest(e, v);
-	e->regs.rip += len;
+	e->regs.rip = next;
 	e->insn.map = EMU_MAP_1BYTE;	/* no instruction: everything is committed */
 	e->insn.opcode = 0;
 	e->unmask_nmi = reason == EMU_TASK_IRET;
 	s = emulate_task_switch(e, selector, reason, has_error, error);
 	/* Memory that userspace serves holds no TSS. */
-	return emu_done(v, e, s == EMU_IO || v->io.waiting ? EMU_UNHANDLEABLE : s, rflags);
+	if (s == EMU_IO || v->io.waiting)
+		s = EMU_UNHANDLEABLE;
+	/* The switch was an event's delivery: over in the new task, interrupted before that. */
+	if (v->events.delivering.type && (s == EMU_OK || (s == EMU_FAULT && e->committed)))
+		vcpu_event_exit(v, &(struct event){ .type = EVENT_NONE });
+	return emu_done(v, e, s, rflags);
+}
+
+unsigned long emu_next_rip(struct vcpu *v)
+{
+	return vcpu_rip_add(v, emu_insn_length(v));
 }

@@ -39,8 +39,11 @@ enum exit_result exit_page_fault(struct vcpu *v, u64 gpa, u32 access);
  * of an event it is an internal error, with the event still to be delivered.
  */
 enum exit_result exit_mmio(struct vcpu *v, u64 gpa, bool operand);
-/* emulate_task_switch(); @soft: caused by an instruction at RIP, which is stepped over first. */
-enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool has_error, u32 error, bool soft);
+/*
+ * emulate_task_switch(); @next: where the old task goes on. With an event in delivery the switch is that: if it does not come about, the event is still to be
+ * delivered, and what it raises is merged with it.
+ */
+enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool has_error, u32 error, unsigned long next);
 /* Exceptions that push an error code. */
 static inline bool vector_has_error(u8 vector)
 {
@@ -66,6 +69,8 @@ enum exit_result vcpu_skip(struct vcpu *v);
 
 /* Length of the instruction at RIP by decoding, 0 if it cannot be fetched (emu.c). May sleep. */
 unsigned int emu_insn_length(struct vcpu *v);
+/* The address behind that instruction */
+unsigned long emu_next_rip(struct vcpu *v);
 /* Length of the INT n, INT3, INTO or INT1 at RIP that raises @e, 0 if another instruction is there. */
 unsigned int emu_soft_length(struct vcpu *v, const struct event *e);
 /* The instruction at RIP is RSM. */

@@ -333,13 +333,16 @@ static enum exit_result on_task_switch(struct vcpu *v)
 {
 	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
 	struct event_queue *q = &v->events;
+	bool gate = q->delivering.type, soft = !gate || event_is_soft(&q->delivering), l1s = gate && q->run_pending, masked = q->nmi_masked;
 	u64 info = c->exit_info_2;
-	bool gate = q->delivering.type, soft = !gate || event_is_soft(&q->delivering);
 	int reason = gate ? EMU_TASK_GATE : info & BIT_ULL(36) ? EMU_TASK_IRET : info & BIT_ULL(38) ? EMU_TASK_JMP : EMU_TASK_CALL;
+	unsigned long next = l1s && soft ? svm_soft_return(to_svm(v)) : soft ? emu_next_rip(v) : vcpu_rip(v);
+	enum exit_result r = exit_task_switch(v, c->exit_info_1, reason, gate && (info & BIT_ULL(44)), info, next);
 
-	/* The switch is the event's delivery. */
-	vcpu_event_exit(v, &(struct event){ .type = EVENT_NONE });
-	return exit_task_switch(v, c->exit_info_1, reason, gate && (info & BIT_ULL(44)), info, soft);
+	/* As in finish_events() */
+	if (l1s)
+		q->nmi_masked = masked;
+	return r;
 }
 
 static enum exit_result on_vintr(struct vcpu *v)

@@ -17,13 +17,12 @@ static void intercept_exceptions(struct svm_vcpu *svm)
 	vmcb_dirty(svm->vmcb, CLEAN_INTERCEPTS);
 }
 
-/* Where L1's soft event returns to is L1's to say: in the control block, or without that field by RIP. */
-static unsigned long soft_return(struct svm_vcpu *svm, const struct event *e)
+unsigned long svm_soft_return(struct svm_vcpu *svm)
 {
 	struct vcpu *v = &svm->vcpu;
 
 	if (!v->events.run_pending)
-		return vcpu_rip_add(v, e->len);
+		return vcpu_rip_add(v, v->events.delivering.len);
 	return svm_caps.nrips && guest_has(v, GUEST_NRIPS) ? svm->nested.vmcb12->control.next_rip : vcpu_rip(v);
 }
 
@@ -46,7 +45,7 @@ void svm_inject(struct vcpu *v)
 		return;
 	}
 	svm->soft = (struct svm_soft) {
-		.moved = true, .type = e->type, .vector = e->vector, .from = vcpu_rip(v), .to = soft_return(svm, e),
+		.moved = true, .type = e->type, .vector = e->vector, .from = vcpu_rip(v), .to = svm_soft_return(svm),
 	};
 	vcpu_set_reg(v, REG_RIP, svm->soft.to);
 	if (svm_caps.nrips)

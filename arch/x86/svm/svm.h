@@ -251,6 +251,8 @@ void svm_world_switch(struct svm_switch *sw);
 /* inject.c: events in and out */
 void svm_inject(struct vcpu *v);
 void svm_injection_failed(struct svm_vcpu *svm);
+/* Where the soft event in delivery returns to. L1's: L1 says so, in the control block, or without that field by RIP. */
+unsigned long svm_soft_return(struct svm_vcpu *svm);
 void svm_windows(struct vcpu *v, const struct event_plan *p);
 void svm_view(struct vcpu *v, struct event_view *view);
 void svm_vectoring(struct svm_vcpu *svm, struct event *e);

@@ -101,11 +101,12 @@ enum exit_result vmx_on_task_switch(struct vcpu *v)
 {
 	static const u8 reasons[] = { EMU_TASK_CALL, EMU_TASK_IRET, EMU_TASK_JMP, EMU_TASK_GATE };
 	unsigned long qual = vmread(EXIT_QUALIFICATION);
-	struct event e = v->events.delivering;
+	const struct event *e = &v->events.delivering;
 	unsigned int reason = reasons[(qual >> 30) & 3];
-	bool soft = reason != EMU_TASK_GATE || event_is_soft(&e);
+	bool gate = reason == EMU_TASK_GATE, soft = !gate || event_is_soft(e);
 
-	/* The switch is the event's delivery. */
-	vcpu_event_exit(v, &(struct event){ .type = EVENT_NONE });
-	return exit_task_switch(v, qual, reason, reason == EMU_TASK_GATE && e.has_error, e.error, soft);
+	/* Nothing but its task's IRET ends what the NMI began. */
+	if (gate && e->type == EVENT_NMI)
+		event_nmi_set_masked(&v->events, true);
+	return exit_task_switch(v, qual, reason, gate && e->has_error, e->error, soft ? emu_next_rip(v) : vcpu_rip(v));
 }

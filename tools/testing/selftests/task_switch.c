@@ -208,3 +208,55 @@ TEST(exception_through_gate)
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_HLT);
 	vm_destroy(vm);
 }
+
+#define NOWHERE 0xd0000000ull	/* no slot */
+
+/* The task is not there: the NMI is not lost with it. */
+TEST(nmi_whose_task_is_missing)
+{
+	struct vm *vm = two_tasks(nmi_start, nmi_end, nmi_b);
+	struct kvm_vcpu_events e;
+
+	STRATA_ONLY("an event whose task switch fails is still to be delivered");
+	expect_mark(vm->vcpu, 0x29);
+	*gdt_entry(vm, SEL_TSS_B) = tss_descriptor(0) | (NOWHERE & 0xffffff) << 16 | NOWHERE >> 24 << 56;
+	xioctl(vm->vcpu->fd, KVM_NMI, NULL);
+	RUN_UNTIL(vm->vcpu, KVM_EXIT_INTERNAL_ERROR);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	CHECK_EQ(e.nmi.injected, 1);
+	*gdt_entry(vm, SEL_TSS_B) = tss_descriptor(TSS_B);
+	expect_mark(vm->vcpu, 0x2b);
+	check_in_b(vm, true);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	CHECK_EQ(e.nmi.injected, 0);
+	CHECK_EQ(e.nmi.masked, 1);
+	vm_destroy(vm);
+}
+
+static void set_gate(struct vm *vm, u8 vector, const char *label, const char *code)
+{
+	u64 at = GPA_PAYLOAD + (label - code);
+
+	((u64 *)gpa_to_host(vm, GPA_IDT))[vector] = 0x00008e0000000000ull | (at & 0xffff) | at >> 16 << 48 | SEL_CODE32 << 16;
+}
+
+/* The old TSS is too short: #TS on the way to the handler of #GP, which makes a #DF. */
+TEST(exception_on_the_way_through_a_gate)
+{
+	struct vm *vm = two_tasks(fault_start, fault_end, fault_b);
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	STRATA_ONLY("exceptions of a task switch that delivers an exception are merged with it");
+	if (host_is_tcg())
+		tap_skip("QEMU's TCG switches tasks itself, whatever the old TSS's limit");
+	set_gate(vm, DF_VECTOR, fault_b, fault_start);
+	set_gate(vm, TS_VECTOR, fault_b, fault_start);
+	xioctl(vm->vcpu->fd, KVM_GET_SREGS, &sregs);
+	sregs.tr.limit = 0x20;
+	xioctl(vm->vcpu->fd, KVM_SET_SREGS, &sregs);
+	expect_mark(vm->vcpu, 0x2b);
+	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
+	CHECK_EQ(*(u32 *)gpa_to_host(vm, regs.rsp), 0);
+	vm_destroy(vm);
+}
