@@ -366,6 +366,18 @@ static enum exit_result on_iret(struct vcpu *v)
 	return EXIT_RESUME;
 }
 
+/* Breakpoints that are enabled, as bits of DR6 */
+static u64 enabled_breakpoints(const struct vcpu_debug *d)
+{
+	unsigned long dr7 = debug_effective_dr7(d);
+	unsigned int i;
+	u64 bits = 0;
+
+	for (i = 0; i < 4; i++)
+		bits |= dr7 >> 2 * i & 3 ? BIT(i) : 0;
+	return bits;
+}
+
 static enum exit_result on_db(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
@@ -376,8 +388,9 @@ static enum exit_result on_db(struct vcpu *v)
 	vmcb_update(svm->vmcb, save.dr6, v->cpu.debug.dr6, CLEAN_DR);
 	if (svm->stepped) {
 		svm->stepped = false;
-		causes &= ~(u64)DR_STEP;
-		if (!causes)
+		/* Without the step only a breakpoint would have trapped. The CPU adds to DR6: the rest may be what the guest has not cleared. */
+		causes &= DR_TRAP_BITS;
+		if (!(causes & enabled_breakpoints(&v->cpu.debug)))
 			return EXIT_RESUME;
 	}
 	return exit_debug(v, causes);

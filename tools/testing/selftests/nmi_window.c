@@ -93,6 +93,21 @@ static void guest_faults(void)
 	guest_done();
 }
 
+/* Bits of DR6 that only the guest clears */
+#define DR6_KEPT 0xe000ull
+
+/* Causes of debug traps that the guest has not cleared are none of the step's. */
+static void guest_keeps_dr6(void)
+{
+	u64 dr6 = 0xffff0ff0 | DR6_KEPT;
+
+	asm volatile("mov %0, %%dr6" : : "r"(dr6));
+	UNDER_SHADOW("nop");
+	asm volatile("mov %%dr6, %0" : "=r"(dr6));
+	EXPECT_EQ(dr6 & 0xf00f, DR6_KEPT);
+	guest_done();
+}
+
 static void guest_begins(u64 fn)
 {
 	guest_iret();
@@ -196,6 +211,12 @@ TEST(fault_under_the_shadow)
 {
 	STRATA_ONLY("no trace of the step");
 	run_shadows(guest_faults);
+}
+
+TEST(dr6_that_was_not_cleared)
+{
+	STRATA_ONLY("no trace of the step");
+	run_shadows(guest_keeps_dr6);
 }
 
 static volatile u64 expected;
