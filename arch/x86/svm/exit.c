@@ -354,15 +354,17 @@ static enum exit_result on_vintr(struct vcpu *v)
 static enum exit_result on_iret(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
+	u64 failed = v->virt.stats.insn_emulation_fail;
 	enum exit_result r;
 
 	v->virt.stats.nmi_window_exits++;
 	r = exit_emulate(v);
 	/* Emulated, it has opened the window; if it faulted NMIs stay masked, as its handler will IRET again. */
-	if (r == EXIT_RESUME)
+	if (likely(v->virt.stats.insn_emulation_fail == failed))
 		return r;
 	/* An IRET that the emulator cannot do: let the CPU, and stop behind it. */
 	svm->step = STEP_IRET;
+	svm->step_rip = vcpu_rip(v);
 	return EXIT_RESUME;
 }
 

@@ -151,6 +151,11 @@ void svm_step_begin(struct svm_vcpu *svm)
 	struct vcpu *v = &svm->vcpu;
 	unsigned int i;
 
+	/* What goes in now would push TF; and userspace may have set other registers. The IRET exits again where it is still due. */
+	if (v->events.delivering.type || (svm->step == STEP_IRET && svm->step_rip != vcpu_rip(v))) {
+		svm->step = STEP_NOT;
+		return;
+	}
 	svm->step_own_tf = vcpu_rflags(v) & X86_EFLAGS_TF;
 	vcpu_set_reg(v, REG_RFLAGS, vcpu_rflags(v) | X86_EFLAGS_TF);
 	/* Nor may an exception push it. */

@@ -103,6 +103,7 @@ struct svm_nested {
  * @soft: the soft event that goes in, with RIP moved over its instruction
  * @step: the next entry is to stop behind one instruction, to open the NMI window; over when the entry is
  * @step_own_tf: the guest's own TF when it began
+ * @step_rip: the IRET that is stepped over
  * @stepped: the #DB exit being handled is that stop
  * @own_tpr: V_TPR is L2's, not CR8 of the vCPU
  * @seen: what the CPU knows of 01 and of 02; NULL: nobody watches the clean bits
@@ -121,6 +122,7 @@ struct svm_vcpu {
 	bool step_own_tf;
 	bool stepped;
 	bool own_tpr;
+	unsigned long step_rip;
 	struct svm_seen *seen;
 	struct svm_nested nested;
 };

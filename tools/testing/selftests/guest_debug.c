@@ -122,6 +122,53 @@ TEST(single_step)
 	vm_destroy(vm);
 }
 
+static volatile u64 nmi_rip;
+
+static void on_nmi(struct guest_frame *frame)
+{
+	nmi_rip = frame->rip;
+	out8(0x30, 0);
+}
+
+__attribute__((noinline)) static void guest_is_interrupted(void)
+{
+	guest_iret();
+	guest_sync(1);
+	asm volatile("nop\n\tnop\n\tnop\n\tnop");
+	GUEST_ASSERT(nmi_rip);
+	GUEST_ASSERT_EQ(read_rflags() & RFLAGS_TF, 0);
+	guest_done();
+}
+
+/* The IRET that ends the blocking of NMIs is an instruction like others: there is a stop behind it. */
+TEST(single_step_out_of_an_nmi)
+{
+	struct vm *vm;
+	unsigned int i;
+	u64 back;
+
+	if (host_is_bochs_svm())
+		tap_skip("Bochs dies of stepping an SVM guest");
+	guest_handlers[NMI_VECTOR] = on_nmi;
+	vm = vm_create(1);
+	vcpu_set_long(vm->vcpu, guest_is_interrupted, 0);
+	RUN_UNTIL_SYNC(vm->vcpu, 1);
+	xioctl(vm->vcpu->fd, KVM_NMI, NULL);
+	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
+	REQUIRE_EQ(vm->vcpu->run->io.port, 0x30);
+	back = *guest_var(vm, &nmi_rip);
+	debug(vm->vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP, NULL);
+	for (i = 0; i < 100; i++) {
+		RUN_UNTIL(vm->vcpu, KVM_EXIT_DEBUG);
+		if (vm->vcpu->run->debug.arch.pc == back)
+			break;
+	}
+	CHECK(i < 100);
+	debug(vm->vcpu, 0, NULL);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
 TEST(software_breakpoint)
 {
 	struct vm *vm = stepped_vm();
