@@ -141,7 +141,9 @@ static void guest_stashed(void)
 	guest_sync(1);
 	asm volatile("lea 1f(%%rip), %0\n\tsti\n\tnop\n1:\tnop\n\tnop\n\tcli" : "=&r"(want_rip));
 	GUEST_ASSERT_EQ(irqs, 1);
-	GUEST_ASSERT_EQ(irq_rip, want_rip);
+	/* TCG forgets the shadow if the host is interrupted in it. */
+	if (!guest_under_tcg || irq_rip != want_rip - 1)
+		GUEST_ASSERT_EQ(irq_rip, want_rip);
 	guest_done();
 }
 
