@@ -67,6 +67,14 @@ static bool same(const struct event *injected, const struct event *e)
 	}
 }
 
+/* Whatever the field says, other events have none; but who injects an exception may give it one that the CPU does not know of. */
+static bool may_have_error(const struct event *injected, const struct event *e)
+{
+	if (e->type != EVENT_EXCEPTION || e->vector > 31)
+		return false;
+	return BIT(e->vector) & ERROR_CODES || (injected->has_error && same(injected, e));
+}
+
 void svm_interrupted(u32 info, u32 error, const struct event *injected, struct event *e)
 {
 	*e = (struct event) { .type = EVENT_NONE };
@@ -74,9 +82,7 @@ void svm_interrupted(u32 info, u32 error, const struct event *injected, struct e
 		return;
 	e->type = svm_event_type(info);
 	e->vector = info & SVM_EXITINTINFO_VEC_MASK;
-	/* Whatever the field says, no other event has one. */
-	e->has_error = (info & SVM_EXITINTINFO_VALID_ERR) && e->type == EVENT_EXCEPTION && e->vector < 32 &&
-		       BIT(e->vector) & ERROR_CODES;
+	e->has_error = (info & SVM_EXITINTINFO_VALID_ERR) && may_have_error(injected, e);
 	e->error = e->has_error ? error : 0;
 	/* Userspace may have an exception of any kind with any vector. */
 	if (same(injected, e)) {

@@ -31,10 +31,11 @@ static const struct event kinds[] = {
 	{ .type = EVENT_SOFT_EXCEPTION, .vector = 6, .len = 2 },
 	{ .type = EVENT_PRIV_EXCEPTION, .vector = 4, .len = 15 },
 	{ .type = EVENT_PRIV_EXCEPTION, .vector = 13, .len = 1, .has_error = true, .error = 0x28 },
+	{ .type = EVENT_EXCEPTION, .vector = 6, .has_error = true, .error = 0x28 },
 };
 
 #define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
-#define NR_OWN	 (NR_KINDS - 5)
+#define NR_OWN	 (NR_KINDS - 6)
 
 /* ---- the CPU ---- */
 
