@@ -135,7 +135,7 @@ void nested_entry(const struct vmcb *vmcb, struct svm_entry *e)
 	};
 }
 
-/* What L1 asks to be injected. A soft event has the length 0: where it returns to is in 12. */
+/* What L1 asks to be injected. A soft event has the length 0: where it returns to is in 12. Nothing but exceptions has an error code. */
 struct event nested_injected(const struct vmcb *vmcb12)
 {
 	u32 inj = vmcb12->control.event_inj;
@@ -145,7 +145,7 @@ struct event nested_injected(const struct vmcb *vmcb12)
 		return e;
 	e.type = svm_event_type(inj);
 	e.vector = e.type == EVENT_NMI ? EVENT_NMI_VECTOR : inj & SVM_EVTINJ_VEC_MASK;
-	e.has_error = inj & SVM_EVTINJ_VALID_ERR;
+	e.has_error = (inj & SVM_EVTINJ_VALID_ERR) && e.type == EVENT_EXCEPTION;
 	e.error = e.has_error ? vmcb12->control.event_inj_err : 0;
 	return e;
 }

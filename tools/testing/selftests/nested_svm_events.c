@@ -119,6 +119,8 @@ TEST(all_event_types)
 	vm_destroy(vm);
 }
 
+#define COLD 13
+
 /* The same with L2's IDT on a page that L0 has to map again each time. */
 static void guest_types_cold(void)
 {
@@ -127,7 +129,7 @@ static void guest_types_cold(void)
 	svm_guest_init(l2_main);
 	memcpy((void *)IDT2, (void *)GPA_IDT, 4096);
 	svm_vmcb.idtr.base = IDT2;
-	for (i = 0; i < 11; i++) {
+	for (i = 0; i < COLD; i++) {
 		const u64 soft_rip = has_nrips ? (u64)l2_main - 2 : 0;
 
 		guest_sync(i);	/* the host takes the page away */
@@ -142,6 +144,9 @@ static void guest_types_cold(void)
 		case 7: inject(INJ_SOFT | BP_VECTOR, 0, soft_rip, BP_VECTOR); break;
 		case 8: inject(INJ_SOFT | 0x20, 0, soft_rip, 0x20); break;
 		case 9: inject(INJ_EXCEPTION | BP_VECTOR, 0, has_nrips ? (u64)l2_main - 1 : 0, BP_VECTOR); break;
+		/* Nothing but exceptions has an error code. */
+		case 10: inject(INJ_SOFT | INJ_ERROR | 0x80, 0x1234, soft_rip, 0x80); break;
+		case 11: inject(INJ_NMI | INJ_ERROR | 2, 0x1234, 0, NMI_VECTOR); break;
 		default: inject(INJ_INTR | 0x41, 0, 0, 0x41); break;
 		}
 	}
@@ -156,7 +161,7 @@ TEST(delivery_exits_to_l0)
 
 	need_svm();
 	start(vm, guest_types_cold);
-	for (i = 0; i < 11; i++) {
+	for (i = 0; i < COLD; i++) {
 		RUN_UNTIL_SYNC(vm->vcpu, i);
 		memcpy(page, gpa_to_host(vm, IDT2), 4096);
 		REQUIRE_EQ(madvise(gpa_to_host(vm, IDT2), 4096, MADV_DONTNEED), 0);
