@@ -16,7 +16,8 @@ enum verdict {
 	BY_MSR_MAP,
 	BY_IO_MAP,
 	BY_WINDOW,	/* L0's while it waits for a window */
-	BY_STEP,	/* L0's if it is the end of a step of L0's */
+	BY_STEP,	/* L0's if it is the end of a step of L0's, or what userspace debugs with */
+	BY_BREAKPOINT,	/* userspace's, if it has breakpoints */
 };
 
 static const u8 verdicts[SVM_EXIT_INVPCID + 1] = {
@@ -26,6 +27,7 @@ static const u8 verdicts[SVM_EXIT_INVPCID + 1] = {
 	[SVM_EXIT_INIT]				= HOST,
 	[SVM_EXIT_EXCP_BASE + MC_VECTOR]	= HOST,
 	[SVM_EXIT_EXCP_BASE + DB_VECTOR]	= BY_STEP,
+	[SVM_EXIT_EXCP_BASE + BP_VECTOR]	= BY_BREAKPOINT,
 	[SVM_EXIT_VINTR]			= BY_WINDOW,
 	[SVM_EXIT_MSR]				= BY_MSR_MAP,
 	[SVM_EXIT_IOIO]				= BY_IO_MAP,
@@ -87,6 +89,8 @@ static bool io_is_l1s(struct svm_vcpu *svm)
 
 static bool is_l1s(struct svm_vcpu *svm, u32 code)
 {
+	u32 debug = svm->vcpu.cpu.debug.guest_debug;
+
 	if (code > SVM_EXIT_INVPCID)
 		return false;
 	code = array_index_nospec(code, ARRAY_SIZE(verdicts));
@@ -100,7 +104,9 @@ static bool is_l1s(struct svm_vcpu *svm, u32 code)
 	case BY_WINDOW:
 		return !svm->nested.window && l1_intercepts(svm, code);
 	case BY_STEP:
-		return !svm->stepped && l1_intercepts(svm, code);
+		return !svm->stepped && !(debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP)) && l1_intercepts(svm, code);
+	case BY_BREAKPOINT:
+		return !(debug & KVM_GUESTDBG_USE_SW_BP) && l1_intercepts(svm, code);
 	default:
 		return false;
 	}
