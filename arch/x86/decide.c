@@ -112,6 +112,9 @@ void decide_entry(struct vcpu *v, struct event_plan *plan)
 		plan->nmi_window = true;
 		v->last_entry = LAST_ENTRY_TRIED;
 	}
+	/* TF would be pushed. The delivery is a step of its own, and ends the entry. */
+	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP) && v->events.delivering.type)
+		plan->exit_soon = v->steps_event = true;
 	backend_call(windows)(v, plan);
 	v->windows = plan->irq_window | plan->nmi_window | plan->smi_window | plan->gif_window;
 	/* Interrupts are off: this one is pending at the entry, and ends the guest once the event is in. */

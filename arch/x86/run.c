@@ -164,7 +164,7 @@ static void enter_guest(struct vcpu *v)
 {
 	struct vcpu_debug *d = &v->cpu.debug;
 
-	bool step = d->guest_debug & KVM_GUESTDBG_SINGLESTEP, own_tf = false;
+	bool step = (d->guest_debug & KVM_GUESTDBG_SINGLESTEP) && !v->steps_event, own_tf = false;
 
 	if (unlikely(step)) {
 		own_tf = vcpu_rflags(v) & X86_EFLAGS_TF;
@@ -302,6 +302,13 @@ static enum exit_result exit_each(struct vcpu *v, u32 reason)
 	return EXIT_TO_USER;
 }
 
+/* Has the event been delivered that was to be? Where something came in between, userspace sees a stop later. */
+static enum exit_result stepped_event(struct vcpu *v, enum exit_result r)
+{
+	v->steps_event = false;
+	return r != EXIT_RESUME || v->events.delivering.type || v->events.exception.type ? r : exit_debug(v, DR_STEP);
+}
+
 static __always_inline enum exit_result run_once(struct vcpu *v)
 {
 	enum exit_result r = EXIT_RESUME;
@@ -330,6 +337,8 @@ static __always_inline enum exit_result run_once(struct vcpu *v)
 	r = backend_call(handle_exit)(v);
 	if (trace_strata_event_queued_enabled())
 		decide_trace_raised(v);
+	if (unlikely(v->steps_event))
+		r = stepped_event(v, r);
 	if (unlikely(v->exit_slow) && r == EXIT_RESUME && vcpu_vm(v)->exit_each)
 		return exit_each(v, reason);
 	return r;

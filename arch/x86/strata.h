@@ -134,6 +134,7 @@ struct vm {
  * @halt_window: (v) how long the next HLT looks for work before it sleeps, ns
  * @resume_later: (v) TIF_NOTIFY_RESUME was taken away until KVM_RUN returns
  * @last_entry: (v) enum last_entry
+ * @steps_event: (v) the entry delivers an event, which is the step that userspace asked for
  * @exit_slow: (v) every exit goes through the run loop: no handling with interrupts off
  * @windows: (v) the control block is set to exit at a window
  * @guest_mode: (v) runs L2
@@ -154,6 +155,7 @@ struct vcpu {
 	bool resume_later;
 	bool exit_slow;
 	u8 last_entry;
+	bool steps_event;
 	u8 mp_state;
 	u8 sipi_vector;
 	u32 emu_features;

@@ -169,6 +169,70 @@ TEST(single_step_out_of_an_nmi)
 	vm_destroy(vm);
 }
 
+static volatile u64 events_seen, event_rflags, steps_seen;
+
+static void on_stepped_event(struct guest_frame *frame)
+{
+	events_seen++;
+	event_rflags = frame->rflags;
+}
+
+static void on_stepped_trap(struct guest_frame *frame)
+{
+	steps_seen++;
+	frame->rflags &= ~RFLAGS_TF;
+}
+
+static void guest_takes_an_event(void)
+{
+	guest_iret();
+	guest_sync(1);
+	asm volatile("nop\n\tnop");
+	GUEST_ASSERT_EQ(events_seen, 1);
+	GUEST_ASSERT_EQ(event_rflags & RFLAGS_TF, 0);
+	GUEST_ASSERT_EQ(steps_seen, 0);
+	guest_done();
+}
+
+static void step_into(unsigned int vector)
+{
+	struct kvm_vcpu_events e;
+	struct vm *vm;
+
+	if (host_is_bochs_svm())
+		tap_skip("Bochs dies of stepping an SVM guest");
+	STRATA_ONLY("the delivery of an event is a step of its own");
+	guest_handlers[vector] = on_stepped_event;
+	guest_handlers[DB_VECTOR] = on_stepped_trap;
+	vm = vm_create(1);
+	vcpu_set_long(vm->vcpu, guest_takes_an_event, 0);
+	RUN_UNTIL_SYNC(vm->vcpu, 1);
+	vm->vcpu->run->immediate_exit = 1;
+	vcpu_run_raw(vm->vcpu);
+	vm->vcpu->run->immediate_exit = 0;
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.nmi.pending = vector == NMI_VECTOR;
+	e.exception.injected = vector != NMI_VECTOR;
+	e.exception.nr = vector;
+	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	debug(vm->vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP, NULL);
+	expect_stop(vm->vcpu, guest_vectors + 16 * vector, 0x4000);
+	debug(vm->vcpu, 0, NULL);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
+}
+
+/* The handler does not find userspace's TF in what was pushed, nor does its IRET load it. */
+TEST(single_step_into_a_handler)
+{
+	step_into(UD_VECTOR);
+}
+
+TEST(single_step_into_an_nmi)
+{
+	step_into(NMI_VECTOR);
+}
+
 TEST(software_breakpoint)
 {
 	struct vm *vm = stepped_vm();
