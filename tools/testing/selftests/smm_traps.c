@@ -120,7 +120,9 @@ TEST(before_a_trap_under_a_shadow)
 	CHECK_EQ(*guest_var(vm, &traps), 0);
 	RUN_UNTIL_LOOP(vm->vcpu);
 	CHECK_EQ(*guest_var(vm, &traps), 1);
-	CHECK_EQ(*guest_var(vm, &trap_rip), regs.rip - 2);
+	/* TCG forgets the shadow if the host is interrupted in it. */
+	if (!host_is_tcg() || *guest_var(vm, &trap_rip) != regs.rip)
+		CHECK_EQ(*guest_var(vm, &trap_rip), regs.rip - 2);
 	xioctl(vm->vcpu->fd, KVM_GET_DEBUGREGS, &debug);
 	CHECK_EQ(debug.dr6 & 0xf, 2);
 	vm_destroy(vm);
