@@ -60,6 +60,9 @@ void svm_update_msr_access(struct vcpu *v)
 	msrpm_set(svm->msrpm, MSR_IA32_SPEC_CTRL, spec && msr_allowed(v, MSR_IA32_SPEC_CTRL, false),
 		  spec && msr_allowed(v, MSR_IA32_SPEC_CTRL, true));
 	vmcb_dirty(svm->vmcb01, CLEAN_PERM_MAP);
+	/* The map may be 02's as well, now or at the next VMRUN. */
+	if (svm->nested.vmcb02)
+		vmcb_dirty(svm->nested.vmcb02, CLEAN_PERM_MAP);
 	if (v->guest_mode)
 		nested_request_pages(v);
 }
