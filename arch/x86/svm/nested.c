@@ -285,6 +285,7 @@ enum exit_result nested_vmrun(struct vcpu *v)
 	struct svm_entry entry;
 	struct event injected;
 	unsigned long rip = v->regs[REG_RIP], rflags;
+	u8 shadow = svm_shadow(v);
 	int stale;
 	u64 gpa;
 
@@ -313,6 +314,7 @@ enum exit_result nested_vmrun(struct vcpu *v)
 	if (stale < 0) {
 		vcpu_set_reg(v, REG_RIP, rip);
 		vcpu_set_reg(v, REG_RFLAGS, rflags);
+		svm_set_shadow(v, shadow);
 		return exit_error(v, stale);
 	}
 	svm->nested.vmcb12_gpa = gpa;
