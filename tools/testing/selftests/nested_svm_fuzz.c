@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "emulator.h"
 #include "npt.h"
 
 #define TABLES	24
@@ -26,6 +27,8 @@ static u8 sandbox[TABLES + DATA][4096] __attribute__((aligned(4096)));
 static struct svm_vmcb second, template;
 static u8 second_stack[8192] __attribute__((aligned(16))), second_hsave[4096] __attribute__((aligned(4096)));
 static volatile u64 seed, ready;
+/* CR4.PAE stays: an exit without it and with EFER.LME set is the end of the host's CPU there. */
+static volatile bool under_tcg;
 static struct npt npt;
 
 GUEST_INLINE u64 rnd(u64 *s)
@@ -64,7 +67,8 @@ static void change_tables(u64 *s, unsigned int n)
 
 static void mutate(struct svm_vmcb *b, u64 *s)
 {
-	static const u64 bits[] = { CR0_PE, CR0_WP, CR0_PG, CR0_CD, CR0_NW, CR4_PAE, CR4_PSE, EFER_LME, EFER_LMA, EFER_NX, EFER_SVME };
+	static const u64 bits[] = { CR0_PE, CR0_WP, CR0_PG, CR0_CD, CR0_NW, CR4_PSE, EFER_LME, EFER_LMA, EFER_NX, EFER_SVME, CR4_PAE };
+	u64 at;
 
 	switch (rnd(s) % 14) {
 	case 0:	b->tlb_ctl = rnd(s); break;
@@ -76,11 +80,14 @@ static void mutate(struct svm_vmcb *b, u64 *s)
 	case 6:	b->event_inj = rnd(s) | INJ_VALID; b->event_error = rnd(s); break;
 	case 7:	b->intercept[rnd(s) % 6] ^= 1u << rnd(s) % 32; break;
 	case 8:	b->cr0 ^= bits[rnd(s) % 11]; break;
-	case 9:	b->cr4 ^= bits[rnd(s) % 11]; break;
+	case 9:	b->cr4 ^= bits[rnd(s) % (under_tcg ? 10 : 11)]; break;
 	case 10: b->efer ^= bits[rnd(s) % 11]; break;
 	case 11: b->cr3 = (rnd(s) & 1 ? NPT_PLAY : 0) + (u64)sandbox[rnd(s) % TABLES]; break;
 	case 12: b->iopm = b->msrpm = rnd(s) >> rnd(s) % 64; break;
-	default: ((u8 *)b)[rnd(s) % 4096] = rnd(s); break;
+	default:
+		at = rnd(s) % 4096;
+		if (!under_tcg || at != offsetof(struct svm_vmcb, cr4))
+			((u8 *)b)[at] = rnd(s);
 	}
 }
 
@@ -214,6 +221,7 @@ static void round_of(u64 with_seed)
 
 	stop = false;
 	*guest_var(vm, &seed) = with_seed;
+	*guest_var(vm, &under_tcg) = host_is_tcg();
 	vcpu_set_long(&vm->vcpu[0], guest_first, 0);
 	vcpu_set_long(&vm->vcpu[1], guest_second, 0);
 	for (i = 0; i < 2; i++)

@@ -20,7 +20,6 @@
 
 static volatile u64 seed, rounds, entered, invalid;
 static struct svm_vmcb good;
-/* TCG ends where it takes a stack from a TR that is no TSS, and gets slower with each breakpoint that was ever armed. */
 static volatile bool under_tcg;
 
 GUEST_INLINE u64 next(void)
@@ -62,10 +61,23 @@ static u64 interesting(u64 old)
 	}
 }
 
-/* A word of the control block */
-static bool stays(u64 word)
+/*
+ * Bits of a word of the control block that do not change by chance. TCG ends where it takes a stack from a TR that is no TSS, and gets
+ * slower with each breakpoint that was ever armed. An exit with EFER.LME set and CR4.PAE clear is the end of the host's CPU there.
+ */
+GUEST_INLINE u64 staying(u64 word)
 {
-	return under_tcg && (word / 2 == offsetof(struct svm_vmcb, tr) / 16 || word == offsetof(struct svm_vmcb, dr7) / 8);
+	if (!under_tcg)
+		return 0;
+	switch (word * 8) {
+	case offsetof(struct svm_vmcb, tr):
+	case offsetof(struct svm_vmcb, tr) + 8:
+	case offsetof(struct svm_vmcb, dr7):
+		return ~0ull;
+	case offsetof(struct svm_vmcb, cr4):
+		return CR4_PAE;
+	}
+	return 0;
 }
 
 static void mutate(void)
@@ -74,8 +86,7 @@ static void mutate(void)
 
 	for (i = 0; i < n; i++) {
 		at = next() % 3 ? 0x400 / 8 + next() % (0x2a0 / 8) : next() % (0x100 / 8);
-		if (!stays(at))
-			words[at] = interesting(words[at]);
+		words[at] ^= (words[at] ^ interesting(words[at])) & ~staying(at);
 	}
 	/* Most of the time what keeps L2 on a leash stays. */
 	if (next() % 8) {
@@ -117,8 +128,7 @@ static void guest_flip(void)
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		if (!stays(x % 512))
-			words[x % 512] ^= 1ull << (x >> 32 & 63);
+		words[x % 512] ^= 1ull << (x >> 32 & 63) & ~staying(x % 512);
 		svm_msrpm[x >> 9 & 0x1fff] = x >> 50;
 		svm_iopm[x >> 20 & 0x1fff] = x >> 40;
 		if (!(x & 15))
