@@ -199,6 +199,16 @@ static u64 seconds(void)
 	return t.tv_sec;
 }
 
+/* TCG ends where L2, which has L1's TR, takes a stack from a busy TSS outside long mode. */
+static void idle_task(struct vcpu *vcpu)
+{
+	struct kvm_sregs sregs;
+
+	xioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
+	sregs.tr.type = 9;
+	xioctl(vcpu->fd, KVM_SET_SREGS, &sregs);
+}
+
 /* L1 again from the start, on whatever state the last life left */
 static void again(struct vcpu *vcpu, u64 s)
 {
@@ -210,6 +220,8 @@ static void again(struct vcpu *vcpu, u64 s)
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
 	*guest_var(vcpu->vm, &seed) = s;
 	vcpu_set_long(vcpu, guest_fuzz, 0);
+	if (*guest_var(vcpu->vm, &under_tcg))
+		idle_task(vcpu);
 }
 
 /* The state goes out and in again, sometimes with a bit turned. */
