@@ -62,8 +62,8 @@ static u64 interesting(u64 old)
 }
 
 /*
- * Bits of a word of the control block that do not change by chance. TCG ends where it takes a stack from a TR that is no TSS, and gets
- * slower with each breakpoint that was ever armed. An exit with EFER.LME set and CR4.PAE clear is the end of the host's CPU there.
+ * Bits of a word of the control block that do not change by chance. TCG ends where it takes a stack from a TR that is no TSS. An exit with
+ * EFER.LME set and CR4.PAE clear is the end of the host's CPU there.
  */
 GUEST_INLINE u64 staying(u64 word)
 {
@@ -72,7 +72,6 @@ GUEST_INLINE u64 staying(u64 word)
 	switch (word * 8) {
 	case offsetof(struct svm_vmcb, tr):
 	case offsetof(struct svm_vmcb, tr) + 8:
-	case offsetof(struct svm_vmcb, dr7):
 		return ~0ull;
 	case offsetof(struct svm_vmcb, cr4):
 		return CR4_PAE;
