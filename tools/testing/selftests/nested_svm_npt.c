@@ -7,35 +7,7 @@
  */
 #include "npt.h"
 
-
 static struct npt npt;
-
-static void run(void (*fn)(void))
-{
-	struct vm *vm;
-
-	need_npt();
-	vm = vm_create(1);
-	vcpu_set_long(vm->vcpu, fn, 0);
-	RUN_UNTIL_DONE(vm->vcpu);
-	vm_destroy(vm);
-}
-
-/* A page of L1's for L2 to play with, with a RET at its beginning */
-static u64 data_page(u64 value)
-{
-	u64 page = npt_page();
-
-	((volatile u64 *)page)[0] = 0xc3;
-	((volatile u64 *)page)[1] = value;
-	return page;
-}
-
-static void expect_read(u64 addr, u64 value)
-{
-	GUEST_ASSERT_DONE(NPT_READ, addr);
-	GUEST_ASSERT_EQ(npt_value, value);
-}
 
 static void write_value(u64 addr, u64 value)
 {
@@ -48,20 +20,20 @@ static void guest_sizes(void)
 	u64 page;
 
 	npt_guest_init(&npt, NPT_4LEVEL);
-	page = data_page(0x1111);
+	page = npt_data_page(0x1111);
 	npt_set(&npt, NPT_PLAY, 1, page | NPT_RWX);
-	expect_read(NPT_PLAY + 8, 0x1111);
+	GUEST_ASSERT_READ(NPT_PLAY + 8, 0x1111);
 	write_value(NPT_PLAY + 0x10, 0x2222);
 	GUEST_ASSERT_EQ(*(u64 *)(page + 0x10), 0x2222);
 	GUEST_ASSERT_DONE(NPT_FETCH, NPT_PLAY);
 	/* 2M: the memory that the program is in, once more */
 	npt_set(&npt, NPT_PLAY + (2 << 20), 2, (page & ~0x1fffffull) | NPT_RWX | PTE_PS);
-	expect_read(NPT_PLAY + (2 << 20) + (page & 0x1fffff) + 0x10, 0x2222);
+	GUEST_ASSERT_READ(NPT_PLAY + (2 << 20) + (page & 0x1fffff) + 0x10, 0x2222);
 	write_value(NPT_PLAY + (2 << 20) + (page & 0x1fffff) + 0x18, 0x3333);
 	GUEST_ASSERT_EQ(*(u64 *)(page + 0x18), 0x3333);
 	/* 1G, in the next gigabyte */
 	npt_set(&npt, 2 * NPT_PLAY, 3, 0 | NPT_RWX | PTE_PS);
-	expect_read(2 * NPT_PLAY + page + 0x18, 0x3333);
+	GUEST_ASSERT_READ(2 * NPT_PLAY + page + 0x18, 0x3333);
 	write_value(2 * NPT_PLAY + page + 0x20, 0x4444);
 	GUEST_ASSERT_EQ(*(u64 *)(page + 0x20), 0x4444);
 	GUEST_ASSERT_DONE(NPT_FETCH, 2 * NPT_PLAY + page);
@@ -70,7 +42,7 @@ static void guest_sizes(void)
 
 TEST(page_sizes)
 {
-	run(guest_sizes);
+	npt_run(guest_sizes);
 }
 
 struct fault_case {
@@ -109,7 +81,7 @@ static void guest_faults(void)
 	int level;
 
 	npt_guest_init(&npt, NPT_4LEVEL);
-	page = data_page(1);
+	page = npt_data_page(1);
 	svm_vmcb.tlb_ctl = 1;
 	npt_set(&npt, NPT_PLAY, 1, page | NPT_RWX);
 	for (level = 1; level <= 3; level++) {
@@ -137,7 +109,7 @@ static void guest_faults(void)
 
 TEST(faults)
 {
-	run(guest_faults);
+	npt_run(guest_faults);
 }
 
 /* The tables L2 walks are read as data is written, by a user; the fault says whose it was. */
@@ -165,7 +137,7 @@ static void guest_table_faults(void)
 
 TEST(faults_on_tables_of_l2)
 {
-	run(guest_table_faults);
+	npt_run(guest_table_faults);
 }
 
 static void guest_accessed_dirty(void)
@@ -174,7 +146,7 @@ static void guest_accessed_dirty(void)
 	int l;
 
 	npt_guest_init(&npt, NPT_4LEVEL);
-	page = data_page(1);
+	page = npt_data_page(1);
 	npt_set(&npt, NPT_PLAY, 1, page | NPT_RWX);
 	for (l = 1; l < 4; l++)
 		GUEST_ASSERT_EQ(npt_get(&npt, NPT_PLAY, l) & (PTE_A | PTE_D), 0);
@@ -206,5 +178,5 @@ static void guest_accessed_dirty(void)
 
 TEST(accessed_and_dirty)
 {
-	run(guest_accessed_dirty);
+	npt_run(guest_accessed_dirty);
 }

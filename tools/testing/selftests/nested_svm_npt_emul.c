@@ -120,14 +120,8 @@ static void guest_vmsave(void)
 
 TEST(vmload_by_l2)
 {
-	struct vm *vm;
-
-	need_npt();
 	STRATA_ONLY("the in-tree module takes L2's address for L1's");
-	vm = vm_create(1);
-	vcpu_set_long(vm->vcpu, guest_vmsave, 0);
-	RUN_UNTIL_DONE(vm->vcpu);
-	vm_destroy(vm);
+	npt_run(guest_vmsave);
 }
 
 /* ---- what only the CPU could do ---- */

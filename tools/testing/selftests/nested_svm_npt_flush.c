@@ -53,10 +53,8 @@ static void prepare(void)
 	u64 i, t;
 
 	npt_guest_init(&npt, NPT_4LEVEL);
-	for (i = 0; i < PAGES; i++) {
-		page[i] = npt_page();
-		((volatile u64 *)page[i])[1] = i;
-	}
+	for (i = 0; i < PAGES; i++)
+		page[i] = npt_data_page(i);
 	for (t = 0; t < TABLES; t++) {
 		table[t] = npt_page();
 		for (i = 0; i < ENTRIES; i++)

@@ -250,10 +250,8 @@ static void make_pages(void)
 		dir[i] = npt_page();
 	for (i = 0; i < TABLES - LARGE; i++)
 		table[i] = npt_page();
-	for (i = 0; i < PAGES; i++) {
-		page[i] = npt_page();
-		((volatile u64 *)page[i])[1] = i;
-	}
+	for (i = 0; i < PAGES; i++)
+		page[i] = npt_data_page(i);
 	for (i = 0; i < LARGE; i++) {
 		table[TABLES - LARGE + i] = LARGE_GPA + i * LARGE_SIZE;
 		for (e = 0; e < ENTRIES; e++)

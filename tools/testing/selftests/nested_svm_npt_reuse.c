@@ -13,37 +13,12 @@
 static struct npt npt, other;
 static u64 a, b;
 
-static void run(void (*fn)(void))
-{
-	struct vm *vm;
-
-	need_npt();
-	vm = vm_create(1);
-	vcpu_set_long(vm->vcpu, fn, 0);
-	RUN_UNTIL_DONE(vm->vcpu);
-	vm_destroy(vm);
-}
-
-static u64 data_page(u64 value)
-{
-	u64 page = npt_page();
-
-	((volatile u64 *)page)[1] = value;
-	return page;
-}
-
-static void expect_read(u64 addr, u64 value)
-{
-	GUEST_ASSERT_DONE(NPT_READ, addr + 8);
-	GUEST_ASSERT_EQ(npt_value, value);
-}
-
 static void prepare(void)
 {
 	npt_guest_init(&other, NPT_4LEVEL);
 	npt_guest_init(&npt, NPT_4LEVEL);
-	a = data_page(1);
-	b = data_page(2);
+	a = npt_data_page(1);
+	b = npt_data_page(2);
 }
 
 /* Two neighbours; the first access after the table has moved is to the first one. */
@@ -55,8 +30,8 @@ static void set_pair(struct npt *n, u64 addr, u64 second)
 
 static void expect_pair(u64 addr, u64 second)
 {
-	expect_read(addr, 1);
-	expect_read(addr + 4096, second);
+	GUEST_ASSERT_READ(addr + 8, 1);
+	GUEST_ASSERT_READ(addr + 4096 + 8, second);
 }
 
 static void use(const struct npt *n, u64 asid)
@@ -78,7 +53,7 @@ static void guest_same(void)
 
 TEST(table_at_another_address)
 {
-	run(guest_same);
+	npt_run(guest_same);
 }
 
 /* The first L2 is not run again, and not flushed. */
@@ -104,7 +79,7 @@ static void guest_other(void)
 
 TEST(table_of_another_l2)
 {
-	run(guest_other);
+	npt_run(guest_other);
 }
 
 /* What has moved is two levels above what has changed. */
@@ -130,5 +105,5 @@ static void guest_directory(void)
 
 TEST(directory_of_another_l2)
 {
-	run(guest_directory);
+	npt_run(guest_directory);
 }

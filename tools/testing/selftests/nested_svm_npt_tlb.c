@@ -14,42 +14,16 @@
 
 static struct npt npt, other;
 
-static void run(void (*fn)(void))
-{
-	struct vm *vm;
-
-	need_npt();
-	vm = vm_create(1);
-	vcpu_set_long(vm->vcpu, fn, 0);
-	RUN_UNTIL_DONE(vm->vcpu);
-	vm_destroy(vm);
-}
-
-static u64 data_page(u64 value)
-{
-	u64 page = npt_page();
-
-	((volatile u64 *)page)[0] = 0xc3;
-	((volatile u64 *)page)[1] = value;
-	return page;
-}
-
-static void expect_read(u64 addr, u64 value)
-{
-	GUEST_ASSERT_DONE(NPT_READ, addr);
-	GUEST_ASSERT_EQ(npt_value, value);
-}
-
 /* What only ever becomes more needs no flush: not present, read-only, NX. */
 static void guest_more(void)
 {
 	u64 page;
 
 	npt_guest_init(&npt, NPT_4LEVEL);
-	page = data_page(7);
+	page = npt_data_page(7);
 	GUEST_ASSERT_NPF(NPT_READ, NPT_PLAY + 8, PF_USER | NPF_FINAL);
 	npt_set(&npt, NPT_PLAY, 1, page | PTE_P | PTE_U | PTE_NX);
-	expect_read(NPT_PLAY + 8, 7);
+	GUEST_ASSERT_READ(NPT_PLAY + 8, 7);
 	GUEST_ASSERT_NPF(NPT_FETCH, NPT_PLAY, PF_PROT | PF_USER | PF_FETCH | NPF_FINAL);
 	npt_set(&npt, NPT_PLAY, 1, page | PTE_P | PTE_U);
 	GUEST_ASSERT_DONE(NPT_FETCH, NPT_PLAY);
@@ -61,7 +35,7 @@ static void guest_more(void)
 	/* Also above the leaf */
 	npt_set(&npt, NPT_PLAY + (2 << 20), 1, page | NPT_RWX);
 	npt_set(&npt, NPT_PLAY + (2 << 20), 2, npt_get(&npt, NPT_PLAY + (2 << 20), 2) & ~PTE_W);
-	expect_read(NPT_PLAY + (2 << 20) + 8, 8);
+	GUEST_ASSERT_READ(NPT_PLAY + (2 << 20) + 8, 8);
 	GUEST_ASSERT_NPF(NPT_WRITE, NPT_PLAY + (2 << 20) + 8, PF_PROT | PF_USER | PF_WRITE | NPF_FINAL);
 	npt_set(&npt, NPT_PLAY + (2 << 20), 2, npt_get(&npt, NPT_PLAY + (2 << 20), 2) | PTE_W);
 	GUEST_ASSERT_DONE(NPT_WRITE, NPT_PLAY + (2 << 20) + 8);
@@ -70,7 +44,7 @@ static void guest_more(void)
 
 TEST(more_without_flush)
 {
-	run(guest_more);
+	npt_run(guest_more);
 }
 
 /* The ways to flush: all, another ASID, an address in an ASID */
@@ -91,16 +65,16 @@ static void guest_less(void)
 	enum flush how;
 
 	npt_guest_init(&npt, NPT_4LEVEL);
-	a = data_page(1);
-	b = data_page(2);
+	a = npt_data_page(1);
+	b = npt_data_page(2);
 	for (how = 0; how < FLUSH_WAYS; how++) {
 		npt_set(&npt, NPT_PLAY, 1, a | NPT_RWX);
 		flush(how);
-		expect_read(NPT_PLAY + 8, 1);
+		GUEST_ASSERT_READ(NPT_PLAY + 8, 1);
 		/* Another frame */
 		npt_set(&npt, NPT_PLAY, 1, b | NPT_RWX);
 		flush(how);
-		expect_read(NPT_PLAY + 8, 2);
+		GUEST_ASSERT_READ(NPT_PLAY + 8, 2);
 		/* Read-only */
 		npt_value = 2;
 		GUEST_ASSERT_DONE(NPT_WRITE, NPT_PLAY + 8);
@@ -108,31 +82,31 @@ static void guest_less(void)
 		flush(how);
 		GUEST_ASSERT_NPF(NPT_WRITE, NPT_PLAY + 8, PF_PROT | PF_USER | PF_WRITE | NPF_FINAL);
 		/* Nothing */
-		expect_read(NPT_PLAY + 8, 2);
+		GUEST_ASSERT_READ(NPT_PLAY + 8, 2);
 		npt_set(&npt, NPT_PLAY, 1, 0);
 		flush(how);
 		GUEST_ASSERT_NPF(NPT_READ, NPT_PLAY + 8, PF_USER | NPF_FINAL);
 		/* Another table, and a large page in its place, and back */
 		npt_set(&npt, NPT_PLAY, 1, a | NPT_RWX);
-		expect_read(NPT_PLAY + 8, 1);
+		GUEST_ASSERT_READ(NPT_PLAY + 8, 1);
 		table = npt_get(&npt, NPT_PLAY, 2);
 		npt_set(&npt, NPT_PLAY, 2, 0);
 		npt_set(&npt, NPT_PLAY, 1, b | NPT_RWX);
 		flush(how);
-		expect_read(NPT_PLAY + 8, 2);
+		GUEST_ASSERT_READ(NPT_PLAY + 8, 2);
 		npt_set(&npt, NPT_PLAY, 2, (a & ~0x1fffffull) | NPT_RWX | PTE_PS);
 		flush(how);
-		expect_read(NPT_PLAY + (b & 0x1fffff) + 8, 2);
+		GUEST_ASSERT_READ(NPT_PLAY + (b & 0x1fffff) + 8, 2);
 		npt_set(&npt, NPT_PLAY, 2, table);
 		flush(how);
-		expect_read(NPT_PLAY + 8, 1);
+		GUEST_ASSERT_READ(NPT_PLAY + 8, 1);
 	}
 	guest_done();
 }
 
 TEST(less_with_flush)
 {
-	run(guest_less);
+	npt_run(guest_less);
 }
 
 /* Two L2s by turns, each with its tables and its ASID: both stay as they are, and a flush of one is of one. */
@@ -142,20 +116,20 @@ static void guest_two(void)
 
 	npt_guest_init(&other, NPT_4LEVEL);
 	npt_guest_init(&npt, NPT_4LEVEL);
-	a = data_page(1);
-	b = data_page(2);
+	a = npt_data_page(1);
+	b = npt_data_page(2);
 	npt_set(&npt, NPT_PLAY, 1, a | NPT_RWX);
 	npt_set(&other, NPT_PLAY, 1, b | NPT_RWX);
 	for (i = 0; i < 20; i++) {
 		svm_vmcb.ncr3 = i & 1 ? other.root : npt.root;
 		svm_vmcb.asid = 1 + (i & 1);
-		expect_read(NPT_PLAY + 8, 1 + (i & 1));
+		GUEST_ASSERT_READ(NPT_PLAY + 8, 1 + (i & 1));
 	}
 	/* One ASID for both, flushed when it changes hands */
 	svm_vmcb.tlb_ctl = 1;
 	for (i = 0; i < 20; i++) {
 		svm_vmcb.ncr3 = i & 1 ? other.root : npt.root;
-		expect_read(NPT_PLAY + 8, 1 + (i & 1));
+		GUEST_ASSERT_READ(NPT_PLAY + 8, 1 + (i & 1));
 	}
 	/* L2 without nested paging between: its physical addresses are L1's. */
 	svm_vmcb.tlb_ctl = 0;
@@ -163,14 +137,14 @@ static void guest_two(void)
 		svm_vmcb.nested_ctl = i & 1;
 		svm_vmcb.asid = 1 + (i & 1);
 		svm_vmcb.ncr3 = other.root;
-		expect_read(i & 1 ? NPT_PLAY + 8 : a + 8, 1 + (i & 1));
+		GUEST_ASSERT_READ(i & 1 ? NPT_PLAY + 8 : a + 8, 1 + (i & 1));
 	}
 	guest_done();
 }
 
 TEST(two_l2)
 {
-	run(guest_two);
+	npt_run(guest_two);
 }
 
 /* More sets of tables than are remembered, and as they are reused for something else, tables that were others' before */
@@ -182,7 +156,7 @@ static void guest_many(void)
 	for (i = 0; i < 16; i++) {
 		npt_init(&other, NPT_4LEVEL);
 		roots[i] = other.root;
-		pages[i] = data_page(100 + i);
+		pages[i] = npt_data_page(100 + i);
 		npt_set(&other, NPT_PLAY, 1, pages[i] | NPT_RWX);
 	}
 	for (round = 0; round < 4; round++)
@@ -190,20 +164,20 @@ static void guest_many(void)
 			svm_vmcb.ncr3 = roots[i];
 			svm_vmcb.asid = 1 + (i + round) % 15;
 			svm_vmcb.tlb_ctl = 1;
-			expect_read(NPT_PLAY + 8, 100 + i);
+			GUEST_ASSERT_READ(NPT_PLAY + 8, 100 + i);
 		}
 	/* The level 1 table of one as the root of another, which maps the program through its own entries of level 4 */
 	other.root = roots[0];
 	leaf = npt_get(&other, NPT_PLAY, 2) & PTE_ADDR;
 	*(volatile u64 *)leaf = *(volatile u64 *)roots[1];
 	svm_vmcb.ncr3 = leaf;
-	expect_read(NPT_PLAY + 8, 101);
+	GUEST_ASSERT_READ(NPT_PLAY + 8, 101);
 	guest_done();
 }
 
 TEST(many_roots)
 {
-	run(guest_many);
+	npt_run(guest_many);
 }
 
 #define PAGES	64
@@ -224,7 +198,7 @@ static void map_and_touch_all(void)
 
 	npt_guest_init(&npt, NPT_4LEVEL);
 	for (i = 0; i < PAGES; i++)
-		npt_set(&npt, NPT_PLAY + (i << 12), 1, data_page(i) | NPT_RWX);
+		npt_set(&npt, NPT_PLAY + (i << 12), 1, npt_data_page(i) | NPT_RWX);
 	touch_all(0);
 	guest_sync(1);
 }
@@ -298,7 +272,7 @@ static void guest_recursive(void)
 
 TEST(recursive_tables)
 {
-	run(guest_recursive);
+	npt_run(guest_recursive);
 }
 
 /* ---- cost ---- */

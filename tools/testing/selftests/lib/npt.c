@@ -129,6 +129,15 @@ u64 npt_access(enum npt_op op, u64 addr)
 	return vmrun();
 }
 
+u64 npt_data_page(u64 value)
+{
+	u64 page = npt_page();
+
+	((volatile u64 *)page)[0] = 0xc3;
+	((volatile u64 *)page)[1] = value;
+	return page;
+}
+
 void npt_guest_init(struct npt *n, enum npt_mode mode)
 {
 	npt_init(n, mode);
@@ -143,6 +152,17 @@ void need_npt(void)
 	need_svm();
 	if (!(svm_features() & SVM_FEATURE_NP))
 		tap_skip("guests are not offered nested paging");
+}
+
+void npt_run(void (*fn)(void))
+{
+	struct vm *vm;
+
+	need_npt();
+	vm = vm_create(1);
+	vcpu_set_long(vm->vcpu, fn, 0);
+	RUN_UNTIL_DONE(vm->vcpu);
+	vm_destroy(vm);
 }
 
 void need_la57(void)

@@ -52,6 +52,9 @@ extern volatile u64 npt_value;
 #define NPF_FINAL	(1ull << 32)
 #define NPF_TABLE	(1ull << 33)
 
+/* A page for L2, that begins with a RET, with @value at 8. */
+u64 npt_data_page(u64 value);
+
 /* The access is L1's nested page fault, with this error code. */
 #define GUEST_ASSERT_NPF(op, addr, error)					\
 	do {									\
@@ -71,6 +74,15 @@ extern volatile u64 npt_value;
 			GUEST_ASSERT_EQ(svm_vmcb.exit_info_2, 0);		\
 		}								\
 	} while (0)
+
+#define GUEST_ASSERT_READ(addr, value)						\
+	do {									\
+		GUEST_ASSERT_DONE(NPT_READ, addr);				\
+		GUEST_ASSERT_EQ(npt_value, value);				\
+	} while (0)
+
+/* A case that is L1, to its end */
+void npt_run(void (*fn)(void));
 
 /* Skips the case where guests are not offered nested paging. */
 void need_npt(void);
