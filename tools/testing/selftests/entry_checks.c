@@ -7,7 +7,6 @@
  * Expected: every state runs: no entry fails.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -275,14 +274,14 @@ static void run_random(struct bench *b, bool strata, unsigned int round)
 
 TEST(random_states)
 {
-	const char *s = getenv("ENTRY_SEED"), *n = getenv("ENTRY_ROUNDS");
-	unsigned int rounds = n ? atoi(n) : 1000, i, strata;
+	u64 rounds = env_number("ENTRY_ROUNDS", 1000), i;
+	unsigned int strata;
 	struct bench b;
 
 	STRATA_ONLY("no entry fails");
 	if (host_is_bochs_svm())
 		tap_skip("Bochs ends itself when a guest is stepped");
-	seed = s ? strtoull(s, NULL, 0) : (u64)time(NULL) * 2 + 1;
+	seed = env_number("ENTRY_SEED", (u64)time(NULL) * 2 + 1);
 	tap_note("ENTRY_SEED=%llu", (unsigned long long)seed);
 	for (strata = 0; strata < 2; strata++) {
 		bench_init(&b, strata);

@@ -22,6 +22,7 @@
 #include "cpu.h"
 #include "emulator.h"
 #include "module.h"
+#include "state.h"
 
 #define BLOCK	16384
 #define KINDS	3	/* of interrupt controllers */
@@ -225,13 +226,6 @@ static void interrupt_until_done(struct fuzzer *f, pthread_t *threads)
 		pthread_join(threads[i], NULL);
 }
 
-static u64 env(const char *name, u64 otherwise)
-{
-	const char *s = getenv(name);
-
-	return s ? strtoull(s, NULL, 0) : otherwise;
-}
-
 static struct vm *vm_of_kind(unsigned int kind)
 {
 	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args[0] = 24 };
@@ -302,13 +296,13 @@ static long memory_without(const struct module *m)
 
 TEST_TIMEOUT(random_ioctls, 300)
 {
-	u64 seed = env("FUZZ_SEED", time(NULL)), rounds = env("FUZZ_ROUNDS", 1500);
+	u64 seed = env_number("FUZZ_SEED", time(NULL)), rounds = env_number("FUZZ_ROUNDS", 1500);
 	struct module modules[MAX_MODULES];
 	int n = module_list("/modules/list", modules);
 	long before = 0, after;
 	struct vm *vm;
 
-	fuzz_guest = env("FUZZ_GUEST", 1);
+	fuzz_guest = env_number("FUZZ_GUEST", 1);
 	fuzz_debug = !fuzz_guest || !host_is_tcg();
 	tap_note("FUZZ_SEED=%llu FUZZ_ROUNDS=%llu", (unsigned long long)seed, (unsigned long long)rounds);
 	signal(SIGUSR1, on_signal);
@@ -329,7 +323,7 @@ TEST_TIMEOUT(random_ioctls, 300)
 
 TEST_TIMEOUT(rarer_ioctls, 120)
 {
-	u64 seed = env("FUZZ_SEED", time(NULL)), rounds = env("FUZZ_ROUNDS", 1500) / 4;
+	u64 seed = env_number("FUZZ_SEED", time(NULL)), rounds = env_number("FUZZ_ROUNDS", 1500) / 4;
 
 	table = rarer;
 	table_nr = sizeof(rarer) / sizeof(rarer[0]);

@@ -18,6 +18,7 @@
 
 #include "emulator.h"
 #include "npt.h"
+#include "state.h"
 
 #define TABLES	24
 #define DATA	40
@@ -251,23 +252,17 @@ static void guest_good(void)
 
 TEST_TIMEOUT(wild_hypervisor, 100000)
 {
-	const char *for_seconds = getenv("FUZZ_SECONDS"), *from = getenv("FUZZ_SEED");
-	time_t end = time(NULL) + (for_seconds ? atoi(for_seconds) : 6);
-	u64 s = from ? strtoull(from, NULL, 0) : 0x9e3779b97f4a7c15ull;
+	u64 end = time(NULL) + env_number("FUZZ_SECONDS", 6), s = env_number("FUZZ_SEED", 0x9e3779b97f4a7c15ull);
 	struct sigaction sa = { .sa_handler = wake };
 	unsigned int rounds = 0;
-	struct vm *vm;
 
 	need_npt();
 	sigaction(SIGUSR1, &sa, NULL);
-	while (time(NULL) < end) {
+	while ((u64)time(NULL) < end) {
 		round_of(s);
 		s = s * 6364136223846793005ull + 1;
 		rounds++;
 	}
 	tap_note("%u rounds, %lu runs, next FUZZ_SEED=%#llx", rounds, runs, (unsigned long long)s);
-	vm = vm_create(1);
-	vcpu_set_long(vm->vcpu, guest_good, 0);
-	RUN_UNTIL_DONE(vm->vcpu);
-	vm_destroy(vm);
+	npt_run(guest_good);
 }

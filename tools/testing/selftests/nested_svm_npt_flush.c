@@ -6,9 +6,9 @@
  * Expected: the first finds what it has put there: a walk of the other one from before the flush brings nothing back.
  */
 #include <pthread.h>
-#include <stdlib.h>
 
 #include "npt.h"
+#include "state.h"
 
 #define TABLES	2
 #define ENTRIES	12
@@ -126,13 +126,12 @@ static void *run_second(void *arg)
 
 TEST(walks_and_flushes)
 {
-	const char *number = getenv("NESTED_FLUSH_TURNS");
 	pthread_t second;
 	struct vm *vm;
 
 	need_npt();
 	vm = vm_create(2);
-	*guest_var(vm, &turns) = number ? strtoull(number, NULL, 0) : 3000;
+	*guest_var(vm, &turns) = env_number("NESTED_FLUSH_TURNS", 3000);
 	vcpu_set_long(vm->vcpu, guest_main, 0);
 	vcpu_set_long(&vm->vcpu[1], guest_main, 0);
 	REQUIRE(!pthread_create(&second, NULL, run_second, vm));

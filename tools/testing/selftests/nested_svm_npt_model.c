@@ -6,10 +6,10 @@
  * Expected: L2 reads what its tables say, or what they said on a way that was there at once or bit by bit since the last flush; it faults if, and only if, there
  * is nothing now.
  */
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "npt.h"
+#include "state.h"
 
 #define CPUS	2
 #define L2S	3	/* the same on both */
@@ -278,13 +278,6 @@ static void guest_main(void)
 	guest_done();
 }
 
-static u64 number(const char *name, u64 otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? strtoull(value, NULL, 0) : otherwise;
-}
-
 static u64 *large_pages(struct vm *vm)
 {
 	u64 *mem = host_alloc(LARGE * LARGE_SIZE, LARGE_SIZE), i, e;
@@ -317,8 +310,8 @@ TEST(changes_and_reads)
 	need_npt();
 	vm = vm_create(CPUS);
 	mem = large_pages(vm);
-	*guest_var(vm, &seed) = number("NESTED_MODEL_SEED", 1);
-	*guest_var(vm, &steps) = number("NESTED_MODEL_STEPS", 10000);
+	*guest_var(vm, &seed) = env_number("NESTED_MODEL_SEED", 1);
+	*guest_var(vm, &steps) = env_number("NESTED_MODEL_STEPS", 10000);
 	vcpu_set_long(vm->vcpu, guest_main, 0);
 	vcpu_set_long(&vm->vcpu[1], guest_second, 0);
 	while ((end = vcpu_run(vm->vcpu)) == RUN_SYNC) {

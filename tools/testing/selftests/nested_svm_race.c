@@ -9,13 +9,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "npt.h"
+#include "state.h"
 
 #define PAGES		64
 #define RACE_GPA	0x20000000ull
@@ -189,7 +189,6 @@ static u64 now_ms(void)
 
 TEST_TIMEOUT(two_l2_and_the_host, 100000)
 {
-	const char *seconds = getenv("NESTED_RACE_SECONDS");
 	u64 seed = 88172645463325252ull, until, bits = 0, n = 0;
 	int fd = memfd_create("race", 0);
 	pthread_t thread[2];
@@ -206,7 +205,7 @@ TEST_TIMEOUT(two_l2_and_the_host, 100000)
 		vcpu_set_long(&vm->vcpu[i], guest_main, 0);
 	for (i = 0; i < 2; i++)
 		pthread_create(&thread[i], NULL, run_vcpu, &vm->vcpu[i]);
-	until = now_ms() + 1000 * (seconds ? strtoull(seconds, NULL, 0) : 4);
+	until = now_ms() + 1000 * env_number("NESTED_RACE_SECONDS", 4);
 	for (; now_ms() < until && !over; n++) {
 		seed ^= seed << 13;
 		seed ^= seed >> 7;

@@ -16,6 +16,7 @@
 
 #include "emulator.h"
 #include "smm.h"
+#include "state.h"
 #include "svm.h"
 
 static volatile u64 seed, rounds, entered, invalid;
@@ -183,13 +184,6 @@ static void stop_flip(struct vcpu *vcpu, pthread_t thread)
 	pthread_join(thread, NULL);
 }
 
-static u64 env(const char *name, u64 otherwise)
-{
-	const char *s = getenv(name);
-
-	return s ? strtoull(s, NULL, 0) : otherwise;
-}
-
 static u64 seconds(void)
 {
 	struct timespec t;
@@ -294,7 +288,7 @@ static bool enough(struct vm *vm, unsigned int what, u64 smis)
 
 static void fuzz(unsigned int what)
 {
-	u64 s = env("NESTED_FUZZ_SEED", 1), end, kicks = 0, lives = 0, last = 0, stuck = 0, smis = 0, born = 0, renewals = 0, in_vain = 0;
+	u64 s = env_number("NESTED_FUZZ_SEED", 1), end, kicks = 0, lives = 0, last = 0, stuck = 0, smis = 0, born = 0, renewals = 0, in_vain = 0;
 	struct itimerval tick = { .it_interval.tv_usec = 20000, .it_value.tv_usec = 20000 };
 	struct kvm_interrupt irq = { .irq = 0x40 };
 	struct sigaction sa = { .sa_handler = on_signal };
@@ -322,7 +316,7 @@ static void fuzz(unsigned int what)
 	if (what & FLIP)
 		thread = start_flip(vcpu + 1);
 	setitimer(ITIMER_REAL, &tick, NULL);
-	end = seconds() + env("NESTED_FUZZ_SECONDS", 4);
+	end = seconds() + env_number("NESTED_FUZZ_SECONDS", 4);
 	while (seconds() < end || !enough(vm, what, smis)) {
 		int r = vcpu_run_raw(vcpu);
 		u64 now = *guest_var(vm, &rounds);
