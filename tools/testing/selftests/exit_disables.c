@@ -79,15 +79,6 @@ static struct vm *waiting_vm(u64 disabled, void *fn)
 	return vm;
 }
 
-static u64 halt_exits(struct vm *vm)
-{
-	int fd = xioctl(vm->vcpu->fd, KVM_GET_STATS_FD, 0);
-	u64 n = stat_value(fd, "halt_exits");
-
-	close(fd);
-	return n;
-}
-
 static void guest_naps(void)
 {
 	u64 i;
@@ -107,12 +98,12 @@ TEST_TIMEOUT(own_timer, 120)
 	struct vm *vm = waiting_vm(KVM_X86_DISABLE_EXITS_HLT, guest_naps);
 
 	RUN_UNTIL_DONE(vm->vcpu);
-	CHECK_EQ(halt_exits(vm), 0);
+	CHECK_EQ(stat_of(vm->vcpu->fd, "halt_exits"), 0);
 	vm_destroy(vm);
 	/* The same guest with exits has them counted. */
 	vm = waiting_vm(0, guest_naps);
 	RUN_UNTIL_DONE(vm->vcpu);
-	CHECK(halt_exits(vm) >= WAITS);
+	CHECK(stat_of(vm->vcpu->fd, "halt_exits") >= WAITS);
 	vm_destroy(vm);
 }
 

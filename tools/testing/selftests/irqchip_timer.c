@@ -104,15 +104,6 @@ static bool is_intel(void)
 	return regs[1] == 0x756e6547;	/* "Genu" */
 }
 
-static u64 irq_exits(struct vm *vm)
-{
-	int fd = xioctl(vm->vcpu->fd, KVM_GET_STATS_FD, 0);
-	u64 n = stat_value(fd, "irq_exits");
-
-	close(fd);
-	return n;
-}
-
 /* The host's own ticks come in either case; they are far fewer. */
 static void judge(u64 n, bool by_cpu, const char *what)
 {
@@ -130,13 +121,13 @@ TEST(spinning)
 	u64 start, middle;
 
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
-	start = irq_exits(vm);
+	start = stat_of(vm->vcpu->fd, "irq_exits");
 	RUN_UNTIL_SYNC(vm->vcpu, 2);
-	middle = irq_exits(vm);
+	middle = stat_of(vm->vcpu->fd, "irq_exits");
 	RUN_UNTIL_DONE(vm->vcpu);
 	if (on_strata()) {
 		judge(middle - start, by_cpu, "TSC deadline");
-		judge(irq_exits(vm) - middle, by_cpu, "one-shot");
+		judge(stat_of(vm->vcpu->fd, "irq_exits") - middle, by_cpu, "one-shot");
 	}
 	vm_destroy(vm);
 }

@@ -6,7 +6,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cpu.h"
 #include "stats.h"
@@ -30,15 +29,6 @@ static enum mode mode(void)
 	if (strstr(line, "VMX: conditional cache flushes"))
 		return CONDITIONAL;
 	return strstr(line, "VMX: cache flushes") ? ALWAYS : NEVER;
-}
-
-static u64 flushes(struct vm *vm)
-{
-	int fd = xioctl(vm->vcpu->fd, KVM_GET_STATS_FD, 0);
-	u64 n = stat_value(fd, "l1d_flush");
-
-	close(fd);
-	return n;
 }
 
 static void guest_exits(void)
@@ -67,12 +57,12 @@ TEST(counted)
 	m = mode();
 	vcpu_set_long(vm->vcpu, guest_exits, 0);
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
-	start = flushes(vm);
+	start = stat_of(vm->vcpu->fd, "l1d_flush");
 	RUN_UNTIL_SYNC(vm->vcpu, 2);
-	middle = flushes(vm);
+	middle = stat_of(vm->vcpu->fd, "l1d_flush");
 	for (i = 0; i < LONG; i++)
 		RUN_UNTIL_SYNC(vm->vcpu, 3);
-	end = flushes(vm);
+	end = stat_of(vm->vcpu->fd, "l1d_flush");
 	tap_note("%llu in %u short exits, %llu in %u to userspace", (unsigned long long)(middle - start), SHORT,
 		 (unsigned long long)(end - middle), LONG);
 	switch (m) {

@@ -6,11 +6,9 @@
  * Expected: what was taken away is gone after a flush, what was given is there without; nothing is built anew without a flush.
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "npt.h"
+#include "stats.h"
 
 static struct npt npt, other;
 
@@ -277,28 +275,6 @@ TEST(recursive_tables)
 
 /* ---- cost ---- */
 
-static u64 stat_value(struct vcpu *vcpu, const char *name)
-{
-	int fd = xioctl(vcpu->fd, KVM_GET_STATS_FD, 0);
-	struct kvm_stats_header h;
-	u64 value = ~0ull;
-	char desc[256];
-	u32 i;
-
-	REQUIRE_EQ(pread(fd, &h, sizeof(h), 0), sizeof(h));
-	for (i = 0; i < h.num_desc; i++) {
-		struct kvm_stats_desc *d = (void *)desc;
-		size_t size = sizeof(*d) + h.name_size;
-
-		REQUIRE_EQ(pread(fd, desc, size, h.desc_offset + i * size), size);
-		if (!strcmp(desc + sizeof(*d), name))
-			REQUIRE_EQ(pread(fd, &value, 8, h.data_offset + d->offset), 8);
-	}
-	close(fd);
-	REQUIRE(value != ~0ull);
-	return value;
-}
-
 TEST(nothing_is_built_without_flush)
 {
 	u64 before, now;
@@ -309,19 +285,19 @@ TEST(nothing_is_built_without_flush)
 	vm = vm_create(1);
 	vcpu_set_long(vm->vcpu, guest_cost, 0);
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
-	before = stat_value(vm->vcpu, "pf_taken");
+	before = stat_of(vm->vcpu->fd, "pf_taken");
 	RUN_UNTIL_SYNC(vm->vcpu, 2);
-	now = stat_value(vm->vcpu, "pf_taken");
+	now = stat_of(vm->vcpu->fd, "pf_taken");
 	CHECK_EQ(now - before, 0);
 	RUN_UNTIL_SYNC(vm->vcpu, 3);
 	before = now;
-	now = stat_value(vm->vcpu, "pf_taken");
+	now = stat_of(vm->vcpu->fd, "pf_taken");
 	tap_note("%llu faults after a flush", (unsigned long long)(now - before));
 	/* Tables on the way to the play pages and to the program */
 	CHECK(now - before <= 12);
 	RUN_UNTIL_SYNC(vm->vcpu, 4);
 	before = now;
-	now = stat_value(vm->vcpu, "pf_taken");
+	now = stat_of(vm->vcpu->fd, "pf_taken");
 	tap_note("%llu faults in %u runs with a flush", (unsigned long long)(now - before), PAGES);
 	CHECK_EQ(now - before, 0);
 	RUN_UNTIL_DONE(vm->vcpu);
@@ -352,11 +328,11 @@ TEST(more_rights_flush_nothing)
 	vm = vm_create(1);
 	vcpu_set_long(vm->vcpu, guest_dirties, 0);
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
-	faults = stat_value(vm->vcpu, "pf_taken");
-	flushes = stat_value(vm->vcpu, "tlb_flush");
+	faults = stat_of(vm->vcpu->fd, "pf_taken");
+	flushes = stat_of(vm->vcpu->fd, "tlb_flush");
 	RUN_UNTIL_SYNC(vm->vcpu, 2);
-	CHECK_EQ(stat_value(vm->vcpu, "pf_taken") - faults, PAGES);
-	CHECK_EQ(stat_value(vm->vcpu, "tlb_flush") - flushes, 0);
+	CHECK_EQ(stat_of(vm->vcpu->fd, "pf_taken") - faults, PAGES);
+	CHECK_EQ(stat_of(vm->vcpu->fd, "tlb_flush") - flushes, 0);
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
 }

@@ -7,7 +7,6 @@
  * Expected: RFLAGS and DR6 as without the NMI, and the NMI right behind the instruction or the delivery.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "cpu.h"
 #include "emulator.h"
@@ -153,11 +152,7 @@ static void shadow_and_nmi(struct vcpu *vcpu)
  */
 static bool disturbed(struct vm *vm)
 {
-	int fd = xioctl(vm->vcpu->fd, KVM_GET_STATS_FD, 0);
-	u64 n = stat_value(fd, "irq_exits");
-
-	close(fd);
-	return host_is_tcg() && n;
+	return host_is_tcg() && stat_of(vm->vcpu->fd, "irq_exits");
 }
 
 /* True if it says something. */

@@ -84,32 +84,20 @@ static struct vm *huge_vm(bool exempt)
 	return vm;
 }
 
-static u64 vm_stat(struct vm *vm, const char *name)
-{
-	int fd = xioctl(vm->fd, KVM_GET_STATS_FD, 0);
-	u64 value = stat_value(fd, name);
-
-	close(fd);
-	return value;
-}
-
 static u64 splits(struct vm *vm)
 {
-	return vm_stat(vm, "nx_lpage_splits");
+	return stat_of(vm->fd, "nx_lpage_splits");
 }
 
 /* Nested page faults of one access to a page of slot 1 */
 static u64 faults_of(struct vm *vm, u64 page, bool code)
 {
-	int fd = xioctl(vm->vcpu->fd, KVM_GET_STATS_FD, 0);
-	u64 before = stat_value(fd, "pf_fixed");
+	u64 before = stat_of(vm->vcpu->fd, "pf_fixed");
 
 	*guest_var(vm, &target) = GPA + page * 4096;
 	*guest_var(vm, &fetch) = code;
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
-	before = stat_value(fd, "pf_fixed") - before;
-	close(fd);
-	return before;
+	return stat_of(vm->vcpu->fd, "pf_fixed") - before;
 }
 
 #define READ(page)	faults_of(vm, page, false)

@@ -42,16 +42,13 @@ static void guest_touch(void)
 /* Returns how many nested page faults it was. */
 static u64 touch(struct vm *vm, u64 size, u64 step, u64 with)
 {
-	int fd = xioctl(vm->vcpu->fd, KVM_GET_STATS_FD, NULL);
-	u64 before = stat_value(fd, "pf_taken");
+	u64 before = stat_of(vm->vcpu->fd, "pf_taken");
 
 	*guest_var(vm, &bytes) = size;
 	*guest_var(vm, &stride) = step;
 	*guest_var(vm, &tag) = with;
 	RUN_UNTIL_SYNC(vm->vcpu, with);
-	before = stat_value(fd, "pf_taken") - before;
-	close(fd);
-	return before;
+	return stat_of(vm->vcpu->fd, "pf_taken") - before;
 }
 
 static void check_words(const u8 *mem, u64 size, u64 step, u64 with)

@@ -30,3 +30,13 @@ u64 stat_value(int fd, const char *name)
 	free(desc);
 	return value;
 }
+
+u64 stat_of(int fd, const char *name)
+{
+	int stats = xioctl(fd, KVM_GET_STATS_FD, 0);
+	u64 value = stat_value(stats, name);
+
+	close(stats);
+	REQUIRE(value != ~0ull);
+	return value;
+}

@@ -9,5 +9,7 @@
 
 /* The counter's value, -1 if there is none of that name; every descriptor is checked on the way. */
 u64 stat_value(int fd, const char *name);
+/* The same of a vCPU's or VM's descriptor; ends the case if there is no such counter. */
+u64 stat_of(int fd, const char *name);
 
 #endif
