@@ -47,16 +47,6 @@ static struct vm *test_vm(const struct vm_config *config, void *fn)
 	return vm;
 }
 
-static int run_nothing(struct vcpu *vcpu)
-{
-	int ret;
-
-	vcpu->run->immediate_exit = 1;
-	ret = vcpu_run_raw(vcpu);
-	vcpu->run->immediate_exit = 0;
-	return ret;
-}
-
 static void set_if(struct vcpu *vcpu, bool on)
 {
 	struct kvm_regs regs;
@@ -116,7 +106,7 @@ static void closed_after_set(enum vm_irqchip chip, bool exact)
 	if (exact)
 		memcpy(e.reserved, &s, sizeof(s));
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
-	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	close_and_go_on(vcpu);
 	vm_destroy(vm);
 }
@@ -145,13 +135,13 @@ TEST(set_while_closed)
 	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .strata_events = true }, guest_closed);
 	vcpu = vm->vcpu;
 	RUN_UNTIL_SYNC(vcpu, 1);
-	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	set_if(vcpu, false);
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	e.interrupt.injected = 1;
 	e.interrupt.nr = VECTOR;
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
-	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	check_place(vcpu, false);
 	close_and_go_on(vcpu);
 	vm_destroy(vm);
@@ -173,7 +163,7 @@ TEST(interrupt_flag_cleared_in_delivery)
 		CHECK_EQ(vcpu_run_raw(vcpu), 0);
 	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
 	REQUIRE_EQ(vcpu_judge(vcpu), RUN_SYNC);
-	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	xioctl(vcpu->fd, KVM_INTERRUPT, &irq);
 	vm_drop_pages(vm, DROP_IDT);
 	do {
@@ -213,11 +203,11 @@ TEST(cleared_and_set_again)
 	e.interrupt.injected = 1;
 	e.interrupt.nr = VECTOR;
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
-	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	check_place(vcpu, true);
 	set_if(vcpu, false);
 	set_if(vcpu, true);
-	CHECK_EQ(run_nothing(vcpu), -EINTR);
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	check_place(vcpu, true);
 	*guest_var(vm, &irqs) = -1;	/* 0 behind the one that is in delivery */
 	CHECK_EQ(vcpu_run_raw(vcpu), 0);

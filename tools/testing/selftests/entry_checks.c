@@ -21,16 +21,6 @@
 
 static volatile u64 vector, error, rip;
 
-static int run_nothing(struct vcpu *vcpu)
-{
-	int ret;
-
-	vcpu->run->immediate_exit = 1;
-	ret = vcpu_run_raw(vcpu);
-	vcpu->run->immediate_exit = 0;
-	return ret;
-}
-
 static void on_any(struct guest_frame *f)
 {
 	vector = f->vector;
@@ -77,7 +67,7 @@ static void guest_unblocks(void)
 static void bench_done(struct bench *b)
 {
 	vcpu_set_long(b->vm->vcpu, guest_unblocks, 0);
-	run_nothing(b->vm->vcpu);
+	vcpu_run_nothing(b->vm->vcpu);
 	xioctl(b->vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &b->events);
 	vcpu_set_long(b->vm->vcpu, guest_unblocks, 0);
 	RUN_UNTIL_DONE(b->vm->vcpu);
@@ -92,7 +82,7 @@ static int bench_set(struct bench *b, const struct kvm_vcpu_events *e, u64 rflag
 
 	regs.rflags = rflags;
 	*guest_var(b->vm, &vector) = ~0ull;
-	run_nothing(b->vm->vcpu);
+	vcpu_run_nothing(b->vm->vcpu);
 	xioctl(fd, KVM_SET_SREGS, &b->sregs);
 	xioctl(fd, KVM_SET_REGS, &regs);
 	return kvm_ioctl(fd, KVM_SET_VCPU_EVENTS, (void *)e);

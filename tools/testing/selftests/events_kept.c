@@ -71,9 +71,7 @@ static void until_stop(struct vm *vm)
 {
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
 	REQUIRE_EQ(vm->vcpu->run->io.port, PORT_STOP);
-	vm->vcpu->run->immediate_exit = 1;
-	vcpu_run_raw(vm->vcpu);
-	vm->vcpu->run->immediate_exit = 0;
+	vcpu_run_nothing(vm->vcpu);
 }
 
 /* The new VM, after a round of GETs that must change nothing. */

@@ -130,9 +130,7 @@ static void there_and_back(int first, bool paging)
 	*guest_var(vm, &with_npt) = paging;
 	vcpu_set_long(vm->vcpu, guest_main, 0);
 	while ((end = vcpu_run(vm->vcpu)) == RUN_SYNC) {
-		vm->vcpu->run->immediate_exit = 1;
-		REQUIRE_EQ(vcpu_run_raw(vm->vcpu), -EINTR);
-		vm->vcpu->run->immediate_exit = 0;
+		REQUIRE_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
 		serve(vm->vcpu);
 		vm = exchange_move(vm, !exchange_loaded());
 		stops++;

@@ -73,9 +73,7 @@ static struct vm *stopped_from(void (*l1)(void), void (*l2)(void), u64 takes)
 	REQUIRE_EQ(vm->vcpu->run->io.port, PORT_STOP);
 	if (vm->vcpu->run->io.direction == KVM_EXIT_IO_IN)
 		return vm;
-	vm->vcpu->run->immediate_exit = 1;
-	vcpu_run_raw(vm->vcpu);
-	vm->vcpu->run->immediate_exit = 0;
+	vcpu_run_nothing(vm->vcpu);
 	return vm;
 }
 

@@ -255,9 +255,7 @@ TEST(window_given_up)
 
 	RUN_UNTIL_SYNC(vcpu, 1);
 	vcpu->run->request_interrupt_window = 1;
-	vcpu->run->immediate_exit = 1;
-	vcpu_run_raw(vcpu);
-	vcpu->run->immediate_exit = 0;
+	vcpu_run_nothing(vcpu);
 	vcpu->run->request_interrupt_window = 0;
 	RUN_UNTIL_SYNC(vcpu, 2);
 	RUN_UNTIL_DONE(vcpu);

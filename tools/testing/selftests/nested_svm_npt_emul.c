@@ -5,6 +5,7 @@
  * Conditions: guests are offered SVM with nested paging.
  * Expected: L1 gets the nested page fault that the CPU would have found, the instruction has done nothing; addresses of L2 are L2's.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "npt.h"
@@ -244,9 +245,7 @@ TEST(save_and_restore_pae)
 		expect_count(vm->vcpu, i);
 		/* TCG sets A in a pointer, where the bit is reserved. */
 		*(u64 *)gpa_to_host(vm, guest_var(vm, &l2)->root) &= ~PTE_A;
-		vm->vcpu->run->immediate_exit = 1;
-		CHECK_EQ(vcpu_run_raw(vm->vcpu), -4 /* EINTR */);
-		vm->vcpu->run->immediate_exit = 0;
+		CHECK_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
 		state_save(vm, &config, NULL, &s);
 		state_shuffle(&seed, order);
 		next = vm_create_with(&config, vm);
@@ -274,9 +273,7 @@ TEST(save_and_restore)
 	for (i = 1; i <= 20; i++) {
 		RUN_UNTIL_SYNC(vm->vcpu, 2 * i - 1);
 		/* The OUT is over when the vCPU runs again. */
-		vm->vcpu->run->immediate_exit = 1;
-		CHECK_EQ(vcpu_run_raw(vm->vcpu), -4 /* EINTR */);
-		vm->vcpu->run->immediate_exit = 0;
+		CHECK_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
 		state_save(vm, &config, NULL, &s);
 		state_shuffle(&seed, order);
 		next = vm_create_with(&config, vm);

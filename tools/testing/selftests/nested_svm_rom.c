@@ -172,9 +172,7 @@ TEST(restored_onto_a_read_only_block)
 
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
-	vm->vcpu->run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(vm->vcpu), -EINTR);
-	vm->vcpu->run->immediate_exit = 0;
+	CHECK_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
 	state.s.size = sizeof(state);
 	xioctl(vm->vcpu->fd, KVM_GET_NESTED_STATE, &state);
 	CHECK_EQ(state.s.hdr.svm.vmcb_pa, OWN_GPA);

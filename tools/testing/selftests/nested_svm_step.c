@@ -203,8 +203,7 @@ TEST(moved_while_l2_runs)
 	for (i = 0; i < NR_PARTS; i++)
 		order[i] = i;
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
-	vm->vcpu->run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(vm->vcpu), -EINTR);
+	CHECK_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
 	state_save(vm, &config, order, &image);
 	state_restore(other, &config, order, false, &image);
 	RUN_UNTIL_DONE(other->vcpu);

@@ -128,18 +128,11 @@ static struct vm *nmi_vm(void *fn)
 	return vm;
 }
 
-static void end_out(struct vcpu *vcpu)
-{
-	vcpu->run->immediate_exit = 1;
-	vcpu_run_raw(vcpu);
-	vcpu->run->immediate_exit = 0;
-}
-
 static void shadow_and_nmi(struct vcpu *vcpu)
 {
 	struct kvm_vcpu_events e;
 
-	end_out(vcpu);
+	vcpu_run_nothing(vcpu);
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	e.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS;
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
@@ -235,7 +228,7 @@ static void sti_shadow_without_if(bool nmi, bool flags_last)
 
 	*guest_var(vm, &expected) = nmi;
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
-	end_out(vm->vcpu);
+	vcpu_run_nothing(vm->vcpu);
 	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
 	regs.rflags |= flags_last ? RFLAGS_IF : 0;
 	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);

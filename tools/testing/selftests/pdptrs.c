@@ -62,9 +62,7 @@ static struct vm *stopped(void)
 	xioctl(vm->vcpu->fd, KVM_SET_SREGS, &sregs);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
 	CHECK_EQ(vm->vcpu->run->io.port, PORT_STOP);
-	vm->vcpu->run->immediate_exit = 1;
-	vcpu_run_raw(vm->vcpu);
-	vm->vcpu->run->immediate_exit = 0;
+	vcpu_run_nothing(vm->vcpu);
 	root[1] = DIR_NEW | PTE_P;
 	return vm;
 }

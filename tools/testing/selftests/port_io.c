@@ -6,6 +6,7 @@
  * Expected: exits carry size, port, count and data; RIP, RCX, RSI, RDI and the upper halves of RAX
  * are as the manual says afterwards.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -257,9 +258,7 @@ TEST(rip_at_exit)
 
 	vcpu_set_long(vcpu, guest_out, 0);
 	expect_out(vcpu, PORT, 1, 1);
-	vcpu->run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(vcpu), -4 /* EINTR */);
-	vcpu->run->immediate_exit = 0;
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	xioctl(vcpu->fd, KVM_GET_REGS, &regs);
 	regs.rip = (u64)guest_redirected;
 	xioctl(vcpu->fd, KVM_SET_REGS, &regs);

@@ -116,9 +116,7 @@ static struct vm *filled_vm(void)
 	vcpu_set_long(vm->vcpu, guest_fill, 0);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
 	/* Complete the OUT, so that REGS is at an instruction boundary. */
-	vm->vcpu->run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(vm->vcpu), -EINTR);
-	vm->vcpu->run->immediate_exit = 0;
+	CHECK_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
 	return vm;
 }
 

@@ -155,9 +155,7 @@ TEST(sync_regs)
 	run->s.regs.regs.rbx = 0x3333;
 	run->kvm_dirty_regs = 0;
 	/* Not marked dirty: not taken. */
-	run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
-	run->immediate_exit = 0;
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	xioctl(vcpu->fd, KVM_GET_REGS, &regs);
 	CHECK_EQ(regs.rbx, 0x1111);
 	/* One part that is refused: nothing is taken. */

@@ -52,9 +52,7 @@ static void moved(const struct vm_config *config, bool in, bool smi_first, bool 
 	RUN_UNTIL_PORT(vcpu, in ? 0x1234 : PORT_LOOP);
 	if (smi_first)
 		xioctl(vcpu->fd, KVM_SMI, NULL);
-	vcpu->run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
-	vcpu->run->immediate_exit = 0;
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	smm_get_state(vcpu, &s);
 	CHECK_EQ(s.events.smi.pending, smi_first);
 	other = vm_create_with(config, NULL);

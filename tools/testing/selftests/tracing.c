@@ -228,9 +228,7 @@ TEST(queued_once)
 			continue;
 		seen++;
 		xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
-		vm->vcpu->run->immediate_exit = 1;
-		CHECK_EQ(vcpu_run_raw(vm->vcpu), -EINTR);
-		vm->vcpu->run->immediate_exit = 0;
+		CHECK_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
 	}
 	at = text = trace_end();
 	while ((at = trace_find(at, "strata_event_queued", "exception vector 13")))

@@ -131,10 +131,8 @@ static void answered(struct vm *to, struct vm *from, u64 rax)
 	struct vm *last;
 
 	answer(to->vcpu->run);
-	to->vcpu->run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(to->vcpu), -EINTR);
-	CHECK_EQ(vcpu_run_raw(to->vcpu), -EINTR);
-	to->vcpu->run->immediate_exit = 0;
+	CHECK_EQ(vcpu_run_nothing(to->vcpu), -EINTR);
+	CHECK_EQ(vcpu_run_nothing(to->vcpu), -EINTR);
 	xioctl(to->vcpu->fd, KVM_GET_REGS, &regs);
 	CHECK_EQ(regs.rip, *guest_var(from, &behind));
 	CHECK_EQ(regs.rax, rax);

@@ -93,9 +93,7 @@ static void beside_exception(bool pending)
 	events.exception.injected = !pending;
 	events.exception.pending = pending;
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
-	vcpu->run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
-	vcpu->run->immediate_exit = 0;
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	CHECK_EQ(vcpu->run->ready_for_interrupt_injection, 0);
 	CHECK_EQ(interrupt(vcpu), 0);
 	/* In its handler, with IF clear and the interrupt still waiting */
@@ -174,9 +172,7 @@ static void guest_takes_one(void)
 /* The flag after a run that executes nothing */
 static u8 ready_now(struct vcpu *vcpu)
 {
-	vcpu->run->immediate_exit = 1;
-	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
-	vcpu->run->immediate_exit = 0;
+	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	return vcpu->run->ready_for_interrupt_injection;
 }
 

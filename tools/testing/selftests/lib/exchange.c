@@ -126,9 +126,7 @@ struct vm *exchange_move(struct vm *vm, enum exchange_module which)
 {
 	u8 *mem = vm->mem;
 
-	vm->vcpu->run->immediate_exit = 1;
-	REQUIRE_EQ(vcpu_run_raw(vm->vcpu), -EINTR);
-	vm->vcpu->run->immediate_exit = 0;
+	REQUIRE_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
 	exchange_save(vm->vcpu);
 	vm->mem = NULL;
 	vm_destroy(vm);

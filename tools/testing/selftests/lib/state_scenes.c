@@ -336,9 +336,7 @@ struct vm *scene_start(const struct scene *scene)
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
 	REQUIRE_EQ(vm->vcpu->run->io.port, PORT_STOP);
 	/* Elsewhere the OUT is complete only now. */
-	vm->vcpu->run->immediate_exit = 1;
-	vcpu_run_raw(vm->vcpu);
-	vm->vcpu->run->immediate_exit = 0;
+	vcpu_run_nothing(vm->vcpu);
 	scene->stop(vm);
 	return vm;
 }

@@ -218,3 +218,13 @@ int vcpu_run_raw(struct vcpu *vcpu)
 {
 	return kvm_ioctl(vcpu->fd, KVM_RUN, NULL);
 }
+
+int vcpu_run_nothing(struct vcpu *vcpu)
+{
+	int r;
+
+	vcpu->run->immediate_exit = 1;
+	r = vcpu_run_raw(vcpu);
+	vcpu->run->immediate_exit = 0;
+	return r;
+}
