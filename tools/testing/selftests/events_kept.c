@@ -42,11 +42,6 @@ static void on_event(struct guest_frame *f)
 		wrmsr(X2(0xb0), 0);
 }
 
-static const u8 qemu_order[NR_PARTS] = {
-	PART_SLOTS, PART_IRQCHIP, PART_PIT, PART_LAPIC, PART_SREGS, PART_NESTED, PART_TSC, PART_REGS, PART_XSAVE, PART_XCRS, PART_MSRS,
-	PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS, PART_CLOCK,
-};
-
 static struct vm_config config;
 static struct vm_state state, again;
 
@@ -82,7 +77,7 @@ static struct vm *move(struct vm *vm)
 	state_save(vm, &config, NULL, &state);
 	state_save(vm, &config, NULL, &again);
 	state_differs("a second round of GETs", &config, &state, &again);
-	state_restore(to, &config, qemu_order, false, &state);
+	state_restore(to, &config, state_qemu_order, false, &state);
 	state_save(to, &config, NULL, &again);
 	state_differs("the restored vCPU", &config, &state, &again);
 	return to;
@@ -372,7 +367,7 @@ TEST(unanswered_read)
 	RUN_UNTIL(to->vcpu, KVM_EXIT_MMIO);
 	last = vm_create_with(&config, vm);
 	state_save(to, &config, NULL, &state);
-	state_restore(last, &config, qemu_order, false, &state);
+	state_restore(last, &config, state_qemu_order, false, &state);
 	RUN_UNTIL(last->vcpu, KVM_EXIT_MMIO);
 	CHECK_EQ(last->vcpu->run->mmio.is_write, 0);
 	*(u32 *)last->vcpu->run->mmio.data = 7;

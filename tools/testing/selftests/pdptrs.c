@@ -31,11 +31,6 @@ extern const char pdptrs_start[], pdptrs_end[];
 static const struct vm_config config = { .nr_vcpus = 1 };
 static struct vm_state state, again;
 
-static const u8 order[NR_PARTS] = {
-	PART_SLOTS, PART_IRQCHIP, PART_PIT, PART_LAPIC, PART_SREGS, PART_NESTED, PART_TSC, PART_REGS, PART_XSAVE, PART_XCRS, PART_MSRS,
-	PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS, PART_CLOCK,
-};
-
 /* Stopped in PAE paging; then the root in memory points elsewhere. */
 static struct vm *stopped(void)
 {
@@ -83,7 +78,7 @@ static void moved(bool sregs2, u32 want)
 
 	state_save(vm, &config, NULL, &state);
 	CHECK_EQ(state.vcpu->sregs2.flags, KVM_SREGS2_FLAGS_PDPTRS_VALID);
-	state_restore(to, &config, order, sregs2, &state);
+	state_restore(to, &config, state_qemu_order, sregs2, &state);
 	state_save(to, &config, NULL, &again);
 	CHECK_EQ(again.vcpu->sregs2.flags, sregs2 ? KVM_SREGS2_FLAGS_PDPTRS_VALID : 0);
 	CHECK_EQ(read_on(to), want);

@@ -22,11 +22,6 @@
 
 static volatile u64 at, behind, result, irqs, irq_rip;
 
-static const u8 qemu_order[NR_PARTS] = {
-	PART_SLOTS, PART_IRQCHIP, PART_PIT, PART_LAPIC, PART_SREGS, PART_NESTED, PART_TSC, PART_REGS, PART_XSAVE, PART_XCRS, PART_MSRS,
-	PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS, PART_CLOCK,
-};
-
 static const struct vm_config config = {
 	.nr_vcpus = 1, .payload = true, .triple_fault = true, .strata_events = true, .msr_exits = KVM_MSR_EXIT_REASON_UNKNOWN,
 };
@@ -96,7 +91,7 @@ static struct vm *move(struct vm *vm)
 	struct vm *to = vm_create_with(&config, vm);
 
 	state_save(vm, &config, NULL, &state);
-	state_restore(to, &config, qemu_order, false, &state);
+	state_restore(to, &config, state_qemu_order, false, &state);
 	state_save(to, &config, NULL, &again);
 	state_differs("the restored vCPU", &config, &state, &again);
 	return to;

@@ -21,11 +21,6 @@ static void on_event(struct guest_frame *f)
 		kept_seen.value = read_cr2();
 }
 
-static const u8 qemu_order[NR_PARTS] = {
-	PART_SLOTS, PART_IRQCHIP, PART_PIT, PART_LAPIC, PART_SREGS, PART_NESTED, PART_TSC, PART_REGS, PART_XSAVE, PART_XCRS, PART_MSRS,
-	PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS, PART_CLOCK,
-};
-
 struct vm *kept_create(bool each)
 {
 	u32 i;
@@ -50,7 +45,7 @@ struct vm *kept_move(struct vm *vm)
 	if (on_strata())
 		state_differs("a second round of GETs", &kept_config, &kept_state, &kept_again);
 	REQUIRE(kept_state.vcpu->nested.flags & KVM_STATE_NESTED_GUEST_MODE);
-	state_restore(to, &kept_config, qemu_order, false, &kept_state);
+	state_restore(to, &kept_config, state_qemu_order, false, &kept_state);
 	state_save(to, &kept_config, NULL, &kept_again);
 	if (on_strata())
 		state_differs("the restored vCPU", &kept_config, &kept_state, &kept_again);

@@ -20,6 +20,11 @@ const char *const state_part_names[NR_PARTS] = {
 	"NESTED_STATE", "TSC", "IRQCHIP", "PIT", "CLOCK",
 };
 
+const u8 state_qemu_order[NR_PARTS] = {
+	PART_SLOTS, PART_IRQCHIP, PART_PIT, PART_LAPIC, PART_SREGS, PART_NESTED, PART_TSC, PART_REGS, PART_XSAVE, PART_XCRS, PART_MSRS,
+	PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS, PART_CLOCK,
+};
+
 /* ---- set-up ---- */
 
 static void enable(struct vm *vm, u32 cap, u64 arg)

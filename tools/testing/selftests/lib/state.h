@@ -29,6 +29,8 @@ enum state_part {
 };
 
 extern const char *const state_part_names[NR_PARTS];
+/* In which QEMU sets them */
+extern const u8 state_qemu_order[NR_PARTS];
 
 enum vm_irqchip { CHIP_NONE, CHIP_SPLIT, CHIP_FULL };
 

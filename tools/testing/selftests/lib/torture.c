@@ -377,18 +377,14 @@ static bool wants_point(struct bench *b, struct torture *t, bool first)
 	return b->stuck < STUCK_MAX && (first || next_random(&t->seed) >> 63);
 }
 
-/* With signals: they alone are points, and the order is that of VMMs. */
+/* With signals: they alone are points, and the order is QEMU's. */
 static bool signal_stop(struct bench *b, struct torture *t)
 {
-	static const u8 order[NR_PARTS] = {
-		PART_SLOTS, PART_IRQCHIP, PART_PIT, PART_LAPIC, PART_SREGS, PART_NESTED, PART_TSC, PART_REGS, PART_XSAVE, PART_XCRS,
-		PART_MSRS, PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS, PART_CLOCK,
-	};
 	struct vm *to = b->live[b->vm == b->live[0]];
 
 	t->points++;
 	state_save(b->vm, &b->config, NULL, b->image);
-	state_restore(to, &b->config, order, false, b->image);
+	state_restore(to, &b->config, state_qemu_order, false, b->image);
 	move(b, to, false);
 	return true;
 }
