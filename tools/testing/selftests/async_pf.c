@@ -296,13 +296,7 @@ static void guest_restored(void)
 
 static void *run_each(void *arg)
 {
-	struct vcpu *vcpu = arg;
-	enum run_end end;
-
-	do {
-		end = vcpu_run(vcpu);
-	} while (end == RUN_OTHER && vcpu->run->exit_reason == STRATA_EXIT_EACH);
-	CHECK_EQ(end, RUN_DONE);
+	CHECK_EQ(vcpu_run_each(arg), RUN_DONE);
 	return NULL;
 }
 

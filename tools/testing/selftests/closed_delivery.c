@@ -159,10 +159,7 @@ TEST(interrupt_flag_cleared_in_delivery)
 	guest_handlers[VECTOR] = on_irq;
 	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .each = true }, guest_closed);
 	vcpu = vm->vcpu;
-	do {
-		CHECK_EQ(vcpu_run_raw(vcpu), 0);
-	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
-	REQUIRE_EQ(vcpu_judge(vcpu), RUN_SYNC);
+	REQUIRE_EQ(vcpu_run_each(vcpu), RUN_SYNC);
 	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	xioctl(vcpu->fd, KVM_INTERRUPT, &irq);
 	vm_drop_pages(vm, DROP_IDT);
@@ -173,16 +170,10 @@ TEST(interrupt_flag_cleared_in_delivery)
 	} while (reason != NESTED_FAULT && reason != NPF);
 	check_is_there(vcpu);
 	set_if(vcpu, false);
-	do {
-		REQUIRE_EQ(vcpu_run_raw(vcpu), 0);
-	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
-	REQUIRE_EQ(vcpu_judge(vcpu), RUN_SYNC);
+	REQUIRE_EQ(vcpu_run_each(vcpu), RUN_SYNC);
 	REQUIRE_EQ(vcpu_sync_value(vcpu), 2);
 	check_is_there(vcpu);
-	do {
-		REQUIRE_EQ(vcpu_run_raw(vcpu), 0);
-	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
-	REQUIRE_EQ(vcpu_judge(vcpu), RUN_SYNC);
+	REQUIRE_EQ(vcpu_run_each(vcpu), RUN_SYNC);
 	REQUIRE_EQ(vcpu_sync_value(vcpu), 3);
 	vm_destroy(vm);
 }

@@ -96,13 +96,6 @@ static void check_shown(struct vm *vm, u64 want_cr2, u64 want_dr6)
 	}
 }
 
-static void to_the_end(struct vm *vm)
-{
-	while (vcpu_run_raw(vm->vcpu) == 0 && vm->vcpu->run->exit_reason == STRATA_EXIT_EACH)
-		;
-	CHECK_EQ(vcpu_judge(vm->vcpu), RUN_DONE);
-}
-
 /* @skip: from the exception's RIP to where the guest goes on without it */
 static void dropped(struct vm *vm, struct kvm_vcpu_events *e, unsigned int skip)
 {
@@ -115,7 +108,7 @@ static void dropped(struct vm *vm, struct kvm_vcpu_events *e, unsigned int skip)
 	memset(&e->exception, 0, sizeof(e->exception));
 	e->exception_has_payload = 0;
 	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, e);
-	to_the_end(vm);
+	CHECK_EQ(vcpu_run_each(vm->vcpu), RUN_DONE);
 	CHECK_EQ(*guest_var(vm, &events), 0);
 	if (!host_is_bochs_svm())
 		CHECK_EQ(*guest_var(vm, &cr2), 0);
@@ -130,7 +123,7 @@ TEST(page_fault)
 
 	CHECK_EQ(e.exception.nr, PF_VECTOR);
 	check_shown(vm, ABSENT, DR6_NONE);
-	to_the_end(vm);
+	CHECK_EQ(vcpu_run_each(vm->vcpu), RUN_DONE);
 	CHECK_EQ(*guest_var(vm, &events), 1);
 	if (!host_is_bochs_svm())
 		CHECK_EQ(*guest_var(vm, &event_cr2), ABSENT);
@@ -151,7 +144,7 @@ TEST(debug_trap)
 	vm = pending(guest_steps, false, &e);
 	CHECK_EQ(e.exception.nr, DB_VECTOR);
 	check_shown(vm, 0, DR6_STEP);
-	to_the_end(vm);
+	CHECK_EQ(vcpu_run_each(vm->vcpu), RUN_DONE);
 	CHECK_EQ(*guest_var(vm, &events), 1);
 	CHECK_EQ(*guest_var(vm, &event_dr6), DR6_STEP);
 	vm_destroy(vm);
@@ -174,7 +167,7 @@ TEST(with_the_capability)
 	vm = pending(guest_steps, true, &e);
 	CHECK_EQ(e.exception_payload, 1 << 14);
 	check_shown(vm, 0, DR6_NONE);
-	to_the_end(vm);
+	CHECK_EQ(vcpu_run_each(vm->vcpu), RUN_DONE);
 	CHECK_EQ(*guest_var(vm, &event_dr6), DR6_STEP);
 	vm_destroy(vm);
 }

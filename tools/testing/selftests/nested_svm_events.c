@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "../../../include/uapi/linux/strata.h"
 #include "emulator.h"
 #include "state.h"
 #include "svm.h"
@@ -195,14 +194,6 @@ static void guest_virtual(void)
 	guest_done();
 }
 
-static enum run_end run_each(struct vcpu *vcpu)
-{
-	do {
-		REQUIRE_EQ(vcpu_run_raw(vcpu), 0);
-	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
-	return vcpu_judge(vcpu);
-}
-
 /* L2's virtual interrupt, and KVM_RUN ends in the middle of its delivery: no other IF than L2's has a say in it. */
 TEST(virtual_interrupt_exits_to_l0)
 {
@@ -216,11 +207,11 @@ TEST(virtual_interrupt_exits_to_l0)
 		tap_skip("Bochs tells of an earlier event where the delivery of a virtual interrupt exits");
 	vm = vm_create_with(&config, NULL);
 	start(vm, guest_virtual);
-	REQUIRE_EQ(run_each(vm->vcpu), RUN_SYNC);
+	REQUIRE_EQ(vcpu_run_each(vm->vcpu), RUN_SYNC);
 	memcpy(page, gpa_to_host(vm, IDT2), 4096);
 	REQUIRE_EQ(madvise(gpa_to_host(vm, IDT2), 4096, MADV_DONTNEED), 0);
 	memcpy(gpa_to_host(vm, IDT2), page, 4096);
-	CHECK_EQ(run_each(vm->vcpu), RUN_DONE);
+	CHECK_EQ(vcpu_run_each(vm->vcpu), RUN_DONE);
 	vm_destroy(vm);
 }
 

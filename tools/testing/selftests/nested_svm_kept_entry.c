@@ -162,19 +162,12 @@ static struct vm *at_entry(u32 event, u64 takes)
 	return vm;
 }
 
-static void to_the_end(struct vm *vm)
-{
-	while (vcpu_run_raw(vm->vcpu) == 0 && vm->vcpu->run->exit_reason == STRATA_EXIT_EACH)
-		;
-	CHECK_EQ(vcpu_judge(vm->vcpu), RUN_DONE);
-}
-
 /* Runs to the end, where the event has come, and nothing else. Returns false if TCG has repeated it: try again. */
 static bool came_once(struct vm *vm, u32 event)
 {
 	bool repeated;
 
-	to_the_end(vm);
+	CHECK_EQ(vcpu_run_each(vm->vcpu), RUN_DONE);
 	svm_may_repeat = host_is_tcg();
 	repeated = svm_repeated(event, SEEN(vm, n));
 	if (!repeated) {
@@ -211,7 +204,7 @@ TEST(nmi_waits_for_the_event)
 	for (i = 0; i < 4; i++) {
 		vm = at_entry(kinds[i], ICPT_NMI);
 		xioctl(vm->vcpu->fd, KVM_NMI, NULL);
-		to_the_end(vm);
+		CHECK_EQ(vcpu_run_each(vm->vcpu), RUN_DONE);
 		CHECK_EQ(SEEN(vm, exit), ICPT_NMI);
 		CHECK_EQ(SEEN(vm, info1), 0);
 		CHECK_EQ(SEEN(vm, n) - SEEN(vm, next), 1);
@@ -251,7 +244,7 @@ TEST(without_an_event)
 	REQUIRE_EQ(vcpu_run_raw(vm->vcpu), 0);
 	REQUIRE_EQ(vm->vcpu->run->exit_reason, STRATA_EXIT_EACH);
 	CHECK_EQ(nested_flags(vm) & (KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_RUN_PENDING), KVM_STATE_NESTED_GUEST_MODE);
-	to_the_end(vm);
+	CHECK_EQ(vcpu_run_each(vm->vcpu), RUN_DONE);
 	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
 	vm_destroy(vm);
 }

@@ -274,12 +274,7 @@ static const struct vm_config each_exit = { .nr_vcpus = 1, .payload = true, .tri
 
 static void run_to_port(struct vcpu *vcpu, u16 port)
 {
-	enum run_end end;
-
-	do {
-		end = vcpu_run(vcpu);
-	} while (end == RUN_OTHER && vcpu->run->exit_reason == STRATA_EXIT_EACH);
-	REQUIRE(end == RUN_OTHER && vcpu->run->exit_reason == KVM_EXIT_IO && vcpu->run->io.port == port);
+	REQUIRE(vcpu_run_each(vcpu) == RUN_OTHER && vcpu->run->exit_reason == KVM_EXIT_IO && vcpu->run->io.port == port);
 }
 
 static bool fault_waits(struct vcpu *vcpu)

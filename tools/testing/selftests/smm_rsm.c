@@ -234,9 +234,7 @@ static struct vm *stepping_vm(u8 **smram)
 
 static void step_until_port(struct vcpu *vcpu, u16 port)
 {
-	do
-		vcpu_run(vcpu);
-	while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
+	vcpu_run_each(vcpu);
 	REQUIRE_EQ(vcpu->run->exit_reason, KVM_EXIT_IO);
 	REQUIRE_EQ(vcpu->run->io.port, port);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../../../../include/uapi/linux/strata.h"
 #include "cpu.h"
 
 #define TABLES_END	GPA_STACKS
@@ -281,6 +282,16 @@ enum run_end vcpu_run(struct vcpu *vcpu)
 	} while (r == -EINTR || r == -EAGAIN);
 	REQUIRE_EQ(r, 0);
 	return vcpu_judge(vcpu);
+}
+
+enum run_end vcpu_run_each(struct vcpu *vcpu)
+{
+	enum run_end end;
+
+	do {
+		end = vcpu_run(vcpu);
+	} while (vcpu->run->exit_reason == STRATA_EXIT_EACH);
+	return end;
 }
 
 static void die_unexpected(const char *file, int line, struct vcpu *vcpu, enum run_end end)

@@ -54,6 +54,8 @@ enum run_end {
 
 /* Runs; guest reports and EINTR are dealt with, all else is returned. */
 enum run_end vcpu_run(struct vcpu *vcpu);
+/* The same through all stops of STRATA_CAP_EXIT_EACH */
+enum run_end vcpu_run_each(struct vcpu *vcpu);
 /* How a run ended that returned 0: for those that call vcpu_run_raw() */
 enum run_end vcpu_judge(struct vcpu *vcpu);
 u64 vcpu_sync_value(struct vcpu *vcpu);
