@@ -16,8 +16,6 @@
 #define TSS_LIMIT	0xff
 #define MAP		0x68	/* behind the TSS, up to its limit */
 #define PORT		0x300	/* io_user has it as well */
-#define USER_CS		0x58
-#define USER_SS		0x60
 #define VECTOR_END	0x80
 #define NR_FAULTS	6
 
@@ -82,34 +80,25 @@ static void guest_io(u64 ltr)
 		     : : "r"(USER_DATA + 0x800), "r"(USER_CODE), "S"(USER_DATA), "D"(USER_DATA) : "memory");
 }
 
-static void allow_user(struct vm *vm, u64 gpa, u64 rights)
-{
-	vm_map_page(vm, gpa, gpa, PTE_P | PTE_U | rights);
-	*vm_pte(vm, gpa, 2) |= PTE_U;
-	*vm_pte(vm, gpa, 3) |= PTE_U;
-	*vm_pte(vm, gpa, 4) |= PTE_U;
-}
-
 static struct vm *io_vm(bool ltr)
 {
 	struct vm *vm = vm_create(1);
 	u8 *tss = gpa_to_host(vm, GPA_TSS);
-	u64 *gdt = gpa_to_host(vm, GPA_GDT), *idt = gpa_to_host(vm, GPA_IDT);
+	u64 *idt = gpa_to_host(vm, GPA_IDT);
 	struct kvm_sregs sregs;
 
 	vcpu_set_long(vm->vcpu, guest_io, ltr);
 	*guest_var(vm, &guest_handlers[GP_VECTOR]) = on_gp;
 	*guest_var(vm, &guest_handlers[VECTOR_END]) = on_end;
-	gdt[USER_CS / 8] = 0x00affb000000ffffull;
-	gdt[USER_SS / 8] = 0x00cff3000000ffffull;
+	vm_user_segments(vm);
 	idt[2 * VECTOR_END] |= 3ull << 45;
 	*(u64 *)(tss + 4) = USER_DATA + 0xff0;
 	*(u16 *)(tss + 0x66) = MAP;
 	memset(tss + MAP, 0xff, TSS_LIMIT + 1 - MAP);
 	tss[MAP + PORT / 8] = 0xfe;
 	memcpy(gpa_to_host(vm, USER_CODE), io_user, io_user_end - io_user);
-	allow_user(vm, USER_CODE, 0);
-	allow_user(vm, USER_DATA, PTE_W);
+	vm_user_page(vm, USER_CODE, 0);
+	vm_user_page(vm, USER_DATA, PTE_W);
 	xioctl(vm->vcpu->fd, KVM_GET_SREGS, &sregs);
 	sregs.tr.limit = TSS_LIMIT;
 	xioctl(vm->vcpu->fd, KVM_SET_SREGS, &sregs);

@@ -374,20 +374,16 @@ TEST(stack_beyond_the_tss)
 TEST(gate_of_the_kernel)
 {
 	struct vm *vm = soft_vm(guest_user);
-	u64 *gdt = gpa_to_host(vm, GPA_GDT), *idt = gpa_to_host(vm, GPA_IDT);
+	u64 *idt = gpa_to_host(vm, GPA_IDT);
 
 	skip_on_bochs_svm();
 	*guest_var(vm, &guest_handlers[GP_VECTOR]) = on_refused;
 	*guest_var(vm, &guest_handlers[0x82]) = on_drop;
 	*guest_var(vm, &guest_handlers[0x83]) = on_end;
 	memcpy(gpa_to_host(vm, USER_CODE), soft_user, soft_user_end - soft_user);
-	vm_map_page(vm, USER_CODE, USER_CODE, PTE_P | PTE_U);
-	vm_map_page(vm, USER_STACK - 4096, USER_STACK - 4096, PTE_P | PTE_U | PTE_W);
-	*vm_pte(vm, USER_CODE, 2) |= PTE_U;
-	*vm_pte(vm, USER_CODE, 3) |= PTE_U;
-	*vm_pte(vm, USER_CODE, 4) |= PTE_U;
-	gdt[0x58 / 8] = 0x00affb000000ffffull;
-	gdt[0x60 / 8] = 0x00cff3000000ffffull;
+	vm_user_page(vm, USER_CODE, 0);
+	vm_user_page(vm, USER_STACK - 4096, PTE_W);
+	vm_user_segments(vm);
 	idt[2 * 0x82] |= 3ull << 45;
 	idt[2 * 0x83] |= 3ull << 45;
 	*(u64 *)((u8 *)gpa_to_host(vm, GPA_TSS) + 4) = FAULT_STACK;

@@ -52,6 +52,23 @@ void vm_map_page(struct vm *vm, u64 gva, u64 gpa, u64 flags)
 	*vm_pte(vm, gva, 1) = gpa | flags;
 }
 
+void vm_user_page(struct vm *vm, u64 gpa, u64 rights)
+{
+	int level;
+
+	vm_map_page(vm, gpa, gpa, PTE_P | PTE_U | rights);
+	for (level = 2; level <= 4; level++)
+		*vm_pte(vm, gpa, level) |= PTE_U;
+}
+
+void vm_user_segments(struct vm *vm)
+{
+	u64 *gdt = gpa_to_host(vm, GPA_GDT);
+
+	gdt[SEL_USER_CODE / 8] = 0x00affb000000ffffull;
+	gdt[SEL_USER_DATA / 8] = 0x00cff3000000ffffull;
+}
+
 static void build_tables(struct vm *vm)
 {
 	u64 gva;

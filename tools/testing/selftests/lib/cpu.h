@@ -28,6 +28,10 @@ u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *en
 u64 *vm_pte(struct vm *vm, u64 gva, int level);
 void vm_map_page(struct vm *vm, u64 gva, u64 gpa, u64 flags);
 
+/* For user mode: segments at SEL_USER_CODE and SEL_USER_DATA, and a page, one to one, with PTE_W or PTE_NX if need be. */
+void vm_user_segments(struct vm *vm);
+void vm_user_page(struct vm *vm, u64 gpa, u64 rights);
+
 /*
  * The host gives pages back that the delivery of an event needs, and puts their content into new ones: the guest's next access is a nested page
  * fault.

@@ -70,8 +70,6 @@ void setup_debug(struct vm *vm)
 
 #define USER_CODE	(GPA_HEAP + 0x2000)
 #define USER_STACK	(GPA_HEAP + 0x4000)
-#define USER_CS		0x5bull
-#define USER_SS		0x63ull
 
 /* R15 says where to go on after a fault. INT 0x80 is a call to act(EDI), INT 0x22 the end; INT 0x21 and at first INT3 are not allowed. */
 asm(".pushsection .rodata\n"
@@ -152,7 +150,7 @@ static void guest_user(void)
 
 void setup_user(struct vm *vm)
 {
-	u64 *gdt = gpa_to_host(vm, GPA_GDT), *idt = gpa_to_host(vm, GPA_IDT);
+	u64 *idt = gpa_to_host(vm, GPA_IDT);
 	u32 i;
 
 	program_long(vm, guest_user);
@@ -161,13 +159,9 @@ void setup_user(struct vm *vm)
 	*guest_var(vm, &guest_handlers[0x80]) = on_call;
 	*guest_var(vm, &guest_handlers[0x22]) = on_end;
 	memcpy(gpa_to_host(vm, USER_CODE), user_start, user_end - user_start);
-	vm_map_page(vm, USER_CODE, USER_CODE, PTE_P | PTE_U);
-	vm_map_page(vm, USER_STACK - 4096, USER_STACK - 4096, PTE_P | PTE_U | PTE_W);
-	*vm_pte(vm, USER_CODE, 2) |= PTE_U;
-	*vm_pte(vm, USER_CODE, 3) |= PTE_U;
-	*vm_pte(vm, USER_CODE, 4) |= PTE_U;
-	gdt[USER_CS / 8] = 0x00affb000000ffffull;
-	gdt[USER_SS / 8] = 0x00cff3000000ffffull;
+	vm_user_page(vm, USER_CODE, 0);
+	vm_user_page(vm, USER_STACK - 4096, PTE_W);
+	vm_user_segments(vm);
 	idt[2 * 0x80] |= 3ull << 45;
 	idt[2 * 0x22] |= 3ull << 45;
 	*(u64 *)((u8 *)gpa_to_host(vm, GPA_TSS) + 4) = FAULT_STACK;

@@ -98,6 +98,8 @@
 #define SEL_CODE32	0x18
 #define SEL_TSS		0x20
 #define SEL_FREE	0x30
+#define SEL_USER_CODE	0x58
+#define SEL_USER_DATA	0x60
 #define GDT_ENTRIES	32
 
 #endif
