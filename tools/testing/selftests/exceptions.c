@@ -237,16 +237,6 @@ TEST(double_fault)
 	vm_destroy(vm);
 }
 
-static void guest_triple(void)
-{
-	struct {
-		u16 limit;
-		u64 base;
-	} __attribute__((packed)) idtr = { 0, 0 };
-
-	asm volatile("lidt %0; ud2" : : "m"(idtr));
-}
-
 /* #UD, #GP, #DF, shutdown: with all of them intercepted it is strata that merges each with the one whose delivery it interrupts. */
 TEST(shutdown_by_merging)
 {
@@ -261,7 +251,7 @@ TEST(shutdown_by_merging)
 	before = param_read(FORCE_PARAM);
 	param_write(FORCE_PARAM, ~0u);
 	vm = vm_create_with(&config, NULL);
-	vcpu_set_long(vm->vcpu, guest_triple, 0);
+	vcpu_set_long(vm->vcpu, guest_shut_down, 0);
 	while (vcpu_run_raw(vm->vcpu) == 0 && vm->vcpu->run->exit_reason == STRATA_EXIT_EACH)
 		exits += vm->vcpu->run->hw.hardware_exit_reason == 0;	/* exception or NMI */
 	param_write(FORCE_PARAM, before);

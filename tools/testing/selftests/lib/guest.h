@@ -168,6 +168,18 @@ GUEST_INLINE void cpuid(uint32_t leaf, uint32_t sub, uint32_t out[4])
 		     : "0"(leaf), "2"(sub));
 }
 
+/* #UD, #GP and #DF without an IDT: shutdown */
+GUEST_INLINE void guest_shut_down(void)
+{
+	struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) idtr = { 0, 0 };
+
+	asm volatile("lidt %0; ud2" : : "m"(idtr));
+	guest_done();
+}
+
 /* IRET to the next instruction, which unblocks NMIs. On Bochs they may be blocked where a guest begins (Documentation/testing.rst). */
 GUEST_INLINE void guest_iret(void)
 {
