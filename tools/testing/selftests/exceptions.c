@@ -108,21 +108,11 @@ static void guest_icebp(void)
 	guest_done();
 }
 
-/* QEMU's TCG does not know ICEBP: ask the CPU that the host runs on. */
 TEST(icebp)
 {
 	struct vm *vm;
-	int status;
-	pid_t pid;
 
-	pid = fork();
-	if (!pid) {
-		asm volatile(".byte 0xf1");
-		_exit(1);
-	}
-	REQUIRE(waitpid(pid, &status, 0) == pid);
-	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGTRAP)
-		tap_skip("the CPU has no ICEBP");
+	need_icebp();
 	vm = vm_create(1);
 	vcpu_set_long(vm->vcpu, guest_icebp, 0);
 	RUN_UNTIL_DONE(vm->vcpu);

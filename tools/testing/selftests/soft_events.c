@@ -6,10 +6,7 @@
  * Expected: each is delivered once and pushes the address behind it; a fault on the way pushes the address of the instruction, and its error
  * code is that of a software event.
  */
-#include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "cpu.h"
 #include "emulator.h"
@@ -322,19 +319,8 @@ TEST(nested_page_faults_of_into)
 
 TEST(nested_page_faults_of_icebp)
 {
-	int status;
-	pid_t pid;
-
 	skip_on_bochs_svm();
-	pid = fork();
-	/* QEMU's TCG does not know ICEBP: ask the CPU that the host runs on. */
-	if (!pid) {
-		asm volatile(".byte 0xf1");
-		_exit(1);
-	}
-	REQUIRE(waitpid(pid, &status, 0) == pid);
-	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGTRAP)
-		tap_skip("the CPU has no ICEBP");
+	need_icebp();
 	run_dropping(soft_vm(guest_icebp));
 }
 

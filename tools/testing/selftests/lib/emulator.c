@@ -2,11 +2,15 @@
 /*
  * Which emulator the host runs on; see emulator.h.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "emulator.h"
 #include "guest.h"
+#include "tap.h"
 
 #define EBX_OF_AMD	0x68747541	/* "Auth" */
 
@@ -48,4 +52,20 @@ bool host_is_bochs_svm(void)
 bool host_forgets_virtual_interrupts(void)
 {
 	return !host_is_amd() && host_is_bochs() && !first_line_has("/sys/module/strata/parameters/apicv", "N");
+}
+
+/* Ask the CPU. */
+void need_icebp(void)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		asm volatile(".byte 0xf1");
+		_exit(1);
+	}
+	REQUIRE(waitpid(pid, &status, 0) == pid);
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGTRAP)
+		tap_skip("the CPU has no ICEBP");
 }

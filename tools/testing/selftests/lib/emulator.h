@@ -27,4 +27,7 @@ bool host_is_bochs_svm(void);
  */
 bool host_forgets_virtual_interrupts(void);
 
+/* Skips the case where the CPU has no ICEBP, which QEMU's TCG does not know. */
+void need_icebp(void);
+
 #endif
