@@ -6,12 +6,6 @@
  * Conditions: none.
  * Expected: everything as on bare hardware, and no exit to userspace besides the reports.
  */
-#include <signal.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "../../../include/uapi/linux/strata.h"
 #include "cpu.h"
 #include "emulator.h"
@@ -161,8 +155,6 @@ TEST(page_faults)
  * Delivery itself faults in the nested tables: the IDT and the handler's stack are pages that the
  * host dropped. The exception must arrive, once, with its first error code.
  */
-#define FRESH_STACK (GPA_HEAP + 0x40000)
-
 static void guest_delivery(void)
 {
 	u64 before = this_cpu()->count;
@@ -177,15 +169,6 @@ static void guest_delivery(void)
 	guest_done();
 }
 
-static void drop_and_restore(struct vm *vm, u64 gpa)
-{
-	u8 copy[4096], *page = gpa_to_host(vm, gpa);
-
-	memcpy(copy, page, sizeof(copy));
-	REQUIRE(!madvise(page, sizeof(copy), MADV_DONTNEED));
-	memcpy(page, copy, sizeof(copy));
-}
-
 TEST(delivery_touches_absent_pages)
 {
 	struct vm *vm = vm_create(1);
@@ -194,16 +177,11 @@ TEST(delivery_touches_absent_pages)
 
 	vcpu_set_long(vm->vcpu, guest_delivery, 0);
 	*vm_pte(vm, PAGE, 1) = 0;
-	*(u64 *)((u8 *)gpa_to_host(vm, GPA_TSS) + 0x24) = FRESH_STACK;
+	*(u64 *)((u8 *)gpa_to_host(vm, GPA_TSS) + 0x24) = FAULT_STACK;
 	idt[2 * PF_VECTOR] |= 1ull << 32;
 	for (i = 0; i < 8; i++) {
 		RUN_UNTIL_SYNC(vm->vcpu, i);
-		if (i & 1)
-			drop_and_restore(vm, GPA_IDT);
-		if (i & 2)
-			drop_and_restore(vm, FRESH_STACK - 4096);
-		if (i & 4)
-			drop_and_restore(vm, GPA_GDT);
+		vm_drop_pages(vm, (i & 1 ? DROP_IDT : 0) | (i & 2 ? DROP_FAULT_STACK : 0) | (i & 4 ? DROP_GDT : 0));
 	}
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);

@@ -6,7 +6,6 @@
  * Expected: each event is delivered exactly once, with the return address L1 gave; or L1 gets it back.
  */
 #include <string.h>
-#include <sys/mman.h>
 
 #include "emulator.h"
 #include "state.h"
@@ -155,16 +154,13 @@ static void guest_types_cold(void)
 TEST(delivery_exits_to_l0)
 {
 	struct vm *vm = vm_create(1);
-	u8 page[4096];
 	u64 i;
 
 	need_svm();
 	start(vm, guest_types_cold);
 	for (i = 0; i < COLD; i++) {
 		RUN_UNTIL_SYNC(vm->vcpu, i);
-		memcpy(page, gpa_to_host(vm, IDT2), 4096);
-		REQUIRE_EQ(madvise(gpa_to_host(vm, IDT2), 4096, MADV_DONTNEED), 0);
-		memcpy(gpa_to_host(vm, IDT2), page, 4096);
+		vm_drop_page(vm, IDT2);
 	}
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
@@ -199,7 +195,6 @@ TEST(virtual_interrupt_exits_to_l0)
 {
 	const struct vm_config config = { .nr_vcpus = 1, .each = true };
 	struct vm *vm;
-	u8 page[4096];
 
 	need_svm();
 	STRATA_ONLY("KVM_RUN stops at the exit");
@@ -208,9 +203,7 @@ TEST(virtual_interrupt_exits_to_l0)
 	vm = vm_create_with(&config, NULL);
 	start(vm, guest_virtual);
 	REQUIRE_EQ(vcpu_run_each(vm->vcpu), RUN_SYNC);
-	memcpy(page, gpa_to_host(vm, IDT2), 4096);
-	REQUIRE_EQ(madvise(gpa_to_host(vm, IDT2), 4096, MADV_DONTNEED), 0);
-	memcpy(gpa_to_host(vm, IDT2), page, 4096);
+	vm_drop_page(vm, IDT2);
 	CHECK_EQ(vcpu_run_each(vm->vcpu), RUN_DONE);
 	vm_destroy(vm);
 }

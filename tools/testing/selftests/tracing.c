@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "../../../include/uapi/linux/strata.h"
 #include "cpu.h"
@@ -154,7 +153,7 @@ TEST(an_events_way)
 	struct vm *vm = vm_create(1);
 	struct vcpu *vcpu = vm->vcpu;
 	const char *at;
-	char *text, *idt, copy[4096];
+	char *text;
 
 	STRATA_ONLY("the strata tracepoints");
 	vcpu_set_long(vcpu, guest_events, 0);
@@ -162,10 +161,7 @@ TEST(an_events_way)
 	RUN_UNTIL_SYNC(vcpu, 1);
 	xioctl(vcpu->fd, KVM_INTERRUPT, &irq);
 	/* Delivery finds no IDT in the nested tables: it is interrupted, and begins again. */
-	idt = gpa_to_host(vm, GPA_IDT);
-	memcpy(copy, idt, sizeof(copy));
-	REQUIRE(!madvise(idt, sizeof(copy), MADV_DONTNEED));
-	memcpy(idt, copy, sizeof(copy));
+	vm_drop_pages(vm, DROP_IDT);
 	RUN_UNTIL_SYNC(vcpu, 2);
 	xioctl(vcpu->fd, KVM_NMI, NULL);
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);

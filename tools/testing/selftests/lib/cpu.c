@@ -209,8 +209,7 @@ u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *en
 	return gpa;
 }
 
-/* The page is given back and comes anew, with what it held. */
-static void drop(struct vm *vm, u64 gpa)
+void vm_drop_page(struct vm *vm, u64 gpa)
 {
 	u8 copy[4096], *page = gpa_to_host(vm, gpa);
 
@@ -222,15 +221,15 @@ static void drop(struct vm *vm, u64 gpa)
 void vm_drop_pages(struct vm *vm, u32 mask)
 {
 	if (mask & DROP_IDT)
-		drop(vm, GPA_IDT);
+		vm_drop_page(vm, GPA_IDT);
 	if (mask & DROP_GDT)
-		drop(vm, GPA_GDT);
+		vm_drop_page(vm, GPA_GDT);
 	if (mask & DROP_TSS)
-		drop(vm, GPA_TSS);
+		vm_drop_page(vm, GPA_TSS);
 	if (mask & DROP_STACK)
-		drop(vm, GPA_STACKS + STACK_SIZE - 4096);
+		vm_drop_page(vm, GPA_STACKS + STACK_SIZE - 4096);
 	if (mask & DROP_FAULT_STACK)
-		drop(vm, FAULT_STACK - 4096);
+		vm_drop_page(vm, FAULT_STACK - 4096);
 }
 
 struct guest_cpu *vcpu_report(struct vcpu *vcpu)

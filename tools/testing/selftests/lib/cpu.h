@@ -45,6 +45,8 @@ void vm_user_page(struct vm *vm, u64 gpa, u64 rights);
 
 #define FAULT_STACK	(GPA_HEAP + 0x8000)
 void vm_drop_pages(struct vm *vm, u32 mask);
+/* The same of any page of slot 0 */
+void vm_drop_page(struct vm *vm, u64 gpa);
 
 struct guest_cpu *vcpu_report(struct vcpu *vcpu);
 
