@@ -221,6 +221,25 @@ static void guest_pae_l2(void)
 		GUEST_ASSERT_EQ(l1_run(), 0);
 }
 
+static const struct vm_config config = { .nr_vcpus = 1, .payload = true, .triple_fault = true };
+
+/* Behind the OUT that it stands at, restored in any order into a VM that has the first one's memory */
+static struct vm *moved(struct vm *vm, u64 *seed, bool sregs2)
+{
+	static struct vm_state s;
+	u8 order[NR_PARTS];
+	struct vm *to;
+
+	CHECK_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
+	state_save(vm, &config, NULL, &s);
+	state_shuffle(seed, order);
+	to = vm_create_with(&config, vm);
+	state_restore(to, &config, order, sregs2, &s);
+	if (vm->mem_lent)
+		vm_destroy(vm);
+	return to;
+}
+
 static void expect_count(struct vcpu *vcpu, u32 count)
 {
 	RUN_UNTIL(vcpu, KVM_EXIT_IO);
@@ -230,10 +249,7 @@ static void expect_count(struct vcpu *vcpu, u32 count)
 
 TEST(save_and_restore_pae)
 {
-	const struct vm_config config = { .nr_vcpus = 1, .payload = true, .triple_fault = true };
-	static struct vm_state s;
-	struct vm *first, *vm, *next;
-	u8 order[NR_PARTS];
+	struct vm *first, *vm;
 	u64 seed = 9;
 	u32 i;
 
@@ -245,14 +261,7 @@ TEST(save_and_restore_pae)
 		expect_count(vm->vcpu, i);
 		/* TCG sets A in a pointer, where the bit is reserved. */
 		*(u64 *)gpa_to_host(vm, guest_var(vm, &l2)->root) &= ~PTE_A;
-		CHECK_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
-		state_save(vm, &config, NULL, &s);
-		state_shuffle(&seed, order);
-		next = vm_create_with(&config, vm);
-		state_restore(next, &config, order, i & 1, &s);
-		if (vm != first)
-			vm_destroy(vm);
-		vm = next;
+		vm = moved(vm, &seed, i & 1);
 	}
 	vm_destroy(vm);
 	vm_destroy(first);
@@ -260,28 +269,16 @@ TEST(save_and_restore_pae)
 
 TEST(save_and_restore)
 {
-	const struct vm_config config = { .nr_vcpus = 1, .payload = true, .triple_fault = true };
-	static struct vm_state s;
-	struct vm *first, *vm, *next;
-	u8 order[NR_PARTS];
+	struct vm *first, *vm;
 	u64 seed = 7, i;
 
 	need_npt();
-	/* Its memory is lent to the others. */
 	first = vm = vm_create_with(&config, NULL);
 	vcpu_set_long(vm->vcpu, guest_counts, 0);
 	for (i = 1; i <= 20; i++) {
 		RUN_UNTIL_SYNC(vm->vcpu, 2 * i - 1);
-		/* The OUT is over when the vCPU runs again. */
-		CHECK_EQ(vcpu_run_nothing(vm->vcpu), -EINTR);
-		state_save(vm, &config, NULL, &s);
-		state_shuffle(&seed, order);
-		next = vm_create_with(&config, vm);
-		state_restore(next, &config, order, i & 1, &s);
-		RUN_UNTIL_SYNC(next->vcpu, 2 * i);
-		if (vm != first)
-			vm_destroy(vm);
-		vm = next;
+		vm = moved(vm, &seed, i & 1);
+		RUN_UNTIL_SYNC(vm->vcpu, 2 * i);
 	}
 	vm_destroy(vm);
 	vm_destroy(first);

@@ -19,15 +19,23 @@
 
 static struct npt npt, other;
 
-static void set_width(struct vm *vm, u32 bits)
+/* L1 has this many bits of physical addresses. */
+static struct vm *vm_of_width(u32 bits, void *fn)
 {
-	struct kvm_cpuid2 *cpuid = supported_cpuid(vm->kvm);
-	struct kvm_cpuid_entry2 *e = cpuid_entry(cpuid, 0x80000008, 0);
+	struct kvm_cpuid_entry2 *e;
+	struct kvm_cpuid2 *cpuid;
+	struct vm *vm;
 
+	need_npt();
+	vm = vm_create(1);
+	cpuid = supported_cpuid(vm->kvm);
+	e = cpuid_entry(cpuid, 0x80000008, 0);
 	REQUIRE(e);
 	e->eax = (e->eax & ~0xff) | bits;
 	xioctl(vm->vcpu->fd, KVM_SET_CPUID2, cpuid);
 	free(cpuid);
+	vcpu_set_long(vm->vcpu, fn, 0);
+	return vm;
 }
 
 static void guest_far(void)
@@ -61,13 +69,9 @@ static void far_is_mmio(struct vm *vm)
 TEST(address_beyond_the_reach)
 {
 	u64 *mem = host_alloc(SIZE, SIZE), i;
-	struct vm *vm;
+	struct vm *vm = vm_of_width(52, guest_far);
 
-	need_npt();
-	vm = vm_create(1);
-	set_width(vm, 52);
 	REQUIRE_EQ(vm_set_slot(vm, 1, 0, LOW, SIZE, mem), 0);
-	vcpu_set_long(vm->vcpu, guest_far, 0);
 	for (i = 1; i <= 3; i++) {
 		mem[0] = i;
 		RUN_UNTIL_SYNC(vm->vcpu, i);
@@ -90,12 +94,8 @@ static void guest_narrow(void)
 
 TEST(address_beyond_the_width)
 {
-	struct vm *vm;
+	struct vm *vm = vm_of_width(36, guest_narrow);
 
-	need_npt();
-	vm = vm_create(1);
-	set_width(vm, 36);
-	vcpu_set_long(vm->vcpu, guest_narrow, 0);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_MMIO);
 	CHECK_EQ(vm->vcpu->run->mmio.phys_addr, 1ull << 35);
 	RUN_UNTIL_DONE(vm->vcpu);
@@ -121,12 +121,8 @@ static void guest_high_cr3(void)
 
 TEST(root_beyond_the_hosts_width)
 {
-	struct vm *vm;
+	struct vm *vm = vm_of_width(52, guest_high_cr3);
 
-	need_npt();
-	vm = vm_create(1);
-	set_width(vm, 52);
-	vcpu_set_long(vm->vcpu, guest_high_cr3, 0);
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm_destroy(vm);
 }

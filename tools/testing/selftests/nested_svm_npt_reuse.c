@@ -56,11 +56,9 @@ TEST(table_at_another_address)
 	npt_run(guest_same);
 }
 
-/* The first L2 is not run again, and not flushed. */
-static void guest_other(void)
+/* A pair in both. The first L2 is not run again, and not flushed. */
+static void prepare_both(void)
 {
-	u64 table;
-
 	prepare();
 	set_pair(&other, NPT_PLAY, a);
 	use(&other, 2);
@@ -68,6 +66,13 @@ static void guest_other(void)
 	set_pair(&npt, NPT_PLAY, a);
 	use(&npt, 1);
 	expect_pair(NPT_PLAY, 1);
+}
+
+static void guest_other(void)
+{
+	u64 table;
+
+	prepare_both();
 	set_pair(&npt, NPT_PLAY, b);
 	table = npt_get(&npt, NPT_PLAY, 2);
 	npt_set(&npt, NPT_PLAY, 2, 0);
@@ -87,13 +92,7 @@ static void guest_directory(void)
 {
 	u64 directory;
 
-	prepare();
-	set_pair(&other, NPT_PLAY, a);
-	use(&other, 2);
-	expect_pair(NPT_PLAY, 1);
-	set_pair(&npt, NPT_PLAY, a);
-	use(&npt, 1);
-	expect_pair(NPT_PLAY, 1);
+	prepare_both();
 	directory = npt_get(&npt, NPT_PLAY, 3);
 	set_pair(&npt, NPT_PLAY, b);
 	npt_set(&other, FAR, 3, directory);
