@@ -47,15 +47,6 @@ static struct vm *test_vm(const struct vm_config *config, void *fn)
 	return vm;
 }
 
-static void set_if(struct vcpu *vcpu, bool on)
-{
-	struct kvm_regs regs;
-
-	xioctl(vcpu->fd, KVM_GET_REGS, &regs);
-	regs.rflags = on ? regs.rflags | RFLAGS_IF : regs.rflags & ~(u64)RFLAGS_IF;
-	xioctl(vcpu->fd, KVM_SET_REGS, &regs);
-}
-
 static void check_is_there(struct vcpu *vcpu)
 {
 	struct kvm_vcpu_events e;
@@ -83,7 +74,7 @@ static void check_place(struct vcpu *vcpu, bool delivering)
 static void close_and_go_on(struct vcpu *vcpu)
 {
 	check_is_there(vcpu);
-	set_if(vcpu, false);
+	vcpu_set_if(vcpu, false);
 	check_is_there(vcpu);
 	RUN_UNTIL_SYNC(vcpu, 2);
 	check_is_there(vcpu);
@@ -136,7 +127,7 @@ TEST(set_while_closed)
 	vcpu = vm->vcpu;
 	RUN_UNTIL_SYNC(vcpu, 1);
 	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
-	set_if(vcpu, false);
+	vcpu_set_if(vcpu, false);
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	e.interrupt.injected = 1;
 	e.interrupt.nr = VECTOR;
@@ -169,7 +160,7 @@ TEST(interrupt_flag_cleared_in_delivery)
 		reason = vcpu->run->hw.hardware_exit_reason;
 	} while (reason != NESTED_FAULT && reason != NPF);
 	check_is_there(vcpu);
-	set_if(vcpu, false);
+	vcpu_set_if(vcpu, false);
 	REQUIRE_EQ(vcpu_run_each(vcpu), RUN_SYNC);
 	REQUIRE_EQ(vcpu_sync_value(vcpu), 2);
 	check_is_there(vcpu);
@@ -196,8 +187,8 @@ TEST(cleared_and_set_again)
 	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
 	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	check_place(vcpu, true);
-	set_if(vcpu, false);
-	set_if(vcpu, true);
+	vcpu_set_if(vcpu, false);
+	vcpu_set_if(vcpu, true);
 	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	check_place(vcpu, true);
 	*guest_var(vm, &irqs) = -1;	/* 0 behind the one that is in delivery */

@@ -223,13 +223,10 @@ TEST(interrupt_shadow)
 	struct kvm_interrupt irq = { .irq = VECTOR };
 	struct vm *vm = start(guest_nops, CHIP_NONE, true), *to;
 	struct kvm_vcpu_events e;
-	struct kvm_regs regs;
 
 	tap_may_lose("the shadow of STI");
 	until_stop(vm);
-	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
-	regs.rflags |= RFLAGS_IF;
-	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
+	vcpu_set_if(vm->vcpu, true);
 	get_events(vm, &e);
 	e.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
 	set_events(vm, &e);

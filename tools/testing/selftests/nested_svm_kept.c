@@ -172,15 +172,6 @@ TEST(injected_exception_does_not_exit)
 	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
 }
 
-static void open_l2(struct vm *vm)
-{
-	struct kvm_regs regs;
-
-	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
-	regs.rflags |= RFLAGS_IF;
-	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
-}
-
 /* 8. */
 TEST(interrupt_shadow)
 {
@@ -188,7 +179,7 @@ TEST(interrupt_shadow)
 	struct kvm_interrupt irq = { .irq = VECTOR };
 
 	tap_may_lose("the shadow of STI in L2");
-	open_l2(vm);
+	vcpu_set_if(vm->vcpu, true);
 	MOVED(vm, e.interrupt.shadow = KVM_X86_SHADOW_INT_STI; xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq);
 	      xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e); e.interrupt.shadow = KVM_X86_SHADOW_INT_STI);
 	CHECK(kept_state.vcpu->events.interrupt.shadow);
@@ -253,7 +244,7 @@ TEST(virtual_interrupt_in_delivery)
 	vm = stopped_from(l1_closed, l2_nops, 0);
 	if (!kept_config.strata_events)
 		tap_skip("lost without STRATA_CAP_EVENTS");
-	open_l2(vm);
+	vcpu_set_if(vm->vcpu, true);
 	MOVED(vm, e.interrupt.injected = 1, e.interrupt.nr = VECTOR; memcpy(e.reserved, &s, sizeof(s)));
 	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, vector[0]), VECTOR);

@@ -200,6 +200,15 @@ void vcpu_set_real(struct vcpu *vcpu, u16 cs, u16 ip)
 	xioctl(vcpu->fd, KVM_SET_REGS, &regs);
 }
 
+void vcpu_set_if(struct vcpu *vcpu, bool on)
+{
+	struct kvm_regs regs;
+
+	xioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	regs.rflags = on ? regs.rflags | RFLAGS_IF : regs.rflags & ~(u64)RFLAGS_IF;
+	xioctl(vcpu->fd, KVM_SET_REGS, &regs);
+}
+
 u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *end)
 {
 	u64 gpa = GPA_PAYLOAD + offset;

@@ -18,6 +18,9 @@ void vcpu_set_prot(struct vcpu *vcpu, u32 eip);
 /* Real mode; segments other than CS are 0, SP is 0x7000. */
 void vcpu_set_real(struct vcpu *vcpu, u16 cs, u16 ip);
 
+/* RFLAGS.IF by KVM_SET_REGS */
+void vcpu_set_if(struct vcpu *vcpu, bool on);
+
 /* Copies code to GPA_PAYLOAD + offset and returns its guest-physical address. */
 u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *end);
 
