@@ -39,12 +39,28 @@ static void guest_closed(void)
 	guest_done();
 }
 
-static struct vm *test_vm(const struct vm_config *config, void *fn)
+static struct vm *closed_vm(const struct vm_config *config)
 {
-	struct vm *vm = vm_create_with(config, NULL);
+	struct vm *vm;
 
-	vcpu_set_long(vm->vcpu, fn, 0);
+	guest_handlers[VECTOR] = on_irq;
+	vm = vm_create_with(config, NULL);
+	vcpu_set_long(vm->vcpu, guest_closed, 0);
 	return vm;
+}
+
+/* @exact: with strata's kind it is in delivery from the beginning. */
+static void inject(struct vcpu *vcpu, bool exact)
+{
+	struct strata_events s = { .flags = STRATA_EVENTS_VALID, .delivering_kind = STRATA_EVENT_INTERRUPT };
+	struct kvm_vcpu_events e;
+
+	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.interrupt.injected = 1;
+	e.interrupt.nr = VECTOR;
+	if (exact)
+		memcpy(e.reserved, &s, sizeof(s));
+	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
 }
 
 static void check_is_there(struct vcpu *vcpu)
@@ -82,21 +98,14 @@ static void close_and_go_on(struct vcpu *vcpu)
 	RUN_UNTIL_DONE(vcpu);
 }
 
-/* The first run settles what is injected; with strata's kind it is in delivery from the beginning. */
+/* The first run settles what is injected. */
 static void closed_after_set(enum vm_irqchip chip, bool exact)
 {
-	struct vm *vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .irqchip = chip, .strata_events = exact }, guest_closed);
-	struct strata_events s = { .flags = STRATA_EVENTS_VALID, .delivering_kind = STRATA_EVENT_INTERRUPT };
+	struct vm *vm = closed_vm(&(struct vm_config) { .nr_vcpus = 1, .irqchip = chip, .strata_events = exact });
 	struct vcpu *vcpu = vm->vcpu;
-	struct kvm_vcpu_events e;
 
 	RUN_UNTIL_SYNC(vcpu, 1);
-	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
-	e.interrupt.injected = 1;
-	e.interrupt.nr = VECTOR;
-	if (exact)
-		memcpy(e.reserved, &s, sizeof(s));
-	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	inject(vcpu, exact);
 	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	close_and_go_on(vcpu);
 	vm_destroy(vm);
@@ -107,7 +116,6 @@ TEST(interrupt_flag_cleared_after_set)
 	enum vm_irqchip chip;
 
 	STRATA_ONLY("what is in delivery waits while the guest is closed");
-	guest_handlers[VECTOR] = on_irq;
 	for (chip = CHIP_NONE; chip <= CHIP_FULL; chip++) {
 		closed_after_set(chip, false);
 		closed_after_set(chip, true);
@@ -117,21 +125,16 @@ TEST(interrupt_flag_cleared_after_set)
 /* Set while IF is clear, it waits from the beginning. */
 TEST(set_while_closed)
 {
-	struct kvm_vcpu_events e;
 	struct vcpu *vcpu;
 	struct vm *vm;
 
 	STRATA_ONLY("an injected interrupt waits while the guest is closed");
-	guest_handlers[VECTOR] = on_irq;
-	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .strata_events = true }, guest_closed);
+	vm = closed_vm(&(struct vm_config) { .nr_vcpus = 1, .strata_events = true });
 	vcpu = vm->vcpu;
 	RUN_UNTIL_SYNC(vcpu, 1);
 	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	vcpu_set_if(vcpu, false);
-	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
-	e.interrupt.injected = 1;
-	e.interrupt.nr = VECTOR;
-	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	inject(vcpu, false);
 	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	check_place(vcpu, false);
 	close_and_go_on(vcpu);
@@ -147,8 +150,7 @@ TEST(interrupt_flag_cleared_in_delivery)
 	u64 reason;
 
 	STRATA_ONLY("STRATA_CAP_EXIT_EACH");
-	guest_handlers[VECTOR] = on_irq;
-	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .each = true }, guest_closed);
+	vm = closed_vm(&(struct vm_config) { .nr_vcpus = 1, .each = true });
 	vcpu = vm->vcpu;
 	REQUIRE_EQ(vcpu_run_each(vcpu), RUN_SYNC);
 	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
@@ -174,17 +176,12 @@ TEST(cleared_and_set_again)
 {
 	struct vm *vm;
 	struct vcpu *vcpu;
-	struct kvm_vcpu_events e;
 
 	STRATA_ONLY("whether it is in delivery is shown");
-	guest_handlers[VECTOR] = on_irq;
-	vm = test_vm(&(struct vm_config) { .nr_vcpus = 1, .strata_events = true }, guest_closed);
+	vm = closed_vm(&(struct vm_config) { .nr_vcpus = 1, .strata_events = true });
 	vcpu = vm->vcpu;
 	RUN_UNTIL_SYNC(vcpu, 1);
-	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
-	e.interrupt.injected = 1;
-	e.interrupt.nr = VECTOR;
-	xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	inject(vcpu, false);
 	CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
 	check_place(vcpu, true);
 	vcpu_set_if(vcpu, false);
