@@ -72,19 +72,6 @@ static void stop_at(struct stopped *s, const char *rip, u64 rflags, u8 shadow, b
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &s->events);
 }
 
-/* A host interrupt may come before the instruction: then all is as it was (but for QEMU's TCG, which forgets a shadow at an exit). */
-static void stop_behind(struct stopped *s, const char *rip, u64 rflags, u8 shadow)
-{
-	int i;
-
-	for (i = 0; i < TRIES; i++) {
-		stop_at(s, rip, rflags, shadow, false);
-		if (!s->run || s->regs.rip != (u64)rip)
-			return;
-		CHECK(s->events.interrupt.shadow || host_is_tcg());
-	}
-}
-
 static void need_parameter(void)
 {
 	char text[8];
@@ -105,12 +92,25 @@ static void begin(struct stopped *s)
 	CHECK_EQ(s->vm->vcpu->run->io.port, 0x99);
 }
 
+/* A host interrupt may come before the instruction: then all is as it was (but for QEMU's TCG, which forgets a shadow at an exit). */
+static void stop_behind(struct stopped *s, const char *rip, u64 rflags, u8 shadow)
+{
+	int i;
+
+	need_parameter();
+	begin(s);
+	for (i = 0; i < TRIES; i++) {
+		stop_at(s, rip, rflags, shadow, false);
+		if (!s->run || s->regs.rip != (u64)rip)
+			return;
+		CHECK(s->events.interrupt.shadow || host_is_tcg());
+	}
+}
+
 static void check_behind(const char *rip, u8 len, u64 rflags, u8 shadow, u64 after)
 {
 	struct stopped s;
 
-	need_parameter();
-	begin(&s);
 	stop_behind(&s, rip, rflags, shadow);
 	CHECK_EQ(s.run, -EINTR);
 	CHECK_EQ(s.regs.rip, (u64)rip + len);
@@ -138,8 +138,6 @@ TEST(closed_by_itself)
 {
 	struct stopped s;
 
-	need_parameter();
-	begin(&s);
 	stop_behind(&s, cli, ON, STI);
 	CHECK(s.regs.rip > (u64)cli);
 	CHECK_EQ(s.regs.rflags, OFF);
@@ -156,8 +154,6 @@ TEST(exit_to_userspace)
 {
 	struct stopped s;
 
-	need_parameter();
-	begin(&s);
 	stop_behind(&s, out, ON, STI);
 	CHECK_EQ(s.run, 0);
 	CHECK_EQ(s.vm->vcpu->run->exit_reason, KVM_EXIT_IO);
@@ -169,8 +165,6 @@ TEST(exit_under_the_shadow)
 {
 	struct stopped s;
 
-	need_parameter();
-	begin(&s);
 	stop_behind(&s, in, ON, STI);
 	CHECK_EQ(s.run, 0);
 	CHECK_EQ(s.vm->vcpu->run->exit_reason, KVM_EXIT_IO);
