@@ -164,7 +164,6 @@ static void *run_once_raw(void *vcpu)
 TEST_TIMEOUT(stopped_in_hlt, 120)
 {
 	struct vm *vm = waiting_vm(KVM_X86_DISABLE_EXITS_HLT, guest_sleeps);
-	struct kvm_mp_state mp;
 	pthread_t thread;
 	void *ret;
 	int i;
@@ -179,9 +178,8 @@ TEST_TIMEOUT(stopped_in_hlt, 120)
 		pthread_kill(thread, SIGUSR1);
 		pthread_join(thread, &ret);
 		CHECK_EQ((long)ret, -EINTR);
-		xioctl(vm->vcpu->fd, KVM_GET_MP_STATE, &mp);
 		if (exits_tell_halted()) {
-			CHECK_EQ(mp.mp_state, KVM_MP_STATE_HALTED);
+			CHECK_EQ(vcpu_mp_state(vm->vcpu), KVM_MP_STATE_HALTED);
 			CHECK_EQ(*guest_var(vm, &waits), i / 3);
 		}
 		if (i == 2 || i == 5)

@@ -324,20 +324,20 @@ static void on_signal(int sig __attribute__((unused)))
 
 TEST_TIMEOUT(init_sipi, 120)
 {
-	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_UNINITIALIZED };
 	struct vm *vm = apic_vm(2, guest_starts_ap);
 	pthread_t thread;
+	u32 state;
 
 	signal(SIGUSR1, on_signal);
 	vm_load_payload(vm, 0, ap_start, ap_end);
-	xioctl(vm->vcpu[1].fd, KVM_SET_MP_STATE, &mp);
+	vcpu_set_mp_state(&vm->vcpu[1], KVM_MP_STATE_UNINITIALIZED);
 	pthread_create(&thread, NULL, run_forever, &vm->vcpu[1]);
 	RUN_UNTIL_DONE(vm->vcpu);
 	vm->vcpu[1].run->immediate_exit = 1;
 	pthread_kill(thread, SIGUSR1);
 	pthread_join(thread, NULL);
-	xioctl(vm->vcpu[1].fd, KVM_GET_MP_STATE, &mp);
-	CHECK(mp.mp_state == KVM_MP_STATE_RUNNABLE || mp.mp_state == KVM_MP_STATE_HALTED);
+	state = vcpu_mp_state(&vm->vcpu[1]);
+	CHECK(state == KVM_MP_STATE_RUNNABLE || state == KVM_MP_STATE_HALTED);
 	vm_destroy(vm);
 }
 

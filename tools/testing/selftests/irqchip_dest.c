@@ -200,7 +200,6 @@ TEST(x2apic_ids)
 TEST(boot_processor)
 {
 	struct vm *vm = vm_create_bare(0);
-	struct kvm_mp_state mp;
 	struct kvm_sregs sregs;
 	u32 i;
 
@@ -209,8 +208,7 @@ TEST(boot_processor)
 	xioctl(vm->fd, KVM_SET_BOOT_CPU_ID, 1);
 	for (i = 0; i < NR; i++) {
 		vcpu_create(vm, i);
-		xioctl(vm->vcpu[i].fd, KVM_GET_MP_STATE, &mp);
-		CHECK_EQ(mp.mp_state, i == 1 ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_UNINITIALIZED);
+		CHECK_EQ(vcpu_mp_state(&vm->vcpu[i]), i == 1 ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_UNINITIALIZED);
 		xioctl(vm->vcpu[i].fd, KVM_GET_SREGS, &sregs);
 		CHECK_EQ(sregs.apic_base >> 8 & 1, i == 1);
 	}

@@ -35,14 +35,6 @@ static struct vm *counting_vm(void)
 	return pv_apic_vm(2, guest_counts);
 }
 
-static u32 get(struct vcpu *vcpu)
-{
-	struct kvm_mp_state mp = { .mp_state = ~0u };
-
-	xioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
-	return mp.mp_state;
-}
-
 static int set(struct vcpu *vcpu, u32 state)
 {
 	struct kvm_mp_state mp = { .mp_state = state };
@@ -63,15 +55,15 @@ TEST(set_and_get)
 	u32 state;
 
 	for (state = 0; state < 12; state++) {
-		u32 before = get(&vm->vcpu[1]);
+		u32 before = vcpu_mp_state(&vm->vcpu[1]);
 		/* SIPI_RECEIVED is one that waits with its SIPI there. */
 		int ret = state <= KVM_MP_STATE_SIPI_RECEIVED ? 0 : -EINVAL;
 
 		if (!on_strata() && (ret || state == KVM_MP_STATE_SIPI_RECEIVED))
 			break;
 		CHECK_EQ(set(&vm->vcpu[1], state), ret);
-		CHECK_EQ(get(&vm->vcpu[1]), ret ? before : state);
-		CHECK_EQ(get(&vm->vcpu[1]), ret ? before : state);
+		CHECK_EQ(vcpu_mp_state(&vm->vcpu[1]), ret ? before : state);
+		CHECK_EQ(vcpu_mp_state(&vm->vcpu[1]), ret ? before : state);
 	}
 	vm_destroy(vm);
 }
@@ -89,7 +81,7 @@ static void *run_raw(void *vcpu)
 static void waits(struct vcpu *vcpu)
 {
 	struct kvm_regs before, after;
-	u32 state = get(vcpu);
+	u32 state = vcpu_mp_state(vcpu);
 	pthread_t thread;
 	void *ret;
 
@@ -102,7 +94,7 @@ static void waits(struct vcpu *vcpu)
 	pthread_join(thread, &ret);
 	vcpu->run->immediate_exit = 0;
 	CHECK_EQ((long)ret, -EINTR);
-	CHECK_EQ(get(vcpu), state);
+	CHECK_EQ(vcpu_mp_state(vcpu), state);
 	xioctl(vcpu->fd, KVM_GET_REGS, &after);
 	CHECK_EQ(after.rip, before.rip);
 }
@@ -118,13 +110,13 @@ TEST(halted_waits_for_an_interrupt)
 	RUN_UNTIL_SYNC(&vm->vcpu[1], 0);
 	CHECK_EQ(set(vcpu, KVM_MP_STATE_HALTED), 0);
 	waits(vcpu);
-	CHECK_EQ(get(vcpu), KVM_MP_STATE_HALTED);
+	CHECK_EQ(vcpu_mp_state(vcpu), KVM_MP_STATE_HALTED);
 	/* Another processor's interrupt is none of its own. */
 	send(vm, 1);
 	waits(vcpu);
 	send(vm, 0);
 	RUN_UNTIL_SYNC(vcpu, 1);
-	CHECK_EQ(get(vcpu), KVM_MP_STATE_RUNNABLE);
+	CHECK_EQ(vcpu_mp_state(vcpu), KVM_MP_STATE_RUNNABLE);
 	RUN_UNTIL_SYNC(vcpu, 1);
 	/* Taken back, it goes on without. */
 	CHECK_EQ(set(vcpu, KVM_MP_STATE_HALTED), 0);
@@ -161,10 +153,10 @@ TEST(without_an_apic)
 	struct vm *vm = vm_create(1);
 	u32 state;
 
-	CHECK_EQ(get(vm->vcpu), KVM_MP_STATE_RUNNABLE);
+	CHECK_EQ(vcpu_mp_state(vm->vcpu), KVM_MP_STATE_RUNNABLE);
 	for (state = 0; state < 12; state++) {
 		CHECK_EQ(set(vm->vcpu, state), state == KVM_MP_STATE_RUNNABLE ? 0 : -EINVAL);
-		CHECK_EQ(get(vm->vcpu), KVM_MP_STATE_RUNNABLE);
+		CHECK_EQ(vcpu_mp_state(vm->vcpu), KVM_MP_STATE_RUNNABLE);
 	}
 	vm_destroy(vm);
 }

@@ -3,8 +3,10 @@
  * Mode set-up and the run loop; see cpu.h.
  */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 
 #include "../../../../include/uapi/linux/strata.h"
 #include "cpu.h"
@@ -209,6 +211,21 @@ void vcpu_set_if(struct vcpu *vcpu, bool on)
 	xioctl(vcpu->fd, KVM_SET_REGS, &regs);
 }
 
+u32 vcpu_mp_state(struct vcpu *vcpu)
+{
+	struct kvm_mp_state mp = { .mp_state = ~0u };
+
+	xioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
+	return mp.mp_state;
+}
+
+void vcpu_set_mp_state(struct vcpu *vcpu, u32 state)
+{
+	struct kvm_mp_state mp = { .mp_state = state };
+
+	xioctl(vcpu->fd, KVM_SET_MP_STATE, &mp);
+}
+
 u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *end)
 {
 	u64 gpa = GPA_PAYLOAD + offset;
@@ -249,6 +266,21 @@ struct guest_cpu *vcpu_report(struct vcpu *vcpu)
 u64 vcpu_sync_value(struct vcpu *vcpu)
 {
 	return vcpu_report(vcpu)->value;
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+void vcpu_run_briefly(struct vcpu *vcpu)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct itimerval timer = { .it_value.tv_usec = 100000 };
+
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
 }
 
 static void report_assert(struct vcpu *vcpu, u32 line)

@@ -21,6 +21,9 @@ void vcpu_set_real(struct vcpu *vcpu, u16 cs, u16 ip);
 /* RFLAGS.IF by KVM_SET_REGS */
 void vcpu_set_if(struct vcpu *vcpu, bool on);
 
+u32 vcpu_mp_state(struct vcpu *vcpu);
+void vcpu_set_mp_state(struct vcpu *vcpu, u32 state);
+
 /* Copies code to GPA_PAYLOAD + offset and returns its guest-physical address. */
 u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *end);
 
@@ -52,6 +55,9 @@ void vm_drop_pages(struct vm *vm, u32 mask);
 void vm_drop_page(struct vm *vm, u64 gpa);
 
 struct guest_cpu *vcpu_report(struct vcpu *vcpu);
+
+/* KVM_RUN until a signal comes: what can be is settled by then, and a vCPU that sleeps is left asleep. */
+void vcpu_run_briefly(struct vcpu *vcpu);
 
 /* The ways a run may end. */
 enum run_end {

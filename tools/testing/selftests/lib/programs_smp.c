@@ -236,13 +236,12 @@ static void guest_first(void)
 
 void setup_processors(struct vm *vm)
 {
-	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	u32 i;
 
 	program_long(vm, guest_first);
 	prepare_smm(vm, 2);
 	vcpu_set_long(&vm->vcpu[1], guest_second, 0);
-	xioctl(vm->vcpu[1].fd, KVM_SET_MP_STATE, &runnable);
+	vcpu_set_mp_state(&vm->vcpu[1], KVM_MP_STATE_RUNNABLE);
 	vm_load_payload(vm, START_GPA - GPA_PAYLOAD, ap_start, ap_start_end);
 	for (i = 32; i < 256; i++)
 		*guest_var(vm, &guest_handlers[i]) = on_ipi;

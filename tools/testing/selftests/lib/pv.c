@@ -5,7 +5,6 @@
 
 struct vm *pv_apic_vm(unsigned int nr, void *fn)
 {
-	struct kvm_mp_state run = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	struct kvm_cpuid2 *cpuid;
 	struct vm *vm;
 	unsigned int i;
@@ -18,7 +17,7 @@ struct vm *pv_apic_vm(unsigned int nr, void *fn)
 	for (i = 0; i < nr; i++) {
 		vcpu_create(vm, i);
 		xioctl(vm->vcpu[i].fd, KVM_SET_CPUID2, cpuid);
-		xioctl(vm->vcpu[i].fd, KVM_SET_MP_STATE, &run);
+		vcpu_set_mp_state(&vm->vcpu[i], KVM_MP_STATE_RUNNABLE);
 		vcpu_set_long(&vm->vcpu[i], fn, i);
 	}
 	free(cpuid);

@@ -248,9 +248,7 @@ static void start_apic(struct vm *vm)
 /* Halted, and the NMI that ends it has come. */
 static void stop_apic(struct vm *vm)
 {
-	struct kvm_mp_state halted = { .mp_state = KVM_MP_STATE_HALTED };
-
-	xioctl(vm->vcpu->fd, KVM_SET_MP_STATE, &halted);
+	vcpu_set_mp_state(vm->vcpu, KVM_MP_STATE_HALTED);
 	xioctl(vm->vcpu->fd, KVM_NMI, NULL);
 }
 
