@@ -4,13 +4,10 @@
  * Conditions: in-kernel interrupt controllers; messages come by KVM_SIGNAL_MSI.
  * Expected: what waits reads as smi.latched_init and as MP_STATE SIPI_RECEIVED with sipi_vector, INIT first if both; getters settle nothing; KVM_RUN does.
  */
-#include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
 #include "smm.h"
+#include "state.h"
 
 #define MSG_INIT	(5 << 8 | 1 << 14)
 #define MSG_SIPI	(6 << 8 | 1 << 14)
@@ -18,19 +15,10 @@
 
 static struct vm *two_cpus(void)
 {
-	struct kvm_cpuid2 *cpuid;
 	struct vm *vm;
-	unsigned int i;
 
 	STRATA_ONLY("getters settle nothing, messages reach APICs that are not enabled yet");
-	vm = vm_create(0);
-	cpuid = supported_cpuid(vm->kvm);
-	xioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
-	for (i = 0; i < 2; i++) {
-		vcpu_create(vm, i);
-		xioctl(vm->vcpu[i].fd, KVM_SET_CPUID2, cpuid);
-	}
-	free(cpuid);
+	vm = vm_create_with(&(struct vm_config) { .nr_vcpus = 2, .irqchip = CHIP_FULL }, NULL);
 	vm_load_payload(vm, 0, payload_loop, payload_loop_end);
 	return vm;
 }
@@ -42,21 +30,6 @@ static void send(struct vm *vm, u32 dest, u32 data)
 	CHECK_EQ(kvm_ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
 }
 
-static u32 mp_state(struct vcpu *vcpu)
-{
-	struct kvm_mp_state mp;
-
-	xioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
-	return mp.mp_state;
-}
-
-static void set_mp_state(struct vcpu *vcpu, u32 state)
-{
-	struct kvm_mp_state mp = { .mp_state = state };
-
-	xioctl(vcpu->fd, KVM_SET_MP_STATE, &mp);
-}
-
 /* A second processor that runs the loop in long mode. */
 static struct vm *running(void)
 {
@@ -64,7 +37,7 @@ static struct vm *running(void)
 	struct vcpu *vcpu = &vm->vcpu[1];
 
 	vcpu_set_long(vcpu, (void *)GPA_PAYLOAD, 0);
-	set_mp_state(vcpu, KVM_MP_STATE_RUNNABLE);
+	vcpu_set_mp_state(vcpu, KVM_MP_STATE_RUNNABLE);
 	RUN_UNTIL_LOOP(vcpu);
 	return vm;
 }
@@ -86,7 +59,7 @@ static struct vm *moved(struct vcpu *vcpu, bool mp_first)
 
 	get_twice(vcpu, &s);
 	if (mp_first)
-		set_mp_state(&vm->vcpu[1], s.mp.mp_state);
+		vcpu_set_mp_state(&vm->vcpu[1], s.mp.mp_state);
 	smm_set_state(&vm->vcpu[1], &s);
 	if (mp_first)
 		xioctl(vm->vcpu[1].fd, KVM_SET_VCPU_EVENTS, &s.events);
@@ -96,27 +69,11 @@ static struct vm *moved(struct vcpu *vcpu, bool mp_first)
 	return vm;
 }
 
-static void on_alarm(int sig)
-{
-	(void)sig;
-}
-
-/* KVM_RUN until a signal comes: everything acceptable is settled by then. */
-static void run_briefly(struct vcpu *vcpu)
-{
-	struct sigaction sa = { .sa_handler = on_alarm };
-	struct itimerval timer = { .it_value.tv_usec = 100000 };
-
-	sigaction(SIGALRM, &sa, NULL);
-	setitimer(ITIMER_REAL, &timer, NULL);
-	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
-}
-
 static void expect_init(struct vcpu *vcpu)
 {
 	struct smm_state s;
 
-	run_briefly(vcpu);
+	vcpu_run_briefly(vcpu);
 	get_twice(vcpu, &s);
 	CHECK_EQ(s.events.smi.latched_init, 0);
 	CHECK_EQ(s.mp.mp_state, KVM_MP_STATE_INIT_RECEIVED);
@@ -132,7 +89,7 @@ static void expect_started(struct vcpu *vcpu)
 	xioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
 	CHECK_EQ(sregs.cs.selector, VECTOR << 8);
 	CHECK_EQ(sregs.cs.base, VECTOR << 12);
-	CHECK_EQ(mp_state(vcpu), KVM_MP_STATE_RUNNABLE);
+	CHECK_EQ(vcpu_mp_state(vcpu), KVM_MP_STATE_RUNNABLE);
 }
 
 TEST(init_waits_for_the_run)
@@ -226,8 +183,8 @@ TEST(sipi_before_the_first_init)
 	both[0] = vm;
 	both[1] = other;
 	for (i = 0; i < 2; i++) {
-		run_briefly(&both[i]->vcpu[1]);
-		CHECK_EQ(mp_state(&both[i]->vcpu[1]), KVM_MP_STATE_UNINITIALIZED);
+		vcpu_run_briefly(&both[i]->vcpu[1]);
+		CHECK_EQ(vcpu_mp_state(&both[i]->vcpu[1]), KVM_MP_STATE_UNINITIALIZED);
 		send(both[i], 1, MSG_INIT);
 		expect_init(&both[i]->vcpu[1]);
 		send(both[i], 1, MSG_SIPI | VECTOR);
@@ -244,7 +201,7 @@ TEST(sipi_to_a_running_processor)
 
 	smm_get_state(&vm->vcpu[1], &before);
 	send(vm, 1, MSG_SIPI | VECTOR);
-	CHECK_EQ(mp_state(&vm->vcpu[1]), KVM_MP_STATE_RUNNABLE);
+	CHECK_EQ(vcpu_mp_state(&vm->vcpu[1]), KVM_MP_STATE_RUNNABLE);
 	RUN_UNTIL_LOOP(&vm->vcpu[1]);
 	smm_get_state(&vm->vcpu[1], &after);
 	CHECK_EQ(memcmp(&before, &after, sizeof(before)), 0);
@@ -266,7 +223,7 @@ TEST(init_of_the_boot_processor)
 	RUN_UNTIL_LOOP(vcpu);
 	send(vm, 0, MSG_INIT);
 	RUN_UNTIL_LOOP(vcpu);
-	CHECK_EQ(mp_state(vcpu), KVM_MP_STATE_RUNNABLE);
+	CHECK_EQ(vcpu_mp_state(vcpu), KVM_MP_STATE_RUNNABLE);
 	CHECK_EQ(vcpu->run->flags & KVM_RUN_X86_SMM, 0);
 	vm_destroy(vm);
 }

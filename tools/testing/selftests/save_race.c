@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "smm.h"
+#include "state.h"
 
 #define MSG_INIT	(5 << 8 | 1 << 14)
 #define MSG_SIPI	(6 << 8 | 1 << 14)
@@ -99,18 +100,9 @@ static void *sender(void *arg)
 static struct vm *race_vm(u8 **smram)
 {
 	struct vm *vm;
-	struct kvm_cpuid2 *cpuid;
-	unsigned int i;
 
 	guest_handlers[NMI_VECTOR] = on_nmi;
-	vm = vm_create(0);
-	cpuid = supported_cpuid(vm->kvm);
-	xioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
-	for (i = 0; i < 2; i++) {
-		vcpu_create(vm, i);
-		xioctl(vm->vcpu[i].fd, KVM_SET_CPUID2, cpuid);
-	}
-	free(cpuid);
+	vm = vm_create_with(&(struct vm_config) { .nr_vcpus = 2, .irqchip = CHIP_FULL }, NULL);
 	*smram = smm_prepare(vm, 2);
 	vm_load_payload(vm, 0, ap_counts, ap_counts_end);
 	return vm;
@@ -179,13 +171,12 @@ static void race(int kind)
 	struct vcpu *vcpu = &vm->vcpu[1];
 	volatile u64 smis = 0, starts = 0;
 	struct sender s = { .vm = vm, .vcpu = vcpu, .kind = kind };
-	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	unsigned int round, waited = 0;
 	pthread_t thread;
 
 	s.taken = kind == SEND_NMI ? guest_var(vm, &nmis) : kind == SEND_SMI ? &smis : &starts;
 	vcpu_set_long(vcpu, guest_loops, 0);
-	xioctl(vcpu->fd, KVM_SET_MP_STATE, &mp);
+	vcpu_set_mp_state(vcpu, KVM_MP_STATE_RUNNABLE);
 	run_to_port(vcpu);
 	pthread_create(&thread, NULL, sender, &s);
 	for (round = 0; round < ROUNDS || waited < 5; round++) {

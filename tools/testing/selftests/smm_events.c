@@ -6,12 +6,10 @@
  * Expected: one SMM entry for each SMI that was not pending already; what SMM holds back comes after RSM; what KVM_GET_VCPU_EVENTS says, set into
  * another vCPU, goes on the same way.
  */
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/time.h>
 
 #include "smm.h"
+#include "state.h"
 
 static struct kvm_vcpu_events events_of(struct vcpu *vcpu)
 {
@@ -21,21 +19,6 @@ static struct kvm_vcpu_events events_of(struct vcpu *vcpu)
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &again);
 	CHECK_EQ(memcmp(&events, &again, sizeof(events)), 0);
 	return events;
-}
-
-static u32 mp_state_of(struct vcpu *vcpu)
-{
-	struct kvm_mp_state mp;
-
-	xioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
-	return mp.mp_state;
-}
-
-static void set_mp_state(struct vcpu *vcpu, u32 state)
-{
-	struct kvm_mp_state mp = { .mp_state = state };
-
-	xioctl(vcpu->fd, KVM_SET_MP_STATE, &mp);
 }
 
 /* The same state and memory in another VM. */
@@ -185,37 +168,20 @@ TEST(smi_in_nmi_handler)
 
 static struct vm *irqchip_vm(u8 **smram, unsigned int nr)
 {
-	struct vm *vm = vm_create(0);
-	struct kvm_cpuid2 *cpuid = supported_cpuid(vm->kvm);
-	unsigned int i;
+	struct vm *vm = vm_create_with(&(struct vm_config) { .nr_vcpus = nr, .irqchip = CHIP_FULL }, NULL);
 
-	xioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
-	for (i = 0; i < nr; i++) {
-		vcpu_create(vm, i);
-		xioctl(vm->vcpu[i].fd, KVM_SET_CPUID2, cpuid);
-	}
 	*smram = smm_prepare(vm, nr);
 	vcpu_set_long(&vm->vcpu[nr - 1], (void *)vm_load_payload(vm, 0, payload_loop, payload_loop_end), 0);
-	set_mp_state(&vm->vcpu[nr - 1], KVM_MP_STATE_RUNNABLE);
+	vcpu_set_mp_state(&vm->vcpu[nr - 1], KVM_MP_STATE_RUNNABLE);
 	RUN_UNTIL_LOOP(&vm->vcpu[nr - 1]);
 	return vm;
 }
 
-static void on_alarm(int sig)
-{
-	(void)sig;
-}
-
-/* KVM_RUN for a while; the thread is to be sleeping in it when the signal comes. */
+/* The thread is to be sleeping in KVM_RUN when the signal comes. */
 static void run_halted(struct vcpu *vcpu)
 {
-	struct sigaction sa = { .sa_handler = on_alarm };
-	struct itimerval timer = { .it_value.tv_usec = 100000 };
-
-	sigaction(SIGALRM, &sa, NULL);
-	setitimer(ITIMER_REAL, &timer, NULL);
-	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
-	CHECK_EQ(mp_state_of(vcpu), KVM_MP_STATE_HALTED);
+	vcpu_run_briefly(vcpu);
+	CHECK_EQ(vcpu_mp_state(vcpu), KVM_MP_STATE_HALTED);
 }
 
 TEST(in_hlt)
@@ -224,11 +190,11 @@ TEST(in_hlt)
 	struct vm *vm = irqchip_vm(&smram, 1);
 	struct vcpu *vcpu = vm->vcpu;
 
-	set_mp_state(vcpu, KVM_MP_STATE_HALTED);
+	vcpu_set_mp_state(vcpu, KVM_MP_STATE_HALTED);
 	run_halted(vcpu);
 	xioctl(vcpu->fd, KVM_SMI, NULL);
 	RUN_UNTIL_SMM(vcpu);
-	CHECK_EQ(mp_state_of(vcpu), KVM_MP_STATE_RUNNABLE);
+	CHECK_EQ(vcpu_mp_state(vcpu), KVM_MP_STATE_RUNNABLE);
 	CHECK_EQ(smm_field(smram, SMM_SAVE + S64_AUTO_HALT, 1), 1);
 	/* RSM goes back to HLT. */
 	run_halted(vcpu);
@@ -248,7 +214,7 @@ TEST(in_hlt_with_nmi)
 	struct vm *vm = irqchip_vm(&smram, 1);
 	struct vcpu *vcpu = vm->vcpu;
 
-	set_mp_state(vcpu, KVM_MP_STATE_HALTED);
+	vcpu_set_mp_state(vcpu, KVM_MP_STATE_HALTED);
 	xioctl(vcpu->fd, KVM_NMI, NULL);
 	xioctl(vcpu->fd, KVM_SMI, NULL);
 	RUN_UNTIL_SMM(vcpu);
@@ -292,8 +258,6 @@ TEST(init_waits_for_rsm)
 	struct vm *vm = irqchip_vm(&smram, 2);
 	struct vcpu *vcpu = &vm->vcpu[1];
 	struct kvm_sregs sregs;
-	struct itimerval timer = { .it_value.tv_usec = 100000 };
-	struct sigaction sa = { .sa_handler = on_alarm };
 	u64 smbase;
 
 	smm_set_handler(smram, slow_handler, slow_handler_end);
@@ -303,13 +267,11 @@ TEST(init_waits_for_rsm)
 	RUN_UNTIL_PORT(vcpu, 0x76);
 	CHECK_EQ(events_of(vcpu).smi.latched_init, 1);
 	CHECK_EQ(events_of(vcpu).smi.smm, 1);
-	CHECK_EQ(mp_state_of(vcpu), KVM_MP_STATE_RUNNABLE);
-	sigaction(SIGALRM, &sa, NULL);
-	setitimer(ITIMER_REAL, &timer, NULL);
-	CHECK_EQ(vcpu_run_raw(vcpu), -EINTR);
+	CHECK_EQ(vcpu_mp_state(vcpu), KVM_MP_STATE_RUNNABLE);
+	vcpu_run_briefly(vcpu);
 	CHECK_EQ(events_of(vcpu).smi.latched_init, 0);
 	CHECK_EQ(events_of(vcpu).smi.smm, 0);
-	CHECK_EQ(mp_state_of(vcpu), KVM_MP_STATE_INIT_RECEIVED);
+	CHECK_EQ(vcpu_mp_state(vcpu), KVM_MP_STATE_INIT_RECEIVED);
 	xioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
 	CHECK_EQ(sregs.cs.selector, 0xf000);
 	/* INIT leaves SMRAM where it is. */
