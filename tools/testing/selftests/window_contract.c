@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: the contract of interrupt windows, one case for each failure it prevents: (a) an interrupt beside a pending exception, (b) a VMM that looks
- * at ready_for_interrupt_injection only, (c) a local-APIC interrupt behind a window request, (d) a half-delivered event, (e) a window asked for
- * while interrupts are off.
- * Conditions: no irqchip; (c) KVM_CAP_SPLIT_IRQCHIP.
+ * at ready_for_interrupt_injection only, (c) a local-APIC interrupt behind a window request (window_irqchip), (d) a half-delivered event, (e) a window
+ * asked for while interrupts are off.
+ * Conditions: no irqchip.
  * Expected: what each case's comment says.
  */
 #include <errno.h>
@@ -13,13 +13,9 @@
 #include "cpu.h"
 
 #define VECTOR	0x41
-#define LAPIC_VECTOR 0x51
-#define X2(reg)	(0x800 + (reg) / 16)
 #define HALF	0x40000000ull
 
-enum { EOI = 0xb0, SVR = 0xf0, LINT0 = 0x350, SELF = 0x3f0 };
-
-static volatile u64 irqs, lapic_irqs, faults, bad_rflags, irq_rip, order;
+static volatile u64 irqs, faults, bad_rflags, irq_rip, order;
 
 static void on_irq(struct guest_frame *frame)
 {
@@ -39,12 +35,6 @@ static void on_ud(struct guest_frame *frame)
 	/* Over the UD2 if it is one; userspace's exception has none. */
 	if (*(volatile u16 *)frame->rip == 0x0b0f)
 		frame->rip += 2;
-}
-
-static void on_lapic(struct guest_frame *frame __attribute__((unused)))
-{
-	lapic_irqs++;
-	wrmsr(X2(EOI), 0);
 }
 
 static struct vm *window_vm(void *fn)
@@ -201,94 +191,6 @@ TEST(b_flag_beside_a_shadow)
 	CHECK_EQ(interrupt(vcpu), 0);
 	CHECK_EQ(ready_now(vcpu), 0);
 	CHECK_EQ(interrupt(vcpu), -EEXIST);
-	RUN_UNTIL_DONE(vcpu);
-	vm_destroy(vm);
-}
-
-static void guest_split(void)
-{
-	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | 1 << 10);
-	wrmsr(X2(SVR), 0x1ff);
-	wrmsr(X2(LINT0), 0x700);
-	guest_sync(1);
-	wrmsr(X2(SELF), LAPIC_VECTOR);
-	asm volatile("sti; nop; nop; cli");
-	GUEST_ASSERT_EQ(lapic_irqs, 1);
-	guest_sync(2);
-	wrmsr(X2(SELF), LAPIC_VECTOR);
-	asm volatile("sti; nop; nop; cli");
-	guest_sync(3);
-	GUEST_ASSERT_EQ(lapic_irqs, 2);
-	GUEST_ASSERT_EQ(irqs, 1);
-	/* No ExtINT gets in any more. */
-	wrmsr(X2(LINT0), 0x10700);
-	guest_sync(4);
-	wrmsr(X2(SELF), LAPIC_VECTOR);
-	asm volatile("sti; nop; nop; cli");
-	GUEST_ASSERT_EQ(lapic_irqs, 3);
-	guest_done();
-}
-
-/* One window exit, then the local APIC's interrupt; where no ExtINT can get in there is no window, and the vCPU goes on. */
-TEST(c_apic_behind_a_window)
-{
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args[0] = 24 };
-	struct vcpu *vcpu;
-	struct vm *vm;
-
-	NEED_CAP(KVM_CAP_SPLIT_IRQCHIP);
-	guest_handlers[VECTOR] = on_irq;
-	guest_handlers[LAPIC_VECTOR] = on_lapic;
-	vm = vm_create(0);
-	xioctl(vm->fd, KVM_ENABLE_CAP, &cap);
-	vcpu = vcpu_create(vm, 0);
-	xioctl(vcpu->fd, KVM_SET_CPUID2, supported_cpuid(vm->kvm));
-	vcpu_set_long(vcpu, guest_split, 0);
-	RUN_UNTIL_SYNC(vcpu, 1);
-	vcpu->run->request_interrupt_window = 1;
-	RUN_UNTIL(vcpu, KVM_EXIT_IRQ_WINDOW_OPEN);
-	CHECK_EQ(*guest_var(vm, &lapic_irqs), 0);
-	vcpu->run->request_interrupt_window = 0;
-	RUN_UNTIL_SYNC(vcpu, 2);
-	/* With an ExtINT given at the window, both. */
-	vcpu->run->request_interrupt_window = 1;
-	RUN_UNTIL(vcpu, KVM_EXIT_IRQ_WINDOW_OPEN);
-	CHECK_EQ(interrupt(vcpu), 0);
-	vcpu->run->request_interrupt_window = 0;
-	RUN_UNTIL_SYNC(vcpu, 3);
-	RUN_UNTIL_SYNC(vcpu, 4);
-	CHECK_EQ(vcpu->run->ready_for_interrupt_injection, 0);
-	vcpu->run->request_interrupt_window = 1;
-	RUN_UNTIL_DONE(vcpu);
-	vm_destroy(vm);
-}
-
-static void guest_closed(void)
-{
-	guest_sync(1);
-	asm volatile("sti; nop; nop; cli");
-	guest_sync(2);
-	guest_done();
-}
-
-/* With all controllers in the kernel nobody has to wait: the flag is set whatever IF is, and there are no windows. */
-TEST(c_controllers_of_the_kernel)
-{
-	struct vcpu *vcpu;
-	struct vm *vm;
-
-	NEED_CAP(KVM_CAP_IRQCHIP);
-	vm = vm_create(0);
-	xioctl(vm->fd, KVM_CREATE_IRQCHIP, 0);
-	vcpu = vcpu_create(vm, 0);
-	xioctl(vcpu->fd, KVM_SET_CPUID2, supported_cpuid(vm->kvm));
-	vcpu_set_long(vcpu, guest_closed, 0);
-	vcpu->run->request_interrupt_window = 1;
-	RUN_UNTIL_SYNC(vcpu, 1);
-	CHECK_EQ(vcpu->run->if_flag, 0);
-	CHECK_EQ(vcpu->run->ready_for_interrupt_injection, 1);
-	CHECK_EQ(interrupt(vcpu), -ENXIO);
-	RUN_UNTIL_SYNC(vcpu, 2);
 	RUN_UNTIL_DONE(vcpu);
 	vm_destroy(vm);
 }
