@@ -10,101 +10,33 @@
 #include <unistd.h>
 
 #include "../../../include/uapi/linux/strata.h"
-#include "cpu.h"
-#include "emulator.h"
-#include "state.h"
+#include "kept.h"
 
-#define PORT_STOP	0x700
 #define VECTOR		0x41
 #define TIMER		0x61
+#define ADDRESS		0x1234567000ull
 #define X2(reg)		(0x800 + (reg) / 16)
-
-static volatile struct {
-	u64 n, vector[8], rip[8], error[8], cr2, dr6;
-	u64 at, next, value;
-} seen;
-
-static void on_event(struct guest_frame *f)
-{
-	u64 n = seen.n++, dr6;
-
-	asm volatile("mov %%dr6, %0" : "=r"(dr6));
-	if (n < 8) {
-		seen.vector[n] = f->vector;
-		seen.rip[n] = f->rip;
-		seen.error[n] = f->error;
-	}
-	if (f->vector == PF_VECTOR)
-		seen.cr2 = read_cr2();
-	seen.dr6 = dr6;
-	f->rflags &= ~RFLAGS_TF;
-	if (f->vector == TIMER)
-		wrmsr(X2(0xb0), 0);
-}
-
-static struct vm_config config;
-static struct vm_state state, again;
 
 static struct vm *start(void *fn, enum vm_irqchip irqchip, bool payload)
 {
-	struct vm *vm;
-	u32 i;
+	struct vm *vm = kept_create(irqchip, payload);
 
-	config = (struct vm_config){
-		.nr_vcpus = 1, .irqchip = irqchip, .payload = payload, .triple_fault = true,
-		.strata_events = on_strata() && !env_number("EVENTS_PLAIN", 0),
-	};
-	for (i = 0; i < 256; i++)
-		guest_handlers[i] = on_event;
-	vm = vm_create_with(&config, NULL);
 	vcpu_set_long(vm->vcpu, fn, 0);
 	return vm;
 }
 
-/* An OUT is complete when it is seen here; elsewhere this completes it. */
-static void until_stop(struct vm *vm)
+static struct vm *stopped(void *fn, enum vm_irqchip irqchip)
 {
-	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
-	REQUIRE_EQ(vm->vcpu->run->io.port, PORT_STOP);
-	vcpu_run_nothing(vm->vcpu);
-}
+	struct vm *vm = start(fn, irqchip, true);
 
-/* The new VM, after a round of GETs that must change nothing. */
-static struct vm *move(struct vm *vm)
-{
-	struct vm *to = vm_create_with(&config, vm);
-
-	state_save(vm, &config, NULL, &state);
-	state_save(vm, &config, NULL, &again);
-	state_differs("a second round of GETs", &config, &state, &again);
-	state_restore(to, &config, state_qemu_order, false, &state);
-	state_save(to, &config, NULL, &again);
-	state_differs("the restored vCPU", &config, &state, &again);
-	return to;
-}
-
-static void get_events(struct vm *vm, struct kvm_vcpu_events *e)
-{
-	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, e);
-}
-
-static void set_events(struct vm *vm, struct kvm_vcpu_events *e)
-{
-	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, e);
-}
-
-#define SEEN(vm, field) (guest_var(vm, &seen)->field)
-
-static void finish(struct vm *to, struct vm *from, u64 events)
-{
-	RUN_UNTIL_DONE(to->vcpu);
-	CHECK_EQ(SEEN(from, n), events);
+	kept_stop(vm);
+	return vm;
 }
 
 /* The stop, two NOPs to be interrupted, the end */
 static void guest_nops(void)
 {
-	asm volatile("lea 1f(%%rip), %0\n\toutl %%eax, %1\n1:\tnop; nop" : "=r"(seen.at) : "d"((u16)PORT_STOP) : "memory");
+	asm volatile("lea 1f(%%rip), %0\n\toutl %%eax, %1\n1:\tnop; nop" : "=r"(kept_seen.at) : "d"((u16)PORT_STOP) : "memory");
 	asm volatile("sti; nop; nop; cli");
 	guest_done();
 }
@@ -112,48 +44,42 @@ static void guest_nops(void)
 /* 1. INT3 has no length in the ABI, so that others forget it. */
 TEST(soft_exception)
 {
-	struct vm *vm = start(guest_nops, CHIP_NONE, true), *to;
-	struct kvm_vcpu_events e;
+	struct vm *vm = stopped(guest_nops, CHIP_NONE);
 
 	tap_may_lose("a #BP in delivery that is not at its instruction");
-	until_stop(vm);
-	get_events(vm, &e);
-	e.exception.injected = 1;
-	e.exception.nr = BP_VECTOR;
-	set_events(vm, &e);
-	to = move(vm);
-	CHECK_EQ(state.vcpu->events.exception.injected, 1);
-	finish(to, vm, 1);
+	MOVED(vm, e.exception.injected = 1, e.exception.nr = BP_VECTOR);
+	CHECK_EQ(kept_state.vcpu->events.exception.injected, 1);
+	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, vector[0]), BP_VECTOR);
 	CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, at) + 1);
 }
 
 static void guest_int(void)
 {
-	asm volatile("lea 2f(%%rip), %0\n\toutl %%eax, %1\n\tint $0x80\n2:\tnop" : "=r"(seen.next) : "d"((u16)PORT_STOP) : "memory");
+	asm volatile("lea 2f(%%rip), %0\n\toutl %%eax, %1\n\tint $0x80\n2:\tnop" : "=r"(kept_seen.next) : "d"((u16)PORT_STOP) : "memory");
 	guest_done();
 }
 
 /* 2. INT n: the length is found at RIP. */
 TEST(soft_interrupt)
 {
-	struct vm *vm = start(guest_int, CHIP_NONE, true), *to;
+	struct vm *vm = stopped(guest_int, CHIP_NONE), *to;
 	struct kvm_vcpu_events e;
 
 	tap_may_lose("an INT n in delivery");
-	until_stop(vm);
-	get_events(vm, &e);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	e.interrupt.injected = 1;
 	e.interrupt.soft = 1;
 	e.interrupt.nr = 0x80;
-	set_events(vm, &e);
-	to = move(vm);
-	CHECK_EQ(state.vcpu->events.interrupt.injected, 1);
-	finish(to, vm, 1);
+	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	to = kept_move(vm);
+	CHECK_EQ(kept_state.vcpu->events.interrupt.injected, 1);
+	RUN_UNTIL_DONE(to->vcpu);
+	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, vector[0]), 0x80);
 	CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, next));
 	/* It was that one, and not the instruction's own while it waits for IF. */
-	get_events(to, &e);
+	xioctl(to->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	CHECK_EQ(e.interrupt.injected, 0);
 }
 
@@ -163,7 +89,7 @@ static void guest_step_out(void)
 
 	asm volatile("pushfq; orl $0x100, (%%rsp); popfq; outl %%eax, %0; nop" : : "d"((u16)PORT_STOP) : "memory", "cc");
 	asm volatile("mov %%dr6, %0" : "=r"(dr6));
-	seen.value = dr6;
+	kept_seen.value = dr6;
 	guest_done();
 }
 
@@ -178,12 +104,12 @@ TEST(payload_is_not_applied_by_a_getter)
 	tap_may_lose("DR6 of a #DB that was dropped");
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
 	xioctl(vm->vcpu->fd, KVM_GET_DEBUGREGS, &d);
-	get_events(vm, &e);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	xioctl(vm->vcpu->fd, KVM_GET_REGS, &regs);
 	regs.rflags &= ~RFLAGS_TF;
 	xioctl(vm->vcpu->fd, KVM_SET_REGS, &regs);
 	memset(&e.exception, 0, sizeof(e.exception));
-	set_events(vm, &e);
+	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
 	RUN_UNTIL_DONE(vm->vcpu);
 	CHECK_EQ(SEEN(vm, value), 0xffff0ff0);
 	CHECK_EQ(SEEN(vm, n), 0);
@@ -192,48 +118,36 @@ TEST(payload_is_not_applied_by_a_getter)
 /* 5. and 6. A pending exception stays one, with its payload; beside an injected one it is the one that counts. */
 TEST(pending_exception)
 {
-	struct vm *vm = start(guest_nops, CHIP_NONE, true), *to;
-	struct kvm_vcpu_events e;
+	struct vm *vm = stopped(guest_nops, CHIP_NONE);
 
 	tap_may_lose("a pending #PF and its payload");
-	until_stop(vm);
-	get_events(vm, &e);
-	e.flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
-	e.exception.pending = 1;
-	e.exception.injected = 1;
-	e.exception.nr = PF_VECTOR;
-	e.exception.has_error_code = 1;
-	e.exception.error_code = PF_WRITE;
-	e.exception_has_payload = 1;
-	e.exception_payload = 0x1234567000ull;
-	set_events(vm, &e);
-	to = move(vm);
-	CHECK_EQ(state.vcpu->events.exception.pending, 1);
-	CHECK_EQ(state.vcpu->events.exception.injected, 0);
-	CHECK(state.vcpu->sregs.cr2 != 0x1234567000ull);
-	finish(to, vm, 1);
+	MOVED(vm, kept_pend(&e, PF_VECTOR, PF_WRITE, ADDRESS), e.exception.injected = 1);
+	CHECK_EQ(kept_state.vcpu->events.exception.pending, 1);
+	CHECK_EQ(kept_state.vcpu->events.exception.injected, 0);
+	CHECK(kept_state.vcpu->sregs.cr2 != ADDRESS);
+	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, error[0]), PF_WRITE);
 	if (!host_is_bochs_svm())
-		CHECK_EQ(SEEN(vm, cr2), 0x1234567000ull);
+		CHECK_EQ(SEEN(vm, address), ADDRESS);
 }
 
 /* 8. The shadow of STI */
 TEST(interrupt_shadow)
 {
 	struct kvm_interrupt irq = { .irq = VECTOR };
-	struct vm *vm = start(guest_nops, CHIP_NONE, true), *to;
+	struct vm *vm = stopped(guest_nops, CHIP_NONE), *to;
 	struct kvm_vcpu_events e;
 
 	tap_may_lose("the shadow of STI");
-	until_stop(vm);
 	vcpu_set_if(vm->vcpu, true);
-	get_events(vm, &e);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	e.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
-	set_events(vm, &e);
+	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
 	xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq);
-	to = move(vm);
-	CHECK(state.vcpu->events.interrupt.shadow);
-	finish(to, vm, 1);
+	to = kept_move(vm);
+	CHECK(kept_state.vcpu->events.interrupt.shadow);
+	RUN_UNTIL_DONE(to->vcpu);
+	CHECK_EQ(SEEN(vm, n), 1);
 	/* QEMU's TCG does not load it into the CPU. */
 	if (!host_is_tcg())
 		CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, at) + 1);
@@ -242,111 +156,104 @@ TEST(interrupt_shadow)
 /* 9. A triple fault that has not been delivered */
 TEST(triple_fault)
 {
-	struct vm *vm = start(guest_nops, CHIP_NONE, true), *to;
+	struct vm *vm = stopped(guest_nops, CHIP_NONE), *to;
 	struct kvm_vcpu_events e;
 
 	tap_may_lose("a triple fault");
-	until_stop(vm);
-	get_events(vm, &e);
+	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	e.flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
 	e.triple_fault.pending = 1;
-	set_events(vm, &e);
-	to = move(vm);
-	CHECK_EQ(state.vcpu->events.triple_fault.pending, 1);
+	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+	to = kept_move(vm);
+	CHECK_EQ(kept_state.vcpu->events.triple_fault.pending, 1);
 	RUN_UNTIL(to->vcpu, KVM_EXIT_SHUTDOWN);
 }
 
-/* 11. Debug causes that wait for the end of a MOV SS shadow: only strata has a place for them. */
-TEST(pending_debug_exceptions)
+/* A debug cause that waits for the end of a MOV SS shadow, with that shadow or behind it: only strata has a place for it. */
+static struct vm *debug_cause_moved(u8 shadow)
 {
 	struct strata_events s = { .flags = STRATA_EVENTS_VALID, .pending_dbg = 2 };
-	struct vm *vm = start(guest_nops, CHIP_NONE, true), *to;
-	struct kvm_vcpu_events e;
+	struct vm *vm = stopped(guest_nops, CHIP_NONE);
 
 	tap_may_lose("debug traps held back by MOV SS, which no field carries");
 	REQUIRE(on_strata());
-	if (!config.strata_events)
+	if (!kept_config.strata_events)
 		tap_skip("lost without STRATA_CAP_EVENTS");
-	until_stop(vm);
-	get_events(vm, &e);
-	memcpy(e.reserved, &s, sizeof(s));
-	set_events(vm, &e);
-	to = move(vm);
-	finish(to, vm, 1);
+	MOVED(vm, e.interrupt.shadow = shadow; memcpy(e.reserved, &s, sizeof(s)));
+	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, vector[0]), DB_VECTOR);
 	CHECK_EQ(SEEN(vm, dr6) & 0xf, 2);
+	return vm;
 }
 
-/* 11. and 8. They and the shadow that holds them back: the trap comes behind the next instruction. */
+/* 11. */
+TEST(pending_debug_exceptions)
+{
+	debug_cause_moved(0);
+}
+
+/* 11. and 8. The trap comes behind the next instruction. */
 TEST(debug_exceptions_under_a_shadow)
 {
-	struct strata_events s = { .flags = STRATA_EVENTS_VALID, .pending_dbg = 2 };
-	struct vm *vm = start(guest_nops, CHIP_NONE, true), *to;
-	struct kvm_vcpu_events e;
+	struct vm *vm = debug_cause_moved(KVM_X86_SHADOW_INT_MOV_SS);
 
-	tap_may_lose("debug traps held back by MOV SS, which no field carries");
-	REQUIRE(on_strata());
-	if (!config.strata_events)
-		tap_skip("lost without STRATA_CAP_EVENTS");
-	until_stop(vm);
-	get_events(vm, &e);
-	e.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS;
-	memcpy(e.reserved, &s, sizeof(s));
-	set_events(vm, &e);
-	to = move(vm);
-	finish(to, vm, 1);
-	CHECK_EQ(SEEN(vm, vector[0]), DB_VECTOR);
 	/* QEMU's TCG forgets the shadow at the first exit. */
 	if (!host_is_tcg())
 		CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, at) + 1);
-	CHECK_EQ(SEEN(vm, dr6) & 0xf, 2);
 }
 
 /* 12. ExtINT of userspace's PIC beside the local APIC in the kernel */
 TEST(extint_of_a_split_irqchip)
 {
 	struct kvm_interrupt irq = { .irq = VECTOR };
-	struct vm *vm = start(guest_nops, CHIP_SPLIT, true), *to;
+	struct vm *vm = stopped(guest_nops, CHIP_SPLIT), *to;
 
 	tap_may_lose("an ExtINT that waits");
-	until_stop(vm);
 	xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq);
-	to = move(vm);
-	finish(to, vm, 1);
+	to = kept_move(vm);
+	RUN_UNTIL_DONE(to->vcpu);
+	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, vector[0]), VECTOR);
+}
+
+static void on_timer(struct guest_frame *f)
+{
+	kept_on_event(f);
+	wrmsr(X2(0xb0), 0);
 }
 
 static void guest_deadline(void)
 {
+	guest_handlers[TIMER] = on_timer;
 	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | 1 << 10);
 	wrmsr(X2(0xf0), 0x1ff);
 	wrmsr(X2(0x320), TIMER | 2 << 17);
 	wrmsr(0x6e0, rdtsc() + 2000000);
 	out32(PORT_STOP, 0);
 	asm volatile("sti; hlt; cli");
-	seen.value = rdmsr(0x6e0);
+	kept_seen.value = rdmsr(0x6e0);
 	guest_done();
 }
 
 /* 16. The TSC deadline passes while userspace saves: one interrupt, and a getter does not take it. */
 TEST(deadline_that_passes_during_a_save)
 {
-	struct vm *vm = start(guest_deadline, CHIP_FULL, true), *to;
+	struct vm *vm = stopped(guest_deadline, CHIP_FULL), *to;
 
 	tap_may_lose("a TSC deadline that passed during the save");
-	until_stop(vm);
 	usleep(50000);
-	to = move(vm);
+	to = kept_move(vm);
 	usleep(50000);
-	finish(to, vm, 1);
+	RUN_UNTIL_DONE(to->vcpu);
+	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, vector[0]), TIMER);
 	CHECK_EQ(SEEN(vm, value), 0);
 }
 
 static void guest_reads(void)
 {
-	seen.value = in32(0x60);
-	seen.value += *(volatile u32 *)0x20000000;
+	kept_seen.value = in32(0x60);
+	kept_seen.value += *(volatile u32 *)0x20000000;
 	guest_done();
 }
 
@@ -357,14 +264,14 @@ TEST(unanswered_read)
 
 	tap_may_lose("an IN or an MMIO read that was not answered");
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
-	to = move(vm);
+	to = kept_move(vm);
 	RUN_UNTIL(to->vcpu, KVM_EXIT_IO);
 	CHECK_EQ(to->vcpu->run->io.port, 0x60);
 	*(u32 *)RUN_IO_DATA(to->vcpu) = 5;
 	RUN_UNTIL(to->vcpu, KVM_EXIT_MMIO);
-	last = vm_create_with(&config, vm);
-	state_save(to, &config, NULL, &state);
-	state_restore(last, &config, state_qemu_order, false, &state);
+	last = vm_create_with(&kept_config, vm);
+	state_save(to, &kept_config, NULL, &kept_state);
+	state_restore(last, &kept_config, state_qemu_order, false, &kept_state);
 	RUN_UNTIL(last->vcpu, KVM_EXIT_MMIO);
 	CHECK_EQ(last->vcpu->run->mmio.is_write, 0);
 	*(u32 *)last->vcpu->run->mmio.data = 7;
@@ -375,16 +282,11 @@ TEST(unanswered_read)
 /* 18. Two NMIs behind a handler that runs: one is kept, and comes after its IRET; unmasked, both come. */
 TEST(nmis)
 {
-	struct vm *vm = start(guest_nops, CHIP_NONE, true), *to;
-	struct kvm_vcpu_events e;
+	struct vm *vm = stopped(guest_nops, CHIP_NONE);
 
 	tap_may_lose("a pending NMI");
-	until_stop(vm);
-	get_events(vm, &e);
-	e.nmi.pending = 2;
-	set_events(vm, &e);
-	to = move(vm);
-	CHECK_EQ(state.vcpu->events.nmi.pending, 2);
-	finish(to, vm, 2);
+	MOVED(vm, e.nmi.pending = 2);
+	CHECK_EQ(kept_state.vcpu->events.nmi.pending, 2);
+	CHECK_EQ(SEEN(vm, n), 2);
 	CHECK_EQ(SEEN(vm, vector[1]), NMI_VECTOR);
 }

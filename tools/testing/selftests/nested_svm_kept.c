@@ -10,10 +10,8 @@
 #include <string.h>
 
 #include "../../../include/uapi/linux/strata.h"
-#include "emulator.h"
-#include "nested_kept.h"
+#include "kept.h"
 
-#define PORT_STOP	0x700
 #define VECTOR		0x41
 #define ADDRESS		0x1234567000ull
 
@@ -61,49 +59,21 @@ static void l2_reads(void)
 	vmmcall();
 }
 
-/* Stopped in L2 at its access to PORT_STOP, an OUT completed */
+/* Stopped in L2 */
 static struct vm *stopped_from(void (*l1)(void), void (*l2)(void), u64 takes)
 {
-	struct vm *vm = kept_create(false);
+	struct vm *vm = kept_create_l1(false);
 
 	guest_var(vm, &kept_seen)->at = (u64)l2;
 	*guest_var(vm, &l1_takes) = takes;
 	vcpu_set_long(vm->vcpu, l1, 0);
-	RUN_UNTIL(vm->vcpu, KVM_EXIT_IO);
-	REQUIRE_EQ(vm->vcpu->run->io.port, PORT_STOP);
-	if (vm->vcpu->run->io.direction == KVM_EXIT_IO_IN)
-		return vm;
-	vcpu_run_nothing(vm->vcpu);
+	kept_stop(vm);
 	return vm;
 }
 
 static struct vm *stopped(void (*l2)(void), u64 takes)
 {
 	return stopped_from(l1_main, l2, takes);
-}
-
-/* Changes the events at the stop, moves, and runs to the end. */
-#define MOVED(vm, ...)								\
-	do {									\
-		struct kvm_vcpu_events e;					\
-		struct vm *to_;							\
-										\
-		xioctl((vm)->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);		\
-		__VA_ARGS__;							\
-		xioctl((vm)->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);		\
-		to_ = kept_move(vm);							\
-		RUN_UNTIL_DONE(to_->vcpu);					\
-	} while (0)
-
-static void pend(struct kvm_vcpu_events *e, u8 nr, u32 error, u64 payload)
-{
-	e->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
-	e->exception.pending = 1;
-	e->exception.nr = nr;
-	e->exception.has_error_code = 1;
-	e->exception.error_code = error;
-	e->exception_has_payload = 1;
-	e->exception_payload = payload;
 }
 
 /* 1. */
@@ -137,7 +107,7 @@ TEST(pending_exception_exits)
 	struct vm *vm = stopped(l2_nops, SVM_EXIT_EXCP_BASE + PF_VECTOR);
 
 	tap_may_lose("L1's exit for a pending #PF");
-	MOVED(vm, pend(&e, PF_VECTOR, PF_WRITE, ADDRESS));
+	MOVED(vm, kept_pend(&e, PF_VECTOR, PF_WRITE, ADDRESS));
 	CHECK_EQ(SEEN(vm, n), 0);
 	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_EXCP_BASE + PF_VECTOR);
 	CHECK_EQ(SEEN(vm, info1), PF_WRITE);
@@ -151,11 +121,11 @@ TEST(pending_exception)
 	struct vm *vm = stopped(l2_nops, SVM_EXIT_EXCP_BASE + UD_VECTOR);
 
 	tap_may_lose("a pending #PF of L2");
-	MOVED(vm, pend(&e, PF_VECTOR, PF_WRITE, ADDRESS));
+	MOVED(vm, kept_pend(&e, PF_VECTOR, PF_WRITE, ADDRESS));
 	CHECK_EQ(SEEN(vm, n), 1);
 	CHECK_EQ(SEEN(vm, error[0]), PF_WRITE);
 	if (!host_is_bochs_svm())
-		CHECK_EQ(SEEN(vm, value), ADDRESS);
+		CHECK_EQ(SEEN(vm, address), ADDRESS);
 	CHECK_EQ(SEEN(vm, exit), SVM_EXIT_VMMCALL);
 }
 
@@ -262,7 +232,7 @@ TEST(refusals)
 	STRATA_ONLY("a refusal changes nothing");
 	xioctl(vm->vcpu->fd, KVM_NMI, NULL);
 	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
-	pend(&e, PF_VECTOR, PF_WRITE, ADDRESS);
+	kept_pend(&e, PF_VECTOR, PF_WRITE, ADDRESS);
 	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
 	state_save(vm, &kept_config, NULL, &kept_state);
 	for (i = 0; i < 3; i++) {

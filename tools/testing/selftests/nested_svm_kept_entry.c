@@ -11,7 +11,7 @@
 #include <sys/time.h>
 
 #include "../../../include/uapi/linux/strata.h"
-#include "nested_kept.h"
+#include "kept.h"
 
 #define ROUNDS 400
 
@@ -78,7 +78,7 @@ static bool entry_waits(struct vm *vm)
 /* 1. Moved there, again and again. */
 TEST_TIMEOUT(event_of_an_entry, 120)
 {
-	struct vm *vm = kept_create(on_strata()), *first = vm;
+	struct vm *vm = kept_create_l1(on_strata()), *first = vm;
 	unsigned int moves = 0;
 	u64 round = 0, in_round = 0;
 	int r;
@@ -143,7 +143,7 @@ static struct vm *at_entry(u32 event, u64 takes)
 	struct vm *vm;
 
 	STRATA_ONLY("KVM_RUN stops at the entry");
-	vm = kept_create(true);
+	vm = kept_create_l1(true);
 	*guest_var(vm, &guest_under_tcg) = false;
 	*guest_var(vm, &has_nrips) = !!(svm_features() & SVM_FEATURE_NRIPS);
 	*guest_var(vm, &l1_event) = event;
@@ -234,7 +234,7 @@ TEST(without_an_event)
 	struct vm *vm;
 
 	STRATA_ONLY("KVM_RUN stops at the entry");
-	vm = kept_create(true);
+	vm = kept_create_l1(true);
 	vcpu_set_long(vm->vcpu, l1_enters, 0);
 	do {
 		REQUIRE_EQ(vcpu_run_raw(vm->vcpu), 0);
