@@ -47,6 +47,8 @@ static unsigned int insn_mode(const struct vcpu *v, const struct vmcb *vmcb)
 	return attrib & SVM_SELECTOR_DB_MASK ? EMU_MODE_32 : EMU_MODE_16;
 }
 
+#define SKIP_BYTES	8
+
 /* Length by looking at the bytes, 0 if they cannot be had without sleeping. */
 static unsigned int fetched_length(struct svm_vcpu *svm, u32 opcode)
 {
@@ -58,10 +60,13 @@ static unsigned int fetched_length(struct svm_vcpu *svm, u32 opcode)
 
 	if (mode != EMU_MODE_64)
 		linear = (u32)(vmcb->save.cs.base + linear);
-	n = min_t(unsigned int, 8, PAGE_SIZE - offset_in_page(linear));
+	n = min_t(unsigned int, SKIP_BYTES, PAGE_SIZE - offset_in_page(linear));
 	if (mmu_fetch_nofault(&svm->vcpu, linear, bytes, n))
 		return 0;
 	len = emu_skip_length(bytes, n, mode, opcode);
+	/* It goes on in the next page. */
+	if (unlikely(len == -ENODATA) && !mmu_fetch_nofault(&svm->vcpu, linear, bytes, SKIP_BYTES))
+		len = emu_skip_length(bytes, SKIP_BYTES, mode, opcode);
 	return len > 0 ? len : 0;
 }
 

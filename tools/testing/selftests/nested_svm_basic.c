@@ -96,6 +96,30 @@ static void guest_registers(void)
 	guest_done();
 }
 
+/* VMRUN and a RET, with the first one or two bytes of VMRUN at the end of a page */
+static void guest_across_pages(void)
+{
+	static const u8 code[] = { 0x0f, 0x01, 0xd8, 0xc3 };
+	u64 first, i, at;
+
+	for (first = 1; first <= 2; first++) {
+		svm_guest_init(l2_loop);
+		at = GPA_HEAP + 0x11000 - first;
+		for (i = 0; i < sizeof(code); i++)
+			((volatile u8 *)at)[i] = code[i];
+		asm volatile("push %%rbx; push %%rbp; call *%0; pop %%rbp; pop %%rbx" : "+d"(at) : "a"(&svm_vmcb)
+			     : "rcx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+		GUEST_ASSERT_EQ(svm_vmcb.exit_code, SVM_EXIT_VMMCALL);
+	}
+	guest_done();
+}
+
+TEST(vmrun_across_pages)
+{
+	need_svm();
+	run(guest_across_pages);
+}
+
 TEST(registers)
 {
 	need_svm();
