@@ -30,7 +30,8 @@ static_assert(offsetof(struct strata_events, pending_dbg) == 6);
 static_assert(offsetof(struct strata_events, smm_dbg) == 10);
 static_assert(offsetof(struct strata_events, io_flags) == 14);
 static_assert(offsetof(struct strata_events, io_port) == 17);
-static_assert(offsetof(struct strata_events, reserved) == 19);
+static_assert(offsetof(struct strata_events, stash_next) == 19);
+static_assert(offsetof(struct strata_events, reserved) == 20);
 
 /* The queue's types are the ABI's kinds. */
 static_assert(EVENT_NONE == STRATA_EVENT_NONE);
@@ -112,6 +113,10 @@ static void save_strata(const struct event_queue *q, struct kvm_vcpu_events *out
 	if (EVENT_RULE(SAVE_SETTLED, q->irq_stashed && !q->irq_unsettled)) {
 		s.flags |= STRATA_EVENTS_STASH;
 		s.stash_nr = q->irq_vector;
+	}
+	if (EVENT_RULE(SAVE_STASH2, q->irq_stashed > 1)) {
+		s.flags |= STRATA_EVENTS_STASH2;
+		s.stash_next = q->irq_next;
 	}
 	s.flags |= q->mtf ? STRATA_EVENTS_MTF : 0;
 	s.flags |= q->timer ? STRATA_EVENTS_TIMER : 0;
@@ -203,6 +208,8 @@ static int strata_check(const struct kvm_vcpu_events *in)
 		return -EINVAL;
 	if (EVENT_RULE(CHECK_STASH, s.stash_nr && !(s.flags & STRATA_EVENTS_STASH)))
 		return -EINVAL;
+	if (EVENT_RULE(CHECK_STASH2, s.flags & STRATA_EVENTS_STASH2 ? !(s.flags & STRATA_EVENTS_STASH) : s.stash_next))
+		return -EINVAL;
 	if (EVENT_RULE(CHECK_CAUSES, (s.pending_dbg | s.smm_dbg) & ~STRATA_EVENTS_DR6))
 		return -EINVAL;
 	return io_legal(&s) ? 0 : -EINVAL;
@@ -232,7 +239,7 @@ int event_restore_check(const struct kvm_vcpu_events *in, const struct event_abi
 	return abi->strata ? strata_check(in) : 0;
 }
 
-/* An exception of userspace: #BP and #OF are those of INT3 and INTO, one byte long, unless the kind says otherwise. */
+/* An exception of userspace: #BP and #OF are those of INT3 and INTO, one byte long, unless the kind says otherwise. Instructions push no error code. */
 static struct event user_exception(const struct kvm_vcpu_events *in, u8 kind, u8 len)
 {
 	struct event e = {
@@ -243,21 +250,26 @@ static struct event user_exception(const struct kvm_vcpu_events *in, u8 kind, u8
 		.error = in->exception.error_code,
 	};
 
-	if (EVENT_RULE(RESTORE_KIND, event_is_exception(kind)))
-		return e;
-	e.type = EVENT_EXCEPTION;
-	e.len = 0;
-	if (EVENT_RULE(RESTORE_PLAIN_SOFT, e.vector == EVENT_BP || e.vector == EVENT_OF)) {
-		e.type = EVENT_SOFT_EXCEPTION;
-		e.len = 1;
+	if (!EVENT_RULE(RESTORE_KIND, event_is_exception(kind))) {
+		e.type = EVENT_EXCEPTION;
+		e.len = 0;
+		if (EVENT_RULE(RESTORE_PLAIN_SOFT, e.vector == EVENT_BP || e.vector == EVENT_OF)) {
+			e.type = EVENT_SOFT_EXCEPTION;
+			e.len = 1;
+		}
+	}
+	if (EVENT_RULE(RESTORE_SOFT_ERROR, event_is_soft(&e))) {
+		e.has_error = false;
+		e.error = 0;
 	}
 	return e;
 }
 
 static void restore_stash(struct event_queue *q, u8 vector, bool unsettled, bool soft)
 {
-	q->irq_stashed = true;
+	q->irq_stashed = 1;
 	q->irq_vector = vector;
+	q->irq_next = 0;
 	q->irq_unsettled = unsettled;
 	q->irq_soft = soft;
 }
@@ -274,12 +286,17 @@ static void restore_interrupt(struct event_queue *q, const struct kvm_vcpu_event
 	bool soft = s->delivering_kind == STRATA_EVENT_SOFT_INT;
 	bool exact = soft || s->delivering_kind == STRATA_EVENT_INTERRUPT;
 
-	q->irq_stashed = false;
+	q->irq_stashed = 0;
 	q->irq_vector = 0;
+	q->irq_next = 0;
 	q->irq_unsettled = false;
 	q->irq_soft = false;
 	if (EVENT_RULE(RESTORE_STASH, s->flags & STRATA_EVENTS_STASH))
 		restore_stash(q, s->stash_nr, false, false);
+	if (EVENT_RULE(RESTORE_STASH2, s->flags & STRATA_EVENTS_STASH2)) {
+		q->irq_stashed = 2;
+		q->irq_next = s->stash_next;
+	}
 	if (!in->interrupt.injected)
 		return;
 	if (EVENT_RULE(RESTORE_EXACT, exact && !d->type))

@@ -63,6 +63,32 @@ void event_clear(struct event *e)
 	*e = (struct event) {};
 }
 
+void event_unstash(struct event_queue *q)
+{
+	q->irq_stashed = EVENT_RULE(UNSTASH_NEXT, q->irq_stashed > 1);
+	q->irq_vector = q->irq_next;
+	q->irq_next = 0;
+	q->irq_unsettled = false;
+	q->irq_soft = false;
+}
+
+/*
+ * Its delivery had begun: it comes before one that waits. An INT n of userspace's beside it is none. A third one comes about only where L1 injects interrupts
+ * that it does not intercept, and then is lost as by a CPU.
+ */
+static void hold_interrupt(struct event_queue *q, u8 vector)
+{
+	bool second = EVENT_RULE(HOLD_BOTH, q->irq_stashed) && !q->irq_soft;
+
+	if (EVENT_RULE(HOLD_TWO, q->irq_stashed > 1))
+		return;
+	q->irq_next = second ? q->irq_vector : 0;
+	q->irq_stashed = 1 + second;
+	q->irq_vector = vector;
+	q->irq_unsettled = false;
+	q->irq_soft = false;
+}
+
 void event_raise(struct event_queue *q, const struct event *e)
 {
 	bool is_db = e->type == EVENT_EXCEPTION && e->vector == EVENT_DB;
@@ -99,6 +125,8 @@ static void end_run_pending(struct event_queue *q)
 
 void event_exit(struct event_queue *q, const struct event *vectoring)
 {
+	bool given;
+
 	/*
 	 * L1's own event, interrupted, is still L1's: its length and its place in vmcb12/vmcs12 are the ones L1 gave. (An equal
 	 * event that L2 raised later is taken for it; both are delivered the same way.)
@@ -106,9 +134,12 @@ void event_exit(struct event_queue *q, const struct event *vectoring)
 	if (EVENT_RULE(RUN_PENDING_STAYS, q->run_pending && vectoring->type && same_event(vectoring, &q->delivering)))
 		return;
 
+	/* One that userspace gave, and that did not go in, does not happen again by itself. (One that the guest raised later is taken for it, as above.) */
+	given = EVENT_RULE(SOFT_GIVEN, !q->run_pending && !q->delivering.replay && vectoring->len == q->delivering.len &&
+			   same_event(vectoring, &q->delivering));
 	end_run_pending(q);
 	q->delivering = *vectoring;
-	q->delivering.replay = EVENT_RULE(SOFT_REPLAY, event_is_soft(vectoring));
+	q->delivering.replay = EVENT_RULE(SOFT_REPLAY, event_is_soft(vectoring)) && !given;
 }
 
 /*
@@ -128,10 +159,7 @@ static void supersede(struct event_queue *q, const struct event_view *v)
 		if (EVENT_RULE(HELD_NMI_UNMASKS, !q->run_pending))
 			q->nmi_masked = false;
 	} else if (EVENT_RULE(HOLD_INTERRUPT, first->type == EVENT_INTERRUPT && !(v->guest_mode && v->l1_intr))) {
-		q->irq_stashed = true;
-		q->irq_vector = first->vector;
-		q->irq_unsettled = false;
-		q->irq_soft = false;
+		hold_interrupt(q, first->vector);
 	} else {
 		end_run_pending(q);
 	}
@@ -221,10 +249,9 @@ int event_interrupt(struct event_queue *q, u8 vector)
 static void hold_closed(struct event_queue *q, const struct event_view *v)
 {
 	if (q->delivering.type != EVENT_INTERRUPT || EVENT_RULE(CLOSED_L2, v->guest_mode) ||
-	    EVENT_RULE(CLOSED_OPEN, v->intr_open && v->gif) || EVENT_RULE(CLOSED_NO_PLACE, q->irq_stashed))
+	    EVENT_RULE(CLOSED_OPEN, v->intr_open && v->gif) || EVENT_RULE(CLOSED_NO_PLACE, q->irq_stashed > 1))
 		return;
-	q->irq_stashed = true;
-	q->irq_vector = q->delivering.vector;
+	hold_interrupt(q, q->delivering.vector);
 	event_clear(&q->delivering);
 }
 
@@ -242,8 +269,7 @@ void event_settle_user(struct event_queue *q, const struct event_view *v)
 	/* The in-tree module shows the interrupt of an entry under way as injected, too. It is one. */
 	if (EVENT_RULE(SETTLE_L1S_OWN, !soft && q->run_pending && q->delivering.type == EVENT_INTERRUPT &&
 		       q->delivering.vector == q->irq_vector)) {
-		q->irq_stashed = false;
-		q->irq_vector = 0;
+		event_unstash(q);
 		return;
 	}
 	/* IF does not hold back an INT n; beside another event it is none: it happens again at its RIP. */
@@ -254,8 +280,7 @@ void event_settle_user(struct event_queue *q, const struct event_view *v)
 			.type = soft ? EVENT_SOFT_INT : EVENT_INTERRUPT,
 			.vector = q->irq_vector,
 		};
-	q->irq_stashed = false;
-	q->irq_vector = 0;
+	event_unstash(q);
 }
 
 void event_drop_exception(struct event_queue *q)

@@ -83,7 +83,7 @@ struct event {
  * @pending_dbg: trap causes held back by a MOV SS shadow (DR6 layout as in struct event's payload)
  * @smm_dbg: trap causes that an SMI overtook; a #DB again after RSM
  * @active: the eight fields below as one word, for event_idle()
- * @irq_stashed: @irq_vector holds an external interrupt of KVM_INTERRUPT or of a SET
+ * @irq_stashed: 0..2 external interrupts wait: @irq_vector, of KVM_INTERRUPT or of a SET, or held back when its delivery had begun; then @irq_next
  * @nmi_pending: 0..2
  * @smi: an SMI is pending
  * @init: an INIT is latched
@@ -93,6 +93,7 @@ struct event {
  * @timer: L1's preemption timer expired (nested VMX)
  * @exception_user: @exception was set by userspace since the last run (survives SET_REGS)
  * @irq_vector: the stash
+ * @irq_next: the second interrupt of the stash
  * @irq_unsettled: the stash was set through KVM_SET_VCPU_EVENTS/SREGS and is settled at the next run (either
  *	into @delivering or it stays in the stash)
  * @irq_soft: with @irq_unsettled: userspace says it is INT n, length to be found by decoding
@@ -111,7 +112,7 @@ struct event_queue {
 	union {
 		u64 active;
 		struct {
-			bool irq_stashed;
+			u8 irq_stashed;
 			u8 nmi_pending;
 			bool smi;
 			bool init;
@@ -123,6 +124,7 @@ struct event_queue {
 	};
 	bool exception_user;
 	u8 irq_vector;
+	u8 irq_next;
 	bool irq_unsettled;
 	bool irq_soft;
 	bool nmi_masked;
@@ -130,7 +132,7 @@ struct event_queue {
 	bool smm;
 	bool smm_inside_nmi;
 	u8 sipi_vector;
-	u8 pad[7];
+	u8 pad[6];
 };
 
 /* Bits of the inbox, the only word other threads write. Who sets INIT clears SIPI first: INIT supersedes an older SIPI. */
@@ -299,6 +301,15 @@ static inline bool event_only_chip(const struct event_queue *q, const struct eve
 static inline bool event_is_soft(const struct event *e)
 {
 	return e->type >= EVENT_SOFT_INT;
+}
+
+/**
+ * event_lacks_length() - a soft event of which only decoding can tell how long its instruction is
+ * @e: the event
+ */
+static inline bool event_lacks_length(const struct event *e)
+{
+	return event_is_soft(e) && !e->len;
 }
 
 /**

@@ -334,9 +334,7 @@ static struct event take_stash(struct event_queue *q)
 {
 	struct event e = { .type = EVENT_INTERRUPT, .vector = q->irq_vector };
 
-	q->irq_stashed = false;
-	q->irq_vector = 0;
-	q->irq_unsettled = false;
+	event_unstash(q);
 	return e;
 }
 

@@ -33,7 +33,8 @@
 #define STRATA_EVENTS_MTF		0x04	/* a monitor-trap exit to L1 is pending */
 #define STRATA_EVENTS_TIMER		0x08	/* an exit to L1 for its expired VMX-preemption timer is pending */
 #define STRATA_EVENTS_KICKED		0x10	/* KVM_HC_KICK_CPU came: the next HLT does not wait */
-#define STRATA_EVENTS_FLAGS		0x1f
+#define STRATA_EVENTS_STASH2		0x20	/* @stash_next waits behind @stash_nr; with STRATA_EVENTS_STASH */
+#define STRATA_EVENTS_FLAGS		0x3f
 
 /* strata_events.delivering_kind and pending_kind */
 #define STRATA_EVENT_NONE		0
@@ -72,6 +73,7 @@
  * @io_len: its length; 0 if RIP is still at it, with iterations left
  * @io_asize: of a string instruction: its address size in bytes, 2, 4 or 8
  * @io_port: its port
+ * @stash_next: vector of an interrupt that waits behind @stash_nr; 0 without STRATA_EVENTS_STASH2
  * @reserved: 0
  *
  * On input a kind refines what kvm_vcpu_events says and never contradicts it: one that does not fit the fields set there
@@ -90,7 +92,8 @@ struct strata_events {
 	__u8 io_len;
 	__u8 io_asize;
 	__u16 io_port;
-	__u8 reserved[7];
+	__u8 stash_next;
+	__u8 reserved[6];
 } __attribute__((packed));
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * What: an interrupt that is being delivered when userspace clears IF between two runs. An entry of VMX would refuse it.
  * Conditions: none; STRATA_CAP_EXIT_EACH for a delivery that a nested page fault stops.
- * Expected: it waits, shown as injected all the while, and goes in once when the guest sets IF. If IF is set again before the run, nothing has happened.
+ * Expected: it waits, shown as injected all the while, and goes in once when the guest sets IF, before another one that waits. If IF is set again before the run,
+ * nothing has happened.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,10 +13,11 @@
 #include "state.h"
 
 #define VECTOR		0x41
+#define VECTOR2		0x52
 #define NESTED_FAULT	48	/* exit reason of an EPT violation */
 #define NPF		0x400	/* exit code of a nested page fault */
 
-static volatile u64 irqs, rflags;
+static volatile u64 irqs, rflags, order;
 
 static void on_irq(struct guest_frame *f)
 {
@@ -192,4 +194,55 @@ TEST(cleared_and_set_again)
 	CHECK_EQ(vcpu_run_raw(vcpu), 0);
 	CHECK_EQ(*guest_var(vm, &irqs), 0);
 	vm_destroy(vm);
+}
+
+static void on_numbered(struct guest_frame *f)
+{
+	order = order << 8 | f->vector;
+}
+
+static void guest_two(void)
+{
+	guest_sync(1);
+	GUEST_ASSERT_EQ(order, 0);
+	asm volatile("sti; nop; nop; nop; nop");
+	GUEST_ASSERT_EQ(order, VECTOR << 8 | VECTOR2);
+	guest_done();
+}
+
+/* One in delivery, and one that waits: VMX would not enter. Moved in between, too. */
+TEST(beside_one_that_waits)
+{
+	struct strata_events s = {
+		.flags = STRATA_EVENTS_VALID | STRATA_EVENTS_STASH, .delivering_kind = STRATA_EVENT_INTERRUPT, .stash_nr = VECTOR2,
+	};
+	const struct vm_config config = { .nr_vcpus = 1, .strata_events = true };
+	struct kvm_vcpu_events e;
+	struct vcpu *vcpu;
+	struct vm *vm;
+	int moved;
+
+	STRATA_ONLY("neither is lost");
+	guest_handlers[VECTOR] = guest_handlers[VECTOR2] = on_numbered;
+	for (moved = 0; moved < 2; moved++) {
+		vm = vm_create_with(&config, NULL);
+		vcpu = vm->vcpu;
+		vcpu_set_long(vcpu, guest_two, 0);
+		RUN_UNTIL_SYNC(vcpu, 1);
+		CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
+		xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+		e.interrupt.injected = 1;
+		e.interrupt.nr = VECTOR;
+		memcpy(e.reserved, &s, sizeof(s));
+		xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+		CHECK_EQ(vcpu_run_nothing(vcpu), -EINTR);
+		if (moved) {
+			xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+			CHECK_EQ(e.interrupt.nr, VECTOR);
+			CHECK_EQ(((struct strata_events *)e.reserved)->stash_next, VECTOR2);
+			xioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
+		}
+		RUN_UNTIL_DONE(vcpu);
+		vm_destroy(vm);
+	}
 }

@@ -150,7 +150,7 @@ struct field {
 #define BOOL(f) { offsetof(struct event_queue, f), 1 }
 static const struct field fields[] = {
 	{ offsetof(struct event_queue, nmi_pending), 2 },
-	BOOL(irq_stashed), BOOL(smi), BOOL(init), BOOL(sipi), BOOL(triple_fault), BOOL(mtf), BOOL(timer),
+	{ offsetof(struct event_queue, irq_stashed), 2 }, BOOL(smi), BOOL(init), BOOL(sipi), BOOL(triple_fault), BOOL(mtf), BOOL(timer),
 	BOOL(exception_user), BOOL(irq_unsettled), BOOL(irq_soft), BOOL(nmi_masked), BOOL(run_pending), BOOL(smm),
 	BOOL(smm_inside_nmi),
 };
@@ -166,6 +166,10 @@ u64 key_of(const struct event_queue *q)
 	key |= (u64)(q->sipi_vector == SIPI_VECTOR) << shift++;
 	for (unsigned int i = 0; i < sizeof(vectors); i++)
 		if (q->irq_vector == vectors[i])
+			key |= (u64)i << shift;
+	shift += 2;
+	for (unsigned int i = 0; i < sizeof(vectors); i++)
+		if (q->irq_next == vectors[i])
 			key |= (u64)i << shift;
 	shift += 2;
 	for (unsigned int i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
@@ -188,6 +192,8 @@ void queue_of(u64 key, struct event_queue *q)
 	q->smm_dbg = (key >> shift++ & 1) * TRAP_CAUSE;
 	q->sipi_vector = (key >> shift++ & 1) * SIPI_VECTOR;
 	q->irq_vector = vectors[key >> shift & 3];
+	shift += 2;
+	q->irq_next = vectors[key >> shift & 3];
 	shift += 2;
 	for (unsigned int i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		((u8 *)q)[fields[i].offset] = key >> shift & ((1u << fields[i].bits) - 1);
@@ -230,6 +236,8 @@ void rename_queue(struct event_queue *q)
 	q->smm_dbg = rename_causes(q->smm_dbg);
 	if (q->irq_stashed)
 		q->irq_vector = rename_vector(q->irq_vector);
+	if (q->irq_stashed > 1)
+		q->irq_next = rename_vector(q->irq_next);
 	if (q->sipi_vector)
 		q->sipi_vector++;
 }
@@ -261,6 +269,7 @@ void rename_image(struct kvm_vcpu_events *e)
 	*len += *len ? 3 : 0;
 	*pending_len += *pending_len ? 3 : 0;
 	*stash = rename_vector(*stash);
+	e->reserved[19] = rename_vector(e->reserved[19]);
 	/* pending_dbg and smm_dbg, little endian at 6 and 10: the one cause of the alphabet is in their second byte */
 	for (unsigned int i = 6; i <= 10; i += 4)
 		if (e->reserved[i + 1] == TRAP_CAUSE >> 8) {

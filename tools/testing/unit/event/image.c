@@ -115,7 +115,7 @@ static void check_hidden(const struct event_queue *q, const struct image *m)
 	if (!q->run_pending)
 		return;
 	expect_at(!e->exception.injected && !e->nmi.injected, "what L1 injects is not L2's event", q, NULL);
-	expect_at(e->interrupt.injected == q->irq_stashed && !!any == (q->irq_stashed && !q->irq_soft),
+	expect_at(e->interrupt.injected == !!q->irq_stashed && !!any == (q->irq_stashed && !q->irq_soft),
 		  "what L1 injects is not L2's interrupt", q, NULL);
 }
 
@@ -173,6 +173,7 @@ static void check_plain(const struct event_queue *q, const struct config *c, boo
 	struct event_queue fresh = {}, before = expected(q, &c->base);
 	struct kvm_vcpu_events a, b;
 	struct taken had, has;
+	bool shown;
 
 	event_save(q, 0, 0, &abi, &c->base, &a);
 	expect_at(!event_restore_check(&a, &abi), "what GET gives SET takes", q, NULL);
@@ -190,7 +191,8 @@ static void check_plain(const struct event_queue *q, const struct config *c, boo
 		expect_at(!fresh.exception.type, "without payloads nothing is pending", q, NULL);
 	run_dry(before, &c->base, &had);
 	run_dry(fresh, &c->base, &has);
-	had.interrupts -= q->irq_stashed && (d->type == EVENT_INTERRUPT || (d->type == EVENT_SOFT_INT && !d->replay));
+	shown = d->type == EVENT_INTERRUPT || (d->type == EVENT_SOFT_INT && !d->replay);
+	had.interrupts -= shown ? q->irq_stashed : q->irq_stashed > 1;
 	expect_at(had.interrupts == has.interrupts && had.nmis == has.nmis && had.smis == has.smis,
 		  "the plain ABI loses no interrupt, NMI or SMI", q, NULL);
 	if (d->type == EVENT_PRIV_EXCEPTION || !payload)
@@ -300,7 +302,10 @@ void check_refusals(void)
 	TAKEN(&none, e.reserved[25] = 1);
 	REFUSED(&abi_full, e.reserved[25] = 1);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[19] = 1);
-	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID | 0x20);
+	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[20] = 1);
+	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID | 0x40);
+	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID | STRATA_EVENTS_STASH2);
+	TAKEN(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID | STRATA_EVENTS_STASH | STRATA_EVENTS_STASH2; e.reserved[19] = 1);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[1] = 7);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[2] = 16);
 	REFUSED(&abi_full, e.reserved[0] = STRATA_EVENTS_VALID; e.reserved[3] = STRATA_EVENT_NMI);
@@ -351,5 +356,9 @@ void check_refusals(void)
 	e = (struct kvm_vcpu_events) { .exception = { .injected = 1, .nr = EVENT_BP } };
 	event_restore(&q, &e, &none);
 	expect_at(q.delivering.type == EVENT_SOFT_EXCEPTION && q.delivering.len == 1, "vector 3 is INT3", &q, NULL);
+	e.exception.has_error_code = 1;
+	e.exception.error_code = 5;
+	event_restore(&q, &e, &none);
+	expect_at(!q.delivering.has_error && !q.delivering.error, "an instruction's exception has no error code", &q, NULL);
 	check_stale_inbox();
 }

@@ -92,8 +92,11 @@ bool oracle_settle(struct event_queue *q, const struct event_view *v, struct eve
 		q->nmi_masked = q->run_pending && q->nmi_masked;
 	}
 	if (!merge && first.type == EVENT_INTERRUPT && !l1s_interrupt) {
-		q->irq_stashed = true;
-		q->irq_vector = first.vector;
+		if (q->irq_stashed < 2) {
+			q->irq_next = q->irq_stashed && !q->irq_soft ? q->irq_vector : 0;
+			q->irq_stashed = q->irq_next ? 2 : 1;
+			q->irq_vector = first.vector;
+		}
 		q->irq_unsettled = q->irq_soft = false;
 	}
 	memset(&q->delivering, 0, sizeof(first));
@@ -272,8 +275,10 @@ static void enter_smm(struct event_queue *q)
 static void take_stash(struct event_queue *q, struct event *e)
 {
 	*e = (struct event) { .type = EVENT_INTERRUPT, .vector = q->irq_vector };
-	q->irq_stashed = q->irq_unsettled = false;
-	q->irq_vector = 0;
+	q->irq_stashed--;
+	q->irq_vector = q->irq_next;
+	q->irq_next = 0;
+	q->irq_unsettled = q->irq_soft = false;
 }
 
 static void to_l1(struct event_queue *q, const struct event_view *v, struct event_plan *p, enum outcome o)

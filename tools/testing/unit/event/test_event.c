@@ -277,6 +277,39 @@ START_TEST(layout)
 }
 END_TEST
 
+/* One in delivery, one that waits, and a closed guest, or a fault in the delivery: both are taken in the end, in that order, also through an image. */
+START_TEST(two_interrupts)
+{
+	const struct event_queue start = { .delivering = { .type = EVENT_INTERRUPT, .vector = 0x41 }, .irq_stashed = 1, .irq_vector = 0x52 };
+	struct event_view closed = open_view;
+	struct event_queue q = start, back = {};
+	struct event e = exception(14), none = {};
+	struct kvm_vcpu_events image;
+	struct event_plan p;
+
+	closed.intr_open = false;
+	if (_i & 1)
+		event_raise(&q, &e);
+	else
+		event_settle_user(&q, &closed);
+	event_next(&q, &closed, &p);
+	ck_assert_int_eq(q.delivering.type, _i & 1 ? EVENT_EXCEPTION : EVENT_NONE);
+	ck_assert(p.irq_window);
+	event_exit(&q, &none);
+	event_save(&q, 0, 0, &strata_abi, &closed, &image);
+	ck_assert_int_eq(event_restore_check(&image, &strata_abi), 0);
+	event_restore(&back, &image, &strata_abi);
+	ck_assert_mem_eq(&back, &q, sizeof(q));
+	event_next(&q, &open_view, &p);
+	ck_assert(q.delivering.type == EVENT_INTERRUPT && q.delivering.vector == 0x41);
+	event_exit(&q, &none);
+	event_next(&q, &open_view, &p);
+	ck_assert(q.delivering.type == EVENT_INTERRUPT && q.delivering.vector == 0x52 && !p.irq_window);
+	event_exit(&q, &none);
+	ck_assert(event_idle(&q));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("event");
@@ -289,6 +322,7 @@ int main(void)
 	tcase_add_loop_test(tables, dr6, 0, sizeof(dr6_rows) / sizeof(dr6_rows[0]));
 	tcase_add_test(stories, interrupt_waits_for_fault);
 	tcase_add_test(stories, virtual_interrupt_of_l2);
+	tcase_add_loop_test(stories, two_interrupts, 0, 2);
 	tcase_add_test(stories, mov_ss_and_int1);
 	tcase_add_test(stories, smi_and_trap);
 	tcase_add_test(stories, smi_and_trap_of_a_restart);
