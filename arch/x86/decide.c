@@ -149,7 +149,7 @@ enum exit_result decide_perform(struct vcpu *v, const struct event_plan *plan)
 
 enum exit_result decide_find_length(struct vcpu *v)
 {
-	struct event *e = &v->events.delivering;
+	struct event *e = event_lacks_length(&v->events.delivering) ? &v->events.delivering : &v->events.exception;
 
 	e->len = emu_soft_length(v, e);
 	if (e->len)

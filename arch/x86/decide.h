@@ -55,7 +55,7 @@ enum exit_result decide_perform(struct vcpu *v, const struct event_plan *plan);
 /* A soft event whose length the CPU did not tell. Where one of L1's returns to is in L1's control block. */
 static inline bool decide_lacks_length(const struct event_queue *q)
 {
-	return event_is_soft(&q->delivering) && !q->delivering.len && !q->run_pending;
+	return event_lacks_length(&q->delivering) && !q->run_pending;
 }
 
 /* Find that length: the instruction is still at RIP. May sleep. */

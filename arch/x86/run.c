@@ -366,6 +366,13 @@ static enum exit_result settle(struct vcpu *v)
 	v->want_window = READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
 	if (unlikely(event_run_begins(&v->events)))
 		decide_settle_interrupt(v);
+	/* Pending: only userspace can have it without a length. One in delivery is looked at by each round of the loop. */
+	if (unlikely(event_lacks_length(&v->events.exception)) && v->virt.wants_run) {
+		enum exit_result r = decide_find_length(v);
+
+		if (r != EXIT_RESUME)
+			return r;
+	}
 	if (v->io.last.io.flags)
 		io_last_begins(v);
 	if (unlikely(v->cpu.pdptr_stale) && cr_settle(v))
