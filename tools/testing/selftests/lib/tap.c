@@ -72,6 +72,11 @@ void tap_fail(const char *file, int line, const char *fmt, ...)
 	va_end(ap);
 }
 
+unsigned int tap_failures(void)
+{
+	return __atomic_load_n(&result->failures, __ATOMIC_SEQ_CST);
+}
+
 void tap_die(const char *file, int line, const char *fmt, ...)
 {
 	va_list ap;

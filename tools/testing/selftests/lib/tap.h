@@ -16,6 +16,8 @@ void tap_fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void tap_die(const char *file, int line, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4), noreturn));
+/* How many failures there have been in this case */
+unsigned int tap_failures(void);
 void tap_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 void tap_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

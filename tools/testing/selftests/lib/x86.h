@@ -39,8 +39,10 @@
 #define RFLAGS_IF	(1ull << 9)
 #define RFLAGS_DF	(1ull << 10)
 #define RFLAGS_OF	(1ull << 11)
+#define RFLAGS_IOPL3	(3ull << 12)
 #define RFLAGS_NT	(1ull << 14)
 #define RFLAGS_RF	(1ull << 16)
+#define RFLAGS_VM	(1ull << 17)
 
 #define PTE_P		(1ull << 0)
 #define PTE_W		(1ull << 1)
