@@ -222,7 +222,7 @@ unsigned int shadow_table_bytes(const struct shadow_role *r, u64 *gpa, unsigned 
  */
 int shadow_cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp);
 
-/* ---- between shadow.c, shadow_fault.c and shadow_sync.c; lock held unless said otherwise ---- */
+/* ---- between shadow.c, shadow_entry.c, shadow_fault.c and shadow_sync.c; lock held unless said otherwise ---- */
 
 /* Have pages at hand for one fault, and make room for them. No lock held, may sleep. 0, -ENOMEM. */
 int shadow_fill_spare(struct vcpu *v);
@@ -239,6 +239,8 @@ struct shadow_page *shadow_child(struct vm_shadow *s, const struct shadow_page *
 void shadow_drop(struct vm_shadow *s, struct shadow_page *sp, unsigned int i);
 /* The same for a link that is to be made again after the page behind it has been compared; @sp has been. */
 void shadow_cut(struct vm_shadow *s, struct shadow_page *sp, unsigned int i);
+/* Remove all entries of a page, and all links to it. */
+void shadow_isolate(struct vm_shadow *s, struct shadow_page *sp);
 /* The list that the leaf @i, whose L1 entry is @seen, belongs to; neighbours in a piece have it in common. */
 struct shadow_frames *shadow_frames_of(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen);
 /* Put an entry where none is. A leaf's list of frames is there already: @f. */
