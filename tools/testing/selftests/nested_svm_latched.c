@@ -159,6 +159,7 @@ TEST(smi_exits)
 /* ---- windows ---- */
 
 static volatile u64 irqs, l2_step;
+static bool may_miss;
 
 static void on_irq(struct guest_frame *frame)
 {
@@ -166,13 +167,33 @@ static void on_irq(struct guest_frame *frame)
 	irqs++;
 }
 
-static void l2_window(void)
+static void l2_opens(void)
 {
-	guest_sync(1);
 	l2_step = 1;
 	asm volatile("sti; nop; nop; cli");
 	l2_step = 2;
 	vmmcall();
+}
+
+static void l2_window(void)
+{
+	guest_sync(1);
+	l2_opens();
+}
+
+/*
+ * L2 exits in its window. Bochs does not take a virtual interrupt that is there at VMRUN with IF set, as after an exit to L0 just behind STI: L2 opens
+ * once more then.
+ */
+static void exits_in_window(void)
+{
+	u64 exit = svm_vmrun(&svm_vmcb);
+
+	if (may_miss && exit == SVM_EXIT_VMMCALL) {
+		svm_guest_restart(l2_opens);
+		exit = svm_vmrun(&svm_vmcb);
+	}
+	GUEST_ASSERT_EQ(exit, SVM_EXIT_VINTR);
 }
 
 /* L1's own window: a virtual interrupt that exits when L2 could take it. */
@@ -197,7 +218,7 @@ static void close_l1s(void)
 static void guest_both_windows(void)
 {
 	begin(0);
-	GUEST_ASSERT_EQ(svm_vmrun(&svm_vmcb), SVM_EXIT_VINTR);
+	exits_in_window();
 	close_l1s();
 	guest_sync(2 + irqs);
 	guest_done();
@@ -209,6 +230,7 @@ static struct vcpu *start(void *fn)
 
 	need_svm();
 	vm = vm_create(1);
+	*guest_var(vm, &may_miss) = host_is_bochs_svm();
 	vcpu_set_long(vm->vcpu, fn, 0);
 	return vm->vcpu;
 }
@@ -276,7 +298,7 @@ static void guest_masked(void)
 	svm_stgi();
 	GUEST_ASSERT_EQ(irqs, 1);
 	svm_clgi();
-	GUEST_ASSERT_EQ(svm_vmrun(&svm_vmcb), SVM_EXIT_VINTR);
+	exits_in_window();
 	close_l1s();
 	svm_stgi();
 	asm volatile("cli");
@@ -299,7 +321,7 @@ static void guest_masked_closed(void)
 {
 	begin(V_INTR_MASKING);
 	svm_intercept(&svm_vmcb, ICPT_INTR, true);
-	GUEST_ASSERT_EQ(svm_vmrun(&svm_vmcb), SVM_EXIT_VINTR);
+	exits_in_window();
 	close_l1s();
 	svm_stgi();
 	l2_step = 3;
