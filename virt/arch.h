@@ -12,14 +12,23 @@ struct virt_vcpu;
 struct virt_slot;
 struct vm_fault;
 
-/* Hardware virtualization on this CPU; interrupts off. enable returns -EBUSY when somebody else has it on. */
+/*
+ * Hardware virtualization on this CPU; interrupts off. enable returns -EBUSY when somebody else has
+ * it on.
+ */
 int arch_hardware_enable(void);
 void arch_hardware_disable(void);
 
-/* Allocate and set up the architecture's half; the common half is initialised afterwards, except for type checks. */
+/*
+ * Allocate and set up the architecture's half; the common half is initialised afterwards, except
+ * for type checks.
+ */
 struct virt_vm *arch_vm_alloc(unsigned long type);
 int arch_vm_init(struct virt_vm *vm);
-/* The VM's last descriptor is closed: nothing of its own raises interrupts any more; vCPUs and slots still there. */
+/*
+ * The VM's last descriptor is closed: nothing of its own raises interrupts any more; vCPUs and
+ * slots still there.
+ */
 void arch_vm_quiesce(struct virt_vm *vm);
 /* No vCPU runs any more; memory slots still there. */
 void arch_vm_destroy(struct virt_vm *vm);
@@ -40,7 +49,9 @@ unsigned int arch_max_vcpu_ids(struct virt_vm *vm);
 /* Preemption disabled. */
 void arch_vcpu_load(struct virt_vcpu *v, int cpu);
 void arch_vcpu_put(struct virt_vcpu *v);
-/* The scheduler takes the thread off its CPU; called before arch_vcpu_put(), with interrupts off. */
+/*
+ * The scheduler takes the thread off its CPU; called before arch_vcpu_put(), with interrupts off.
+ */
 void arch_vcpu_sched_out(struct virt_vcpu *v);
 
 /* KVM_RUN, loaded, mutex and SRCU held. */
@@ -50,15 +61,19 @@ int arch_vcpu_run(struct virt_vcpu *v);
 long arch_check_extension(struct virt_vm *vm, unsigned int cap);
 
 /*
- * Nested page tables, vm->mmu_lock held for writing. Ranges are guest frames of one slot's address space, @end exclusive.
- * A return of true asks for a TLB flush of all vCPUs, which must have happened before pages are given back.
+ * Nested page tables, vm->mmu_lock held for writing. Ranges are guest frames of one slot's address
+ * space, @end exclusive. A return of true asks for a TLB flush of all vCPUs, which must have
+ * happened before pages are given back.
  */
 bool arch_zap_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end);
 
 /* Was a page of the range accessed? @clear: forget it. srcu held, mmu_lock not. */
 bool arch_age_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end, bool clear);
 
-/* A slot is going (or changing its meaning): remove all its mappings, flush, free. slots_lock or srcu held, mmu_lock not. */
+/*
+ * A slot is going (or changing its meaning): remove all its mappings, flush, free. slots_lock or
+ * srcu held, mmu_lock not.
+ */
 void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot);
 /* A new slot can be seen by everybody; slots_lock held. */
 void arch_slot_added(struct virt_vm *vm, const struct virt_slot *slot);
@@ -66,7 +81,8 @@ void arch_slot_added(struct virt_vm *vm, const struct virt_slot *slot);
 void arch_slot_dirty_on(struct virt_vm *vm, const struct virt_slot *slot);
 void arch_slot_dirty_off(struct virt_vm *vm, const struct virt_slot *slot);
 /* Write-protect (or clear D bits of) the pages of @mask from @gfn on; mmu_lock held for writing. */
-void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, unsigned long mask);
+void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn,
+			unsigned long mask);
 /* Hardware buffers of dirty pages are emptied into the bitmaps. */
 void arch_dirty_sync(struct virt_vm *vm);
 
@@ -79,13 +95,16 @@ enum virt_irq_source {
 };
 
 /*
- * Raise or lower an interrupt by its routes. Any context but NMI. Returns how many vCPUs got a new interrupt, 0 if it was
- * still on its way to all, -1 if nobody took it.
+ * Raise or lower an interrupt by its routes. Any context but NMI. Returns how many vCPUs got a new
+ * interrupt, 0 if it was still on its way to all, -1 if nobody took it.
  */
 int arch_irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi, bool level);
 /* Raise it and lower it again, for sources that make edges. Returns the same. */
 int arch_irq_pulse(struct virt_vm *vm, enum virt_irq_source source, u32 gsi);
-/* There are controllers in the kernel that KVM_IRQFD can raise interrupts at; @resample: that tell when an interrupt is over. */
+/*
+ * There are controllers in the kernel that KVM_IRQFD can raise interrupts at; @resample: that tell
+ * when an interrupt is over.
+ */
 bool arch_irqfd_allowed(struct virt_vm *vm, bool resample);
 
 #endif

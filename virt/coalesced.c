@@ -2,7 +2,8 @@
 /*
  * Coalesced MMIO. One lock per VM guards the zones and the producer's end of the ring.
  *
- * The ring page is shared with userspace, which may write anything into it: indices are read once and checked.
+ * The ring page is shared with userspace, which may write anything into it: indices are read once
+ * and checked.
  */
 #include "coalesced.h"
 #include "virt.h"
@@ -118,7 +119,8 @@ long virt_coalesced_unregister(struct virt_vm *vm, void *data, unsigned long raw
 	return 0;
 }
 
-static bool ring_add(struct virt_coalesced *c, u64 addr, unsigned int len, const void *data, bool pio)
+static bool ring_add(struct virt_coalesced *c, u64 addr, unsigned int len, const void *data,
+		     bool pio)
 {
 	struct kvm_coalesced_mmio_ring *ring = c->ring;
 	u32 last = READ_ONCE(ring->last), next;
@@ -140,7 +142,8 @@ static bool ring_add(struct virt_coalesced *c, u64 addr, unsigned int len, const
 	return true;
 }
 
-bool virt_coalesced_write(struct virt_vm *vm, u64 addr, unsigned int len, const void *data, bool pio)
+bool virt_coalesced_write(struct virt_vm *vm, u64 addr, unsigned int len, const void *data,
+			  bool pio)
 {
 	struct virt_coalesced *c = smp_load_acquire(&vm->coalesced);
 	bool done = false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Coalesced MMIO: writes to registered zones are queued in a ring that userspace reads at its next exit.
+ * Coalesced MMIO: writes to registered zones are queued in a ring that userspace reads at its next
+ * exit.
  */
 #ifndef STRATA_COALESCED_H
 #define STRATA_COALESCED_H
@@ -27,6 +28,7 @@ struct page *virt_coalesced_page(struct virt_vm *vm);
  *
  * Return: true if it is done; false: userspace has to see it now.
  */
-bool virt_coalesced_write(struct virt_vm *vm, u64 addr, unsigned int len, const void *data, bool pio);
+bool virt_coalesced_write(struct virt_vm *vm, u64 addr, unsigned int len, const void *data,
+			  bool pio);
 
 #endif

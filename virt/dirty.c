@@ -2,8 +2,9 @@
 /*
  * The dirty log: bitmaps that say which pages were written since userspace last looked.
  *
- * A page whose bit is clear is write-protected (or has its D bit clear) in the nested page tables; the write fault sets the bit. Bits
- * are taken with xchg under mmu_lock, the page is protected before the lock goes: no write falls between.
+ * A page whose bit is clear is write-protected (or has its D bit clear) in the nested page tables;
+ * the write fault sets the bit. Bits are taken with xchg under mmu_lock, the page is protected
+ * before the lock goes: no write falls between.
  */
 #include "virt.h"
 #include "arch.h"
@@ -50,8 +51,9 @@ static struct virt_slot *logged_slot(struct virt_vm *vm, u32 slot_id)
 }
 
 /*
- * Slots may have billions of pages: others have the lock now and then. What was protected so far may still be written through TLBs until the
- * flush at the end, and its bit is already taken: userspace reads the page after that flush.
+ * Slots may have billions of pages: others have the lock now and then. What was protected so far
+ * may still be written through TLBs until the flush at the end, and its bit is already taken:
+ * userspace reads the page after that flush.
  */
 static void breathe(struct virt_vm *vm, unsigned long i)
 {

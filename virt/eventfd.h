@@ -40,7 +40,8 @@ long virt_irqfd(struct virt_vm *vm, void *data, unsigned long raw);
  * @vm: the machine
  * @gsi: which
  *
- * Lowers the lines that KVM_IRQFDs with KVM_IRQFD_FLAG_RESAMPLE hold up, and tells their owners. Any context but NMI, no lock held.
+ * Lowers the lines that KVM_IRQFDs with KVM_IRQFD_FLAG_RESAMPLE hold up, and tells their owners.
+ * Any context but NMI, no lock held.
  */
 void virt_irqfd_acked(struct virt_vm *vm, u32 gsi);
 

@@ -2,8 +2,8 @@
 /*
  * Guest memory from the kernel: bounds come from the slots, pages from the VM's mm.
  *
- * Everything goes through userspace accessors, so that pages are faulted in, notifiers work, and a file or a COW page stays right. The
- * caller's thread runs in the VM's mm (every ioctl checks).
+ * Everything goes through userspace accessors, so that pages are faulted in, notifiers work, and a
+ * file or a COW page stays right. The caller's thread runs in the VM's mm (every ioctl checks).
  */
 #include "virt.h"
 
@@ -99,13 +99,16 @@ static int user_cmpxchg(void __user *p, void *old, const void *new, unsigned int
 		done = unsafe_try_cmpxchg_user((u8 __user *)p, (u8 *)old, *(const u8 *)new, fault);
 		break;
 	case 2:
-		done = unsafe_try_cmpxchg_user((u16 __user *)p, (u16 *)old, *(const u16 *)new, fault);
+		done = unsafe_try_cmpxchg_user((u16 __user *)p, (u16 *)old, *(const u16 *)new,
+					       fault);
 		break;
 	case 4:
-		done = unsafe_try_cmpxchg_user((u32 __user *)p, (u32 *)old, *(const u32 *)new, fault);
+		done = unsafe_try_cmpxchg_user((u32 __user *)p, (u32 *)old, *(const u32 *)new,
+					       fault);
 		break;
 	case 8:
-		done = unsafe_try_cmpxchg_user((u64 __user *)p, (u64 *)old, *(const u64 *)new, fault);
+		done = unsafe_try_cmpxchg_user((u64 __user *)p, (u64 *)old, *(const u64 *)new,
+					       fault);
 		break;
 	}
 	user_access_end();

@@ -2,12 +2,14 @@
 /*
  * Virtualization on and off on every CPU.
  *
- * On while there is a VM: CPUs that come online meanwhile follow through the hotplug state, suspend and reboot through syscore
- * and reboot notifiers, a crash through the kernel's emergency callback. The module holds the hotplug state from load to unload, so that
- * no other provider can come up beside it.
+ * On while there is a VM: CPUs that come online meanwhile follow through the hotplug state, suspend
+ * and reboot through syscore and reboot notifiers, a crash through the kernel's emergency callback.
+ * The module holds the hotplug state from load to unload, so that no other provider can come up
+ * beside it.
  *
- * A reboot takes virtualization from under VMs that run. Their threads must not use it any more: the instructions would fault. So each CPU
- * tells the vCPU that is loaded there, and one that is loaded later is told at once. After a crash no thread goes on.
+ * A reboot takes virtualization from under VMs that run. Their threads must not use it any more:
+ * the instructions would fault. So each CPU tells the vCPU that is loaded there, and one that is
+ * loaded later is told at once. After a crash no thread goes on.
  */
 #include "virt.h"
 #include "arch.h"
@@ -107,7 +109,10 @@ void virt_hardware_put(void)
 	cpus_read_unlock();
 }
 
-/* Hotplug callbacks hold the CPU lock for writing, which keeps `users` still; on 6.1 they run with interrupts off. */
+/*
+ * Hotplug callbacks hold the CPU lock for writing, which keeps `users` still; on 6.1 they run with
+ * interrupts off.
+ */
 static int cpu_online_cb(unsigned int cpu)
 {
 	unsigned long flags;
@@ -145,7 +150,10 @@ static void hardware_resume(SYSCORE_ARG)
 
 DEFINE_SYSCORE(hardware_syscore, hardware_suspend, hardware_resume);
 
-/* kexec and reboot: firmware and the next kernel expect virtualization off (INIT is blocked under VMX). */
+/*
+ * kexec and reboot: firmware and the next kernel expect virtualization off (INIT is blocked under
+ * VMX).
+ */
 static int hardware_reboot(struct notifier_block *nb, unsigned long event, void *unused)
 {
 	cpus_read_lock();
@@ -161,7 +169,8 @@ static struct notifier_block reboot_nb = {
 
 int virt_hardware_init(void)
 {
-	int ret = cpuhp_setup_state_nocalls(VIRT_CPUHP_STATE, "virt/strata:online", cpu_online_cb, cpu_offline_cb);
+	int ret = cpuhp_setup_state_nocalls(VIRT_CPUHP_STATE, "virt/strata:online", cpu_online_cb,
+					    cpu_offline_cb);
 
 	if (ret < 0) {
 		pr_err("strata: another hypervisor module is loaded; unload it first (modprobe -r kvm_amd kvm_intel kvm)\n");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Devices in the kernel, by address range. The array is sorted by address, so that a look-up is a binary search; as devices are small and
- * may share an address (doorbells that differ in their data only), it goes back from there over those that can still reach the address.
+ * Devices in the kernel, by address range. The array is sorted by address, so that a look-up is a
+ * binary search; as devices are small and may share an address (doorbells that differ in their data
+ * only), it goes back from there over those that can still reach the address.
  */
 #include "iobus.h"
 #include "virt.h"
@@ -105,7 +106,8 @@ void virt_iobus_destroy(struct virt_vm *vm)
 }
 
 /* With @atomic the search ends at a device that may sleep: it would have been asked first. */
-static __always_inline bool find(struct virt_iobus *b, struct virt_vcpu *v, u64 addr, unsigned int len, void *data, bool write, bool atomic)
+static __always_inline bool find(struct virt_iobus *b, struct virt_vcpu *v, u64 addr,
+				 unsigned int len, void *data, bool write, bool atomic)
 {
 	unsigned int lo = 0, hi = b->nr, mid;
 
@@ -132,14 +134,16 @@ static __always_inline bool find(struct virt_iobus *b, struct virt_vcpu *v, u64 
 	return false;
 }
 
-bool virt_iobus_access(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len, void *data, bool write)
+bool virt_iobus_access(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len,
+		       void *data, bool write)
 {
 	struct virt_iobus *b = srcu_dereference(v->vm->iobus[bus], &v->vm->srcu);
 
 	return b && find(b, v, addr, len, data, write, false);
 }
 
-bool virt_iobus_doorbell(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len, void *data)
+bool virt_iobus_doorbell(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len,
+			 void *data)
 {
 	struct virt_vm *vm = v->vm;
 	struct virt_iobus *b;

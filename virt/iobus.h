@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Devices in the kernel, by address range: what a guest's port or MMIO access meets before userspace is asked.
+ * Devices in the kernel, by address range: what a guest's port or MMIO access meets before
+ * userspace is asked.
  *
- * The array of a bus is replaced as a whole under vm->slots_lock; readers hold vm->srcu. A VM without such devices has no array.
+ * The array of a bus is replaced as a whole under vm->slots_lock; readers hold vm->srcu. A VM
+ * without such devices has no array.
  */
 #ifndef STRATA_IOBUS_H
 #define STRATA_IOBUS_H
@@ -21,14 +23,16 @@ enum virt_bus { VIRT_BUS_PIO, VIRT_BUS_MMIO, VIRT_NR_BUSES };
  * @addr: first address
  * @len: bytes; an access that begins within is offered to the device
  * @atomic: @access may be called with interrupts off
- * @access: do it; false: not for this device (wrong length, wrong data): the next one is asked. Interrupts on, srcu held.
+ * @access: do it; false: not for this device (wrong length, wrong data): the next one is asked.
+ *	Interrupts on, srcu held.
  * @release: the device has left the bus; no access is under way
  */
 struct virt_iodev {
 	u64 addr;
 	u32 len;
 	bool atomic;
-	bool (*access)(struct virt_iodev *d, struct virt_vcpu *v, u64 addr, unsigned int len, void *data, bool write);
+	bool (*access)(struct virt_iodev *d, struct virt_vcpu *v, u64 addr, unsigned int len,
+		       void *data, bool write);
 	void (*release)(struct virt_iodev *d);
 };
 
@@ -42,10 +46,16 @@ struct virt_iodev {
  */
 int virt_iobus_add(struct virt_vm *vm, enum virt_bus bus, struct virt_iodev *d);
 
-/* Take a device off and release it; slots_lock held. Without memory for a smaller array the VM's bus keeps its place, but not the device. */
+/*
+ * Take a device off and release it; slots_lock held. Without memory for a smaller array the VM's
+ * bus keeps its place, but not the device.
+ */
 void virt_iobus_del(struct virt_vm *vm, enum virt_bus bus, struct virt_iodev *d);
 
-/* The devices of a bus, for those who look for one of their own; slots_lock held. NULL behind the last. */
+/*
+ * The devices of a bus, for those who look for one of their own; slots_lock held. NULL behind the
+ * last.
+ */
 struct virt_iodev *virt_iobus_at(struct virt_vm *vm, enum virt_bus bus, unsigned int index);
 
 /* No vCPU is left: release all devices. */
@@ -62,10 +72,12 @@ void virt_iobus_destroy(struct virt_vm *vm);
  *
  * Return: true if a device served it.
  */
-bool virt_iobus_access(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len, void *data, bool write);
+bool virt_iobus_access(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len,
+		       void *data, bool write);
 
 /**
- * virt_iobus_doorbell() - offer a write to the devices in the kernel that need not sleep; vm->doorbells says whether there are any
+ * virt_iobus_doorbell() - offer a write to the devices in the kernel that need not sleep;
+ * vm->doorbells says whether there are any
  * @v: the vCPU, its thread, interrupts off; vm->srcu need not be held
  * @bus: which
  * @addr: port, or guest physical address
@@ -74,6 +86,7 @@ bool virt_iobus_access(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigne
  *
  * Return: true if such a device served it; false if another one may.
  */
-bool virt_iobus_doorbell(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len, void *data);
+bool virt_iobus_doorbell(struct virt_vcpu *v, enum virt_bus bus, u64 addr, unsigned int len,
+			 void *data);
 
 #endif

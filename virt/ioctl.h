@@ -2,8 +2,8 @@
 /*
  * One ioctl, one row.
  *
- * The dispatcher copies the argument in and out as the command's own encoding says, takes the locks the row asks for, and
- * calls the row's function, which lives with the object it is about.
+ * The dispatcher copies the argument in and out as the command's own encoding says, takes the locks
+ * the row asks for, and calls the row's function, which lives with the object it is about.
  */
 #ifndef STRATA_IOCTL_H
 #define STRATA_IOCTL_H
@@ -25,7 +25,8 @@ struct virt_vcpu;
  * IOCTL_LOCK, IOCTL_SLOTS: vm->lock, vm->slots_lock are held around the call.
  * IOCTL_SRCU: vm->srcu is held for reading around the call.
  * IOCTL_UNLOCKED: a vCPU ioctl that does not take the vCPU's mutex.
- * IOCTL_FILLS: the function writes every byte of the argument, so that it need not be cleared before.
+ * IOCTL_FILLS: the function writes every byte of the argument, so that it need not be cleared
+ * before.
  */
 #define IOCTL_RAW	BIT(0)
 #define IOCTL_LOAD	BIT(1)
@@ -43,7 +44,8 @@ extern bool virt_load_for_regs;
  * struct ioctl_row - one ioctl
  * @cmd: the command, size and direction included
  * @flags: IOCTL_*
- * @dev: function of a system ioctl; @data is the kernel's copy of the argument (NULL for IOCTL_RAW), @raw the argument
+ * @dev: function of a system ioctl; @data is the kernel's copy of the argument (NULL for
+ *	IOCTL_RAW), @raw the argument
  * @vm: the same for VM ioctls
  * @vcpu: the same for vCPU ioctls
  */
@@ -59,7 +61,8 @@ struct ioctl_row {
 
 /**
  * struct ioctl_table - rows of one kind of descriptor, by command number
- * @row: filled by ioctl_table_add(); a few numbers of the ABI serve twice, with other sizes or directions
+ * @row: filled by ioctl_table_add(); a few numbers of the ABI serve twice, with other sizes or
+ *	directions
  */
 struct ioctl_table {
 	const struct ioctl_row *row[256][2];
@@ -84,7 +87,8 @@ int ioctl_table_add(struct ioctl_table *table, const struct ioctl_row *rows, uns
  */
 static inline const struct ioctl_row *ioctl_find(const struct ioctl_table *table, unsigned int cmd)
 {
-	const struct ioctl_row *const *row = table->row[array_index_nospec(_IOC_NR(cmd), ARRAY_SIZE(table->row))];
+	const struct ioctl_row *const *row =
+		table->row[array_index_nospec(_IOC_NR(cmd), ARRAY_SIZE(table->row))];
 
 	if (likely(row[0] && row[0]->cmd == cmd))
 		return row[0];
@@ -94,7 +98,10 @@ static inline const struct ioctl_row *ioctl_find(const struct ioctl_table *table
 /* The argument's copy: small ones live on the dispatcher's stack. */
 #define IOCTL_STACK	512
 
-/* ioctl_copy_in() fills or clears what is used of it; the compiler's own clearing of the whole would cost more than most ioctls. */
+/*
+ * ioctl_copy_in() fills or clears what is used of it; the compiler's own clearing of the whole
+ * would cost more than most ioctls.
+ */
 #define IOCTL_STACK_BUFFER(name) u64 name[IOCTL_STACK / sizeof(u64)] __attribute__((__uninitialized__))
 
 /**
@@ -107,12 +114,16 @@ struct ioctl_buffer {
 	void *heap;
 };
 
-/* Up to this size an argument is copied by words, in line: the general function costs more than a small ioctl does. */
+/*
+ * Up to this size an argument is copied by words, in line: the general function costs more than a
+ * small ioctl does.
+ */
 #define IOCTL_SMALL	64
 
 static inline bool ioctl_is_small(unsigned int cmd)
 {
-	return (_IOC_DIR(cmd) & _IOC_WRITE) && _IOC_SIZE(cmd) <= IOCTL_SMALL && !(_IOC_SIZE(cmd) % sizeof(u64));
+	return (_IOC_DIR(cmd) & _IOC_WRITE) && _IOC_SIZE(cmd) <= IOCTL_SMALL &&
+	       !(_IOC_SIZE(cmd) % sizeof(u64));
 }
 
 static inline int ioctl_copy_small(u64 *to, const u64 __user *from, unsigned int size)
@@ -133,7 +144,8 @@ fault:
 int ioctl_fill(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack);
 
 /* Copy in (or zero), copy out, free. */
-static inline int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg, void *stack)
+static inline int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *row,
+				unsigned long arg, void *stack)
 {
 	b->data = NULL;
 	b->heap = NULL;
@@ -146,7 +158,8 @@ static inline int ioctl_copy_in(struct ioctl_buffer *b, const struct ioctl_row *
 	return ioctl_fill(b, row, arg, stack);
 }
 
-static inline int ioctl_copy_out(const struct ioctl_buffer *b, const struct ioctl_row *row, unsigned long arg)
+static inline int ioctl_copy_out(const struct ioctl_buffer *b, const struct ioctl_row *row,
+				 unsigned long arg)
 {
 	if (!b->data || !(_IOC_DIR(row->cmd) & _IOC_READ))
 		return 0;

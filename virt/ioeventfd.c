@@ -28,7 +28,8 @@ struct ioeventfd {
 	u64 data;
 };
 
-static bool ring(struct virt_iodev *d, struct virt_vcpu *v, u64 addr, unsigned int len, void *data, bool write)
+static bool ring(struct virt_iodev *d, struct virt_vcpu *v, u64 addr, unsigned int len, void *data,
+		 bool write)
 {
 	const struct ioeventfd *e = container_of(d, struct ioeventfd, dev);
 	u64 val = 0;
@@ -84,7 +85,8 @@ static long deassign(struct virt_vm *vm, enum virt_bus bus, const struct ioevent
 	bool end;
 
 	for (i = 0; o = at(vm, bus, i, &end), !end; i++) {
-		if (!o || o->ctx != e->ctx || o->dev.addr != e->dev.addr || o->length != e->length || o->match != e->match)
+		if (!o || o->ctx != e->ctx || o->dev.addr != e->dev.addr ||
+		    o->length != e->length || o->match != e->match)
 			continue;
 		if (o->match && o->data != e->data)
 			continue;
@@ -96,7 +98,8 @@ static long deassign(struct virt_vm *vm, enum virt_bus bus, const struct ioevent
 
 static bool args_valid(const struct kvm_ioeventfd *arg)
 {
-	if (arg->flags & ~(u32)(KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DEASSIGN))
+	if (arg->flags & ~(u32)(KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_PIO |
+				KVM_IOEVENTFD_FLAG_DEASSIGN))
 		return false;
 	if (arg->len != 0 && arg->len != 1 && arg->len != 2 && arg->len != 4 && arg->len != 8)
 		return false;

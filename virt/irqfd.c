@@ -2,9 +2,10 @@
 /*
  * KVM_IRQFD: signalling an eventfd raises an interrupt.
  *
- * The interrupt is raised from the eventfd's wake-up, with its lock held and interrupts off: routing and delivery take no lock that
- * sleeps. An irqfd ends when it is deassigned, when its VM goes, or when the last descriptor of its eventfd is closed; in the last case a work
- * item does it, as the wake-up cannot.
+ * The interrupt is raised from the eventfd's wake-up, with its lock held and interrupts off:
+ * routing and delivery take no lock that sleeps. An irqfd ends when it is deassigned, when its VM
+ * goes, or when the last descriptor of its eventfd is closed; in the last case a work item does it,
+ * as the wake-up cannot.
  */
 #include "arch.h"
 #include "eventfd.h"
@@ -45,7 +46,10 @@ struct irqfd {
 	struct work_struct shutdown;
 };
 
-/* A queue of the module's own: a work item may be all that is left of a VM, and must have ended before the module goes. */
+/*
+ * A queue of the module's own: a work item may be all that is left of a VM, and must have ended
+ * before the module goes.
+ */
 static struct workqueue_struct *shutdowns;
 
 int virt_irqfd_module_init(void)
@@ -76,7 +80,10 @@ static void unhook(struct irqfd *f)
 	eventfd_ctx_remove_wait_queue(f->ctx, &f->wait, &count);
 }
 
-/* Somebody else may hold the line up, and is told of its end only if it stays there until the guest has served it. */
+/*
+ * Somebody else may hold the line up, and is told of its end only if it stays there until the guest
+ * has served it.
+ */
 static bool line_is_shared(struct virt_vm *vm, u32 gsi)
 {
 	struct irqfd *f;
@@ -124,8 +131,12 @@ static int wakeup(wait_queue_entry_t *wait, unsigned int mode, int sync, void *k
 		eventfd_ctx_do_read(f->ctx, &f->count);
 		fire(f);
 	}
-	/* The VM's descriptor may be closed before the work runs; a VM that is already being destroyed ends its irqfds itself. */
-	if ((events & EPOLLHUP) && refcount_inc_not_zero(&f->vm->refs) && !queue_work(shutdowns, &f->shutdown))
+	/*
+	 * The VM's descriptor may be closed before the work runs; a VM that is already being
+	 * destroyed ends its irqfds itself.
+	 */
+	if ((events & EPOLLHUP) && refcount_inc_not_zero(&f->vm->refs) &&
+	    !queue_work(shutdowns, &f->shutdown))
 		virt_vm_put(f->vm);
 	return 0;
 }
@@ -218,7 +229,10 @@ static void end_all(struct virt_vm *vm, const struct eventfd_ctx *ctx, u32 gsi, 
 		if (!all_of_them && (f->ctx != ctx || f->gsi != gsi))
 			continue;
 		unhook(f);
-		/* The eventfd was closed meanwhile: work that runs waits for the mutex, and frees it then. */
+		/*
+		 * The eventfd was closed meanwhile: work that runs waits for the mutex, and frees
+		 * it then.
+		 */
 		if (cancel_work(&f->shutdown))
 			virt_vm_put(vm);
 		else if (work_busy(&f->shutdown) & WORK_BUSY_RUNNING)
@@ -259,7 +273,10 @@ void virt_irqfd_acked(struct virt_vm *vm, u32 gsi)
 	list_for_each_entry_rcu(f, &vm->irqfds.resamplers, resampling) {
 		if (f->gsi != gsi)
 			continue;
-		/* All that share the line lower it at once, and those still asserting raise it again. */
+		/*
+		 * All that share the line lower it at once, and those still asserting raise it
+		 * again.
+		 */
 		if (!lowered)
 			arch_irq_set(vm, VIRT_IRQ_RESAMPLE, gsi, false);
 		lowered = true;

@@ -2,8 +2,8 @@
 /*
  * MMU notifiers: the VM's userspace mapping changes, and the nested page tables follow.
  *
- * A fault samples inval_seq, looks up the page without a lock, and installs it under mmu_lock only if no invalidation of
- * its address has ended since or is in progress.
+ * A fault samples inval_seq, looks up the page without a lock, and installs it under mmu_lock only
+ * if no invalidation of its address has ended since or is in progress.
  */
 #include "notifier.h"
 #include "arch.h"
@@ -19,7 +19,8 @@ static struct virt_vm *notifier_vm(struct mmu_notifier *n)
 typedef bool (*range_fn)(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end);
 
 /* Call @fn for the part of the slot that lies in the userspace range. */
-static bool slot_range(struct virt_vm *vm, const struct virt_slot *s, unsigned long start, unsigned long end, range_fn fn)
+static bool slot_range(struct virt_vm *vm, const struct virt_slot *s, unsigned long start,
+		       unsigned long end, range_fn fn)
 {
 	unsigned long lo = max(start, s->hva), hi = min(end, s->hva + (s->npages << PAGE_SHIFT));
 
@@ -93,7 +94,8 @@ static bool age_test(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, 
 }
 
 /* Without a lock: reclaim asks this of many pages, while vCPUs fault. */
-static bool age(struct mmu_notifier *n, unsigned long start, unsigned long end, range_fn fn, bool flush)
+static bool age(struct mmu_notifier *n, unsigned long start, unsigned long end, range_fn fn,
+		bool flush)
 {
 	struct virt_vm *vm = notifier_vm(n);
 	int idx = srcu_read_lock(&vm->srcu);
@@ -105,12 +107,14 @@ static bool age(struct mmu_notifier *n, unsigned long start, unsigned long end, 
 	return young;
 }
 
-static int clear_flush_young(struct mmu_notifier *n, struct mm_struct *mm, unsigned long start, unsigned long end)
+static int clear_flush_young(struct mmu_notifier *n, struct mm_struct *mm, unsigned long start,
+			     unsigned long end)
 {
 	return age(n, start, end, age_clear, true);
 }
 
-static int clear_young(struct mmu_notifier *n, struct mm_struct *mm, unsigned long start, unsigned long end)
+static int clear_young(struct mmu_notifier *n, struct mm_struct *mm, unsigned long start,
+		       unsigned long end)
 {
 	return age(n, start, end, age_clear, false);
 }
@@ -151,8 +155,8 @@ void virt_notifier_unregister(struct virt_vm *vm)
 {
 	mmu_notifier_unregister(&vm->notifier, vm->mm);
 	/*
-	 * An invalidation that had started may never see its end now that the notifier is gone; nobody faults
-	 * any more either.
+	 * An invalidation that had started may never see its end now that the notifier is gone;
+	 * nobody faults any more either.
 	 */
 	vm->inval_count = 0;
 }

@@ -5,7 +5,10 @@
 
 struct virt_vm;
 
-/* From here on invalidations reach the nested page tables; slots, srcu and mmu_lock are set up. 0 or -errno. */
+/*
+ * From here on invalidations reach the nested page tables; slots, srcu and mmu_lock are set up. 0
+ * or -errno.
+ */
 int virt_notifier_register(struct virt_vm *vm);
 /* After it no callback runs. */
 void virt_notifier_unregister(struct virt_vm *vm);

@@ -2,8 +2,9 @@
 /*
  * Memory slots: create, delete, move, change flags, look up.
  *
- * A change builds a new array, publishes it and waits for the readers of the old one. What the nested page tables map of a slot that goes
- * (or moves) is removed after that, so no fault can bring it back.
+ * A change builds a new array, publishes it and waits for the readers of the old one. What the
+ * nested page tables map of a slot that goes (or moves) is removed after that, so no fault can
+ * bring it back.
  */
 #include "virt.h"
 #include "arch.h"
@@ -17,7 +18,8 @@ struct virt_slots *virt_slots(struct virt_vm *vm, unsigned int as_id)
 {
 	as_id = array_index_nospec(as_id, VIRT_ADDRESS_SPACES);
 	return srcu_dereference_check(vm->slots[as_id], &vm->srcu,
-				      lockdep_is_held(&vm->slots_lock) || !refcount_read(&vm->refs));
+				      lockdep_is_held(&vm->slots_lock) ||
+					      !refcount_read(&vm->refs));
 }
 
 struct virt_slot *virt_find_slot(struct virt_slots *slots, u64 gfn)
@@ -73,7 +75,10 @@ static void slot_free(struct virt_slot *slot)
 	kfree(slot);
 }
 
-/* The last hit points into the array; vCPUs that remember it compare the array first, so it must not be reused unseen. */
+/*
+ * The last hit points into the array; vCPUs that remember it compare the array first, so it must
+ * not be reused unseen.
+ */
 static void forget_hits(struct virt_vm *vm)
 {
 	struct virt_vcpu *v;
@@ -84,7 +89,8 @@ static void forget_hits(struct virt_vm *vm)
 }
 
 /* A copy of @old without @drop and with @add; the sort order is kept. */
-static struct virt_slots *slots_replace(const struct virt_slots *old, const struct virt_slot *drop, struct virt_slot *add)
+static struct virt_slots *slots_replace(const struct virt_slots *old, const struct virt_slot *drop,
+					struct virt_slot *add)
 {
 	struct virt_slots *new = kvmalloc(struct_size(new, slot, old->nr + 1), GFP_KERNEL_ACCOUNT);
 	unsigned int i, n = 0;
@@ -107,17 +113,24 @@ static struct virt_slots *slots_replace(const struct virt_slots *old, const stru
 }
 
 /* @leaving: a slot that the new array lacks, visible to invalidations until slot_left(). */
-static void slots_publish(struct virt_vm *vm, unsigned int as_id, struct virt_slots *new, const struct virt_slot *leaving)
+static void slots_publish(struct virt_vm *vm, unsigned int as_id, struct virt_slots *new,
+			  const struct virt_slot *leaving)
 {
 	struct virt_slots *old = virt_slots(vm, as_id);
 
-	/* Under mmu_lock, so that a fault that holds it sees either the old slots and no zap, or the new ones. */
+	/*
+	 * Under mmu_lock, so that a fault that holds it sees either the old slots and no zap, or
+	 * the new ones.
+	 */
 	write_lock(&vm->mmu_lock);
 	rcu_assign_pointer(vm->slots[as_id], new);
 	vm->leaving = leaving;
 	vm->inval_seq++;
 	write_unlock(&vm->mmu_lock);
-	/* Readers that may sleep, and those that run with interrupts off between two entries of the guest. */
+	/*
+	 * Readers that may sleep, and those that run with interrupts off between two entries of the
+	 * guest.
+	 */
 	synchronize_srcu_expedited(&vm->srcu);
 	synchronize_rcu_expedited();
 	forget_hits(vm);
@@ -133,14 +146,16 @@ static void slot_left(struct virt_vm *vm, const struct virt_slot *slot)
 	write_unlock(&vm->mmu_lock);
 }
 
-static bool slots_overlap(const struct virt_slots *slots, const struct virt_slot *new, const struct virt_slot *except)
+static bool slots_overlap(const struct virt_slots *slots, const struct virt_slot *new,
+			  const struct virt_slot *except)
 {
 	unsigned int i;
 
 	for (i = 0; i < slots->nr; i++) {
 		const struct virt_slot *s = slots->slot[i];
 
-		if (s != except && new->base_gfn < s->base_gfn + s->npages && s->base_gfn < new->base_gfn + new->npages)
+		if (s != except && new->base_gfn < s->base_gfn + s->npages &&
+		    s->base_gfn < new->base_gfn + new->npages)
 			return true;
 	}
 	return false;
@@ -181,8 +196,8 @@ static int slot_delete(struct virt_vm *vm, struct virt_slot *old)
 }
 
 /*
- * A move is a delete followed by a create, as no fault may see the slot at both places. A failure in between would lose it, so
- * everything is allocated first.
+ * A move is a delete followed by a create, as no fault may see the slot at both places. A failure
+ * in between would lose it, so everything is allocated first.
  */
 static int slot_move(struct virt_vm *vm, struct virt_slot *old, struct virt_slot *slot)
 {
@@ -283,8 +298,9 @@ int virt_set_slot(struct virt_vm *vm, const struct kvm_userspace_memory_region *
 	old = virt_slot_by_id(virt_slots(vm, mem->slot >> 16), mem->slot & 0xffff);
 	if (!mem->memory_size)
 		return old ? slot_delete(vm, old) : -EINVAL;
-	if (old && (mem->userspace_addr != old->hva || mem->memory_size >> PAGE_SHIFT != old->npages ||
-		    ((mem->flags ^ old->flags) & KVM_MEM_READONLY)))
+	if (old &&
+	    (mem->userspace_addr != old->hva || mem->memory_size >> PAGE_SHIFT != old->npages ||
+	     ((mem->flags ^ old->flags) & KVM_MEM_READONLY)))
 		return -EINVAL;
 	if (old && mem->guest_phys_addr >> PAGE_SHIFT == old->base_gfn && mem->flags == old->flags)
 		return 0;

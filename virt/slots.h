@@ -2,9 +2,9 @@
 /*
  * Memory slots: which guest physical pages are which userspace pages.
  *
- * Per address space a sorted array of slot pointers, replaced as a whole on every change; readers hold vm->srcu. A slot
- * never changes once published, except for its dirty bitmap's bits. A slot and its bitmap are freed only after
- * synchronize_srcu().
+ * Per address space a sorted array of slot pointers, replaced as a whole on every change; readers
+ * hold vm->srcu. A slot never changes once published, except for its dirty bitmap's bits. A slot
+ * and its bitmap are freed only after synchronize_srcu().
  */
 #ifndef STRATA_SLOTS_H
 #define STRATA_SLOTS_H
@@ -101,8 +101,9 @@ static inline bool virt_slot_has(const struct virt_slot *slot, u64 gfn)
  * @slot: its slot; may be one without a log
  * @gfn: guest frame
  *
- * Behind the write: a bit that is taken before it says nothing of it. The barrier pairs with the exchange that takes bits: whoever finds the
- * bit set here was not yet asked, and the write is seen by who reads the page after that.
+ * Behind the write: a bit that is taken before it says nothing of it. The barrier pairs with the
+ * exchange that takes bits: whoever finds the bit set here was not yet asked, and the write is seen
+ * by who reads the page after that.
  */
 static inline void virt_mark_dirty(const struct virt_slot *slot, u64 gfn)
 {
@@ -122,17 +123,24 @@ int virt_dirty_alloc(struct virt_slot *slot, bool all_set);
 void virt_dirty_free(struct virt_slot *slot);
 
 /*
- * Guest memory (virt/guest.c). The vCPU's address space, by guest physical address; ranges may cross pages and slots.
- * Return 0, or -EFAULT with nothing promised about how much was done. vm->srcu held, may sleep.
+ * Guest memory (virt/guest.c). The vCPU's address space, by guest physical address; ranges may
+ * cross pages and slots. Return 0, or -EFAULT with nothing promised about how much was done.
+ * vm->srcu held, may sleep.
  */
 int virt_guest_read(struct virt_vcpu *v, u64 gpa, void *buf, unsigned int len);
 int virt_guest_write(struct virt_vcpu *v, u64 gpa, const void *buf, unsigned int len);
 /* Without sleeping, within one page (else -EFAULT); interrupts may be off. */
 int virt_guest_read_nofault(struct virt_vcpu *v, u64 gpa, void *buf, unsigned int len);
 int virt_guest_write_nofault(struct virt_vcpu *v, u64 gpa, const void *buf, unsigned int len);
-/* An access that is atomic: within a page, and no split lock, which on some CPUs is fatal to a kernel that makes one. */
+/*
+ * An access that is atomic: within a page, and no split lock, which on some CPUs is fatal to a
+ * kernel that makes one.
+ */
 bool virt_guest_atomic(u64 gpa, unsigned int len);
-/* Compare and exchange of 1, 2, 4 or 8 bytes. 0, -EAGAIN if *@old did not match, -EFAULT (also without virt_guest_atomic()). */
+/*
+ * Compare and exchange of 1, 2, 4 or 8 bytes. 0, -EAGAIN if *@old did not match, -EFAULT (also
+ * without virt_guest_atomic()).
+ */
 int virt_guest_cmpxchg(struct virt_vcpu *v, u64 gpa, void *old, const void *new, unsigned int len);
 
 #endif

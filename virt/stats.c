@@ -13,7 +13,10 @@
 
 #define NAME_SIZE	48
 
-/* struct kvm_stats_desc as userspace sees it: headers disagree about the size of its name within the kernel. */
+/*
+ * struct kvm_stats_desc as userspace sees it: headers disagree about the size of its name within
+ * the kernel.
+ */
 struct stat_desc {
 	u32 flags;
 	s16 exponent;
@@ -56,7 +59,8 @@ struct stats_file {
 };
 
 /* Copy the part of a block that lies in [*pos, *pos + *left) of the file. */
-static int copy_block(const void *block, size_t at, size_t size, char __user **to, size_t *left, loff_t *pos)
+static int copy_block(const void *block, size_t at, size_t size, char __user **to, size_t *left,
+		      loff_t *pos)
 {
 	size_t skip, n;
 

@@ -2,7 +2,8 @@
 /*
  * Counters of a VM and of a vCPU, and their binary form (KVM_GET_STATS_FD).
  *
- * A list row is (name, type, unit): the name users know, KVM_STATS_TYPE_* and KVM_STATS_UNIT_* without their prefixes.
+ * A list row is (name, type, unit): the name users know, KVM_STATS_TYPE_* and KVM_STATS_UNIT_*
+ * without their prefixes.
  */
 #ifndef STRATA_STATS_H
 #define STRATA_STATS_H
@@ -51,7 +52,10 @@ struct virt_vcpu_stats { VIRT_VCPU_STATS(S) };
 struct virt_vm;
 struct virt_vcpu;
 
-/* KVM_GET_STATS_FD: a descriptor that reads the counters and keeps the VM alive. A descriptor or -errno. */
+/*
+ * KVM_GET_STATS_FD: a descriptor that reads the counters and keeps the VM alive. A descriptor or
+ * -errno.
+ */
 long virt_vm_stats_fd(struct virt_vm *vm);
 long virt_vcpu_stats_fd(struct virt_vcpu *v);
 

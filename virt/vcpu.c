@@ -243,7 +243,8 @@ static const struct ioctl_row rows[] = {
 	{ KVM_GET_STATS_FD,	IOCTL_RAW | IOCTL_UNLOCKED, .vcpu = vcpu_stats_fd },
 };
 
-static long vcpu_call(struct virt_vcpu *v, const struct ioctl_row *row, void *data, unsigned long arg)
+static long vcpu_call(struct virt_vcpu *v, const struct ioctl_row *row, void *data,
+		      unsigned long arg)
 {
 	bool load = row->flags & (virt_load_for_regs ? IOCTL_LOAD | IOCTL_REGS : IOCTL_LOAD);
 	long ret;
@@ -369,7 +370,8 @@ static struct virt_vcpu *vcpu_build(struct virt_vm *vm, unsigned int id)
 	rcuwait_init(&v->wait);
 	preempt_notifier_init(&v->preempt, &preempt_ops);
 	snprintf(v->stats_id, sizeof(v->stats_id), "kvm-%d/vcpu-%u", task_pid_nr(current), id);
-	v->run = (void *)__get_free_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_COMP, VIRT_RUN_ORDER);
+	v->run = (void *)__get_free_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_COMP,
+					  VIRT_RUN_ORDER);
 	if (v->run)
 		ret = arch_vcpu_init(v);
 	if (ret) {
@@ -380,8 +382,8 @@ static struct virt_vcpu *vcpu_build(struct virt_vm *vm, unsigned int id)
 }
 
 /*
- * Give the vCPU its descriptor and make it visible; vm->lock held. The entry is stored before the descriptor exists, as only what
- * comes before it can fail.
+ * Give the vCPU its descriptor and make it visible; vm->lock held. The entry is stored before the
+ * descriptor exists, as only what comes before it can fail.
  */
 static long publish(struct virt_vm *vm, struct virt_vcpu *v)
 {

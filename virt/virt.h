@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The part of a virtual machine that is not x86: file descriptors, lifetime, memory slots, requests.
+ * The part of a virtual machine that is not x86: file descriptors, lifetime, memory slots,
+ * requests.
  *
- * The architecture embeds struct virt_vm and struct virt_vcpu in its own structures and implements virt/arch.h.
+ * The architecture embeds struct virt_vm and struct virt_vcpu in its own structures and implements
+ * virt/arch.h.
  *
- * Field legend: (c) constant after creation, (v) vCPU thread under vcpu->mutex, (m) vm->lock, (s) vm->slots_lock
- * for writing and vm->srcu for reading, (n) vm->mmu_lock, (a) atomic.
+ * Field legend: (c) constant after creation, (v) vCPU thread under vcpu->mutex, (m) vm->lock, (s)
+ * vm->slots_lock for writing and vm->srcu for reading, (n) vm->mmu_lock, (a) atomic.
  */
 #ifndef STRATA_VIRT_H
 #define STRATA_VIRT_H
@@ -31,7 +33,10 @@
 #define VIRT_MAX_VCPUS		1024
 #define VIRT_MAX_VCPU_IDS	4096
 
-/* What a vCPU descriptor maps: struct kvm_run, the port I/O page, and the VM's ring of coalesced MMIO. */
+/*
+ * What a vCPU descriptor maps: struct kvm_run, the port I/O page, and the VM's ring of coalesced
+ * MMIO.
+ */
 #define VIRT_RUN_PAGES		3
 #define VIRT_RUN_ORDER		1	/* the first two */
 
@@ -176,7 +181,8 @@ long virt_vm_create(unsigned long type);
  * virt_vm_bugged() - give up on a VM
  * @vm: the machine
  *
- * For states that cannot be: one WARN, and every later ioctl on the VM gives -EIO. Any context but NMI.
+ * For states that cannot be: one WARN, and every later ioctl on the VM gives -EIO. Any context but
+ * NMI.
  */
 void virt_vm_bugged(struct virt_vm *vm);
 
@@ -194,7 +200,8 @@ void virt_vcpu_load(struct virt_vcpu *v);
 void virt_vcpu_put(struct virt_vcpu *v);
 
 /*
- * The read side of vm->srcu, which KVM_RUN (and ioctls with IOCTL_SRCU) hold but where the thread runs the guest or sleeps.
+ * The read side of vm->srcu, which KVM_RUN (and ioctls with IOCTL_SRCU) hold but where the thread
+ * runs the guest or sleeps.
  */
 static inline void virt_srcu_resume(struct virt_vcpu *v)
 {
@@ -237,8 +244,9 @@ void virt_kick_there(struct virt_vcpu *v);
 static inline void virt_kick(struct virt_vcpu *v)
 {
 	/*
-	 * The thread goes to sleep, or sets IN_GUEST, before it looks at its requests; the kicker sets the request before it
-	 * looks for a sleeper and at the mode: one of them sees the other.
+	 * The thread goes to sleep, or sets IN_GUEST, before it looks at its requests; the kicker
+	 * sets the request before it looks for a sleeper and at the mode: one of them sees the
+	 * other.
 	 */
 	smp_mb();
 	if (rcuwait_active(&v->wait) || READ_ONCE(v->mode) == VIRT_IN_GUEST)
@@ -254,7 +262,10 @@ static inline void virt_kick(struct virt_vcpu *v)
  */
 static inline void virt_request(struct virt_vcpu *v, unsigned int bit)
 {
-	/* The data the request is about is written before the bit; pairs with the barrier in virt_take_request(). */
+	/*
+	 * The data the request is about is written before the bit; pairs with the barrier in
+	 * virt_take_request().
+	 */
 	smp_wmb();
 	set_bit(bit, &v->requests);
 }
@@ -275,7 +286,8 @@ static inline bool virt_take_request(struct virt_vcpu *v, unsigned int bit)
 }
 
 /**
- * virt_request_all() - set a request on every vCPU and wait until none is in the guest without having seen it
+ * virt_request_all() - set a request on every vCPU and wait until none is in the guest without
+ * having seen it
  * @vm: the machine
  * @bit: VIRT_REQ_*
  *
@@ -293,8 +305,9 @@ void virt_hardware_put(void);
  * virt_hardware_load() - a vCPU is about to be loaded on this CPU
  * @v: the vCPU
  *
- * It learns by VIRT_REQ_OFF that virtualization is off here, or goes off before virt_hardware_unload(): whoever looks at its requests
- * with interrupts off, and finds none, has virtualization until interrupts come on. Context: preemption off.
+ * It learns by VIRT_REQ_OFF that virtualization is off here, or goes off before
+ * virt_hardware_unload(): whoever looks at its requests with interrupts off, and finds none, has
+ * virtualization until interrupts come on. Context: preemption off.
  */
 void virt_hardware_load(struct virt_vcpu *v);
 void virt_hardware_unload(void);

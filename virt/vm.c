@@ -2,8 +2,8 @@
 /*
  * The VM descriptor: creation, lifetime, VM ioctls that are not x86.
  *
- * References: one for the VM descriptor, one for each vCPU descriptor and each stats descriptor. vCPUs live as long
- * as their VM, whether or not their descriptors are open.
+ * References: one for the VM descriptor, one for each vCPU descriptor and each stats descriptor.
+ * vCPUs live as long as their VM, whether or not their descriptors are open.
  */
 #include "arch.h"
 #include "coalesced.h"
@@ -173,7 +173,10 @@ static long vm_stats_fd(struct virt_vm *vm, void *data, unsigned long raw)
 	return virt_vm_stats_fd(vm);
 }
 
-/* KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG are told apart by their numbers; the former's encoding says "write only". */
+/*
+ * KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG are told apart by their numbers; the former's encoding
+ * says "write only".
+ */
 static const struct ioctl_row rows[] = {
 	{ KVM_CREATE_VCPU,		IOCTL_RAW, .vm = vm_create_vcpu },
 	{ KVM_CHECK_EXTENSION,		IOCTL_RAW, .vm = vm_check_extension },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which event goes in at the next entry, and what is done where another step than an entry is due: carries out what event/ decides.
+ * Which event goes in at the next entry, and what is done where another step than an entry is due:
+ * carries out what event/ decides.
  */
 #include "decide.h"
 #include "backend.h"
@@ -65,7 +66,8 @@ void decide_trace_raised(struct vcpu *v)
 	const struct event_queue *q = &v->events;
 
 	if (q->exception.type && !q->exception_user)
-		trace_strata_event_queued(v, PLACE_EXCEPTION, q->exception.type, q->exception.vector);
+		trace_strata_event_queued(v, PLACE_EXCEPTION, q->exception.type,
+					  q->exception.vector);
 	else if (q->pending_dbg)
 		trace_strata_event_queued(v, PLACE_TRAP, EVENT_EXCEPTION, X86_TRAP_DB);
 	if (q->triple_fault)
@@ -76,7 +78,8 @@ void vcpu_event_exit(struct vcpu *v, const struct event *vectoring)
 {
 	const struct event *e = &v->events.delivering;
 
-	if (trace_strata_event_delivered_enabled() && e->type && (e->type != vectoring->type || e->vector != vectoring->vector))
+	if (trace_strata_event_delivered_enabled() && e->type &&
+	    (e->type != vectoring->type || e->vector != vectoring->vector))
 		trace_strata_event_delivered(v, e);
 	event_exit(&v->events, vectoring);
 }
@@ -101,10 +104,14 @@ void decide_entry(struct vcpu *v, struct event_plan *plan)
 	if (v->events.delivering.type) {
 		backend_call(inject)(v);
 		/* Events are counted, not attempts. */
-		v->virt.stats.irq_injections += !again && v->events.delivering.type == EVENT_INTERRUPT;
+		v->virt.stats.irq_injections +=
+			!again && v->events.delivering.type == EVENT_INTERRUPT;
 		v->virt.stats.nmi_injections += !again && v->events.delivering.type == EVENT_NMI;
 	}
-	/* A window that stays closed to all interrupts is none to wait for: the guest would get nowhere. */
+	/*
+	 * A window that stays closed to all interrupts is none to wait for: the guest would get
+	 * nowhere.
+	 */
 	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_BLOCKIRQ))
 		plan->irq_window = false;
 	/* The window opens behind the instruction, whatever IF is. */
@@ -113,11 +120,15 @@ void decide_entry(struct vcpu *v, struct event_plan *plan)
 		v->last_entry = LAST_ENTRY_TRIED;
 	}
 	/* TF would be pushed. The delivery is a step of its own, and ends the entry. */
-	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP) && v->events.delivering.type)
+	if (unlikely(v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP) &&
+	    v->events.delivering.type)
 		plan->exit_soon = v->steps_event = true;
 	backend_call(windows)(v, plan);
 	v->windows = plan->irq_window | plan->nmi_window | plan->smi_window | plan->gif_window;
-	/* Interrupts are off: this one is pending at the entry, and ends the guest once the event is in. */
+	/*
+	 * Interrupts are off: this one is pending at the entry, and ends the guest once the event
+	 * is in.
+	 */
 	if (plan->exit_soon)
 		smp_send_reschedule(smp_processor_id());
 }
@@ -137,7 +148,10 @@ enum exit_result decide_perform(struct vcpu *v, const struct event_plan *plan)
 		return smm_enter(v);
 	case STEP_INIT:
 		vcpu_reset(v, true);
-		/* Without a local APIC in the kernel userspace knows what INIT means to its processors. */
+		/*
+		 * Without a local APIC in the kernel userspace knows what INIT means to its
+		 * processors.
+		 */
 		if (v->apic)
 			v->mp_state = v->apic->lapic.cfg.bsp ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED;
 		return EXIT_RESUME;

@@ -27,7 +27,8 @@ u32 emu_guest_features(struct vcpu *v)
 	for (i = 0; i < ARRAY_SIZE(map); i++) {
 		u32 r[4];
 
-		if (cpuid_lookup(v, map[i].leaf, 0, &r[0], &r[1], &r[2], &r[3]) && (r[map[i].reg] & BIT(map[i].bit)))
+		if (cpuid_lookup(v, map[i].leaf, 0, &r[0], &r[1], &r[2], &r[3]) &&
+		    (r[map[i].reg] & BIT(map[i].bit)))
 			features |= map[i].feature;
 	}
 	return features;
@@ -112,7 +113,10 @@ void emu_load_rest(struct emu *e, struct vcpu *v)
 	r->cr3 = vcpu_cr3(v);
 }
 
-/* Few instructions touch more than general registers: those of one byte that load no segment, and of two bytes from MOVcc on. */
+/*
+ * Few instructions touch more than general registers: those of one byte that load no segment, and
+ * of two bytes from MOVcc on.
+ */
 static bool only_general(const struct emu *e)
 {
 	return emu_has_one_operand(&e->insn) && !e->committed;
@@ -126,7 +130,8 @@ enum emu_status emu_guest_prepare(struct emu *e)
 	/* Not what the CPU exited for, but put in its place meanwhile: L1 is to have its exit. */
 	if (unlikely(v->guest_mode) && backend_call(nested_intercepts)(v, e))
 		return EMU_LEAVE;
-	if (e->mode != EMU_MODE_64 || e->insn.seg == EMU_FS || e->insn.seg == EMU_GS || !emu_has_one_operand(&e->insn))
+	if (e->mode != EMU_MODE_64 || e->insn.seg == EMU_FS || e->insn.seg == EMU_GS ||
+	    !emu_has_one_operand(&e->insn))
 		emu_load_rest(e, v);
 	return EMU_OK;
 }
@@ -190,13 +195,15 @@ static enum exit_result unhandleable(struct vcpu *v, const struct emu *e)
 	run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
 	run->emulation_failure.insn_size = e->nbytes;
 	memset(run->emulation_failure.insn_bytes, 0x90, sizeof(run->emulation_failure.insn_bytes));
-	memcpy(run->emulation_failure.insn_bytes, e->bytes, min_t(unsigned int, e->nbytes, EMU_MAX_INSN));
+	memcpy(run->emulation_failure.insn_bytes, e->bytes,
+	       min_t(unsigned int, e->nbytes, EMU_MAX_INSN));
 	return EXIT_TO_USER;
 }
 
 /*
- * The CPU is to execute what was not there when it exited: another one has put it there, or L1 or userspace is to have its exit. It always comes
- * back with the same exit if that was for the instruction's fetch, through tables in a ROM: then nobody can execute it.
+ * The CPU is to execute what was not there when it exited: another one has put it there, or L1 or
+ * userspace is to have its exit. It always comes back with the same exit if that was for the
+ * instruction's fetch, through tables in a ROM: then nobody can execute it.
  */
 static enum exit_result leave_to_cpu(struct vcpu *v, const struct emu *e)
 {
@@ -213,7 +220,8 @@ static enum exit_result leave_to_cpu(struct vcpu *v, const struct emu *e)
 	return unhandleable(v, e);
 }
 
-static enum exit_result emu_done(struct vcpu *v, struct emu *e, enum emu_status s, unsigned long rflags)
+static enum exit_result emu_done(struct vcpu *v, struct emu *e, enum emu_status s,
+				 unsigned long rflags)
 {
 	switch (s) {
 	case EMU_OK:
@@ -262,7 +270,10 @@ enum exit_result emu_run(struct vcpu *v)
 	v->io.rip = vcpu_rip(v);
 	v->io.hinted = false;
 	emu_load(e, v);
-	/* The CPU has fetched these bytes itself; where they are not at hand the emulator fetches them with every check. */
+	/*
+	 * The CPU has fetched these bytes itself; where they are not at hand the emulator fetches
+	 * them with every check.
+	 */
 	if (!mmu_fetch_nofault(v, linear_rip(e), e->bytes, EMU_MAX_INSN))
 		e->nbytes = EMU_MAX_INSN;
 	return emu_done(v, e, emulate(e), rflags);
@@ -294,7 +305,8 @@ static unsigned int fetch_bytes_at(struct vcpu *v, struct emu *e, unsigned long 
 	emu_load(e, v);
 	if (emu_guest_fetch(e, linear, e->bytes, first) != EMU_OK)
 		return 0;
-	if (first < EMU_MAX_INSN && emu_guest_fetch(e, linear + first, e->bytes + first, EMU_MAX_INSN - first) == EMU_OK)
+	if (first < EMU_MAX_INSN &&
+	    emu_guest_fetch(e, linear + first, e->bytes + first, EMU_MAX_INSN - first) == EMU_OK)
 		return EMU_MAX_INSN;
 	return first;
 }
@@ -310,7 +322,8 @@ bool emu_io_immediate(struct vcpu *v, unsigned long rip)
 	struct emu_insn insn;
 	unsigned int n = fetch_bytes_at(v, v->emu, vcpu_cs_long(v) ? linear : (u32)linear);
 
-	return n && !emu_decode(&insn, v->emu->bytes, n, vcpu_insn_mode(v)) && insn.map == EMU_MAP_1BYTE && (insn.opcode & 0xfc) == 0xe4;
+	return n && !emu_decode(&insn, v->emu->bytes, n, vcpu_insn_mode(v)) &&
+	       insn.map == EMU_MAP_1BYTE && (insn.opcode & 0xfc) == 0xe4;
 }
 
 unsigned int emu_insn_length(struct vcpu *v)
@@ -329,7 +342,8 @@ bool emu_at_rsm(struct vcpu *v)
 	struct emu_insn insn;
 	unsigned int n = fetch_bytes(v, v->emu);
 
-	return n && !emu_decode(&insn, v->emu->bytes, n, vcpu_insn_mode(v)) && insn.map == EMU_MAP_0F && insn.opcode == 0xaa;
+	return n && !emu_decode(&insn, v->emu->bytes, n, vcpu_insn_mode(v)) &&
+	       insn.map == EMU_MAP_0F && insn.opcode == 0xaa;
 }
 
 bool emu_at_vmcall(struct vcpu *v)
@@ -361,7 +375,8 @@ unsigned int emu_soft_length(struct vcpu *v, const struct event *ev)
 	}
 }
 
-enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool has_error, u32 error, unsigned long next)
+enum exit_result exit_task_switch(struct vcpu *v, u16 selector, int reason, bool has_error,
+				  u32 error, unsigned long next)
 {
 	unsigned long rflags = vcpu_rflags(v);
 	struct emu *e = v->emu;

@@ -2,8 +2,9 @@
 /*
  * The emulator's accesses to memory, devices and ports.
  *
- * Memory goes linear address -> guest page tables -> slot, or, where there is no slot, to userspace through the access log in
- * struct vcpu_io: accesses that are in the log are replayed, the first that is not ends the attempt.
+ * Memory goes linear address -> guest page tables -> slot, or, where there is no slot, to userspace
+ * through the access log in struct vcpu_io: accesses that are in the log are replayed, the first
+ * that is not ends the attempt.
  */
 #include "emu_machine.h"
 #include "backend.h"
@@ -26,8 +27,9 @@ static bool mmio_in_kernel(struct vcpu *v, u64 gpa, void *buf, unsigned int len,
 }
 
 /*
- * A write is userspace's to see, but nothing of the instruction depends on it: emulation goes on, and if nothing else needs userspace the
- * result waits for the next KVM_RUN to be committed. A second access finds the first one waiting, and ends the attempt.
+ * A write is userspace's to see, but nothing of the instruction depends on it: emulation goes on,
+ * and if nothing else needs userspace the result waits for the next KVM_RUN to be committed. A
+ * second access finds the first one waiting, and ends the attempt.
  */
 static enum emu_status mmio_ask(struct vcpu *v, u64 gpa, void *buf, unsigned int len, bool write)
 {
@@ -71,7 +73,10 @@ static enum emu_status mmio_access(struct vcpu *v, u64 gpa, void *buf, unsigned 
 
 	if (v->io.pos >= v->io.nr)
 		return mmio_ask(v, gpa, buf, len, write);
-	/* The code or its operands changed while userspace served it: what was done cannot be told from what is asked now. */
+	/*
+	 * The code or its operands changed while userspace served it: what was done cannot be told
+	 * from what is asked now.
+	 */
 	if (a->addr != gpa || a->len != len || a->write != write || a->pio)
 		return EMU_UNHANDLEABLE;
 	if (!write)
@@ -113,7 +118,8 @@ static enum emu_status translate(struct emu *e, u64 linear, u32 access, u64 *gpa
 	struct walk w;
 	int ret;
 
-	if (v->io.hint_gpa && !(access & ACCESS_FETCH) && offset_in_page(linear) == offset_in_page(v->io.hint_gpa) &&
+	if (v->io.hint_gpa && !(access & ACCESS_FETCH) &&
+	    offset_in_page(linear) == offset_in_page(v->io.hint_gpa) &&
 	    emu_has_one_operand(&e->insn)) {
 		*gpa = v->io.hint_gpa;
 		v->io.hinted = true;
@@ -152,8 +158,11 @@ static enum emu_status page_access(struct emu *e, u64 gpa, void *buf, unsigned i
 	return ret ? EMU_UNHANDLEABLE : EMU_OK;
 }
 
-/* Both pages of an access are translated before either is touched: a fault must leave nothing done. */
-static enum emu_status memory(struct emu *e, u64 linear, void *buf, unsigned int len, unsigned int flags, bool write)
+/*
+ * Both pages of an access are translated before either is touched: a fault must leave nothing done.
+ */
+static enum emu_status memory(struct emu *e, u64 linear, void *buf, unsigned int len,
+			      unsigned int flags, bool write)
 {
 	unsigned int first = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(linear));
 	u32 access = access_of(e, flags) | (write ? ACCESS_WRITE : 0);
@@ -170,12 +179,14 @@ static enum emu_status memory(struct emu *e, u64 linear, void *buf, unsigned int
 	return s;
 }
 
-enum emu_status emu_guest_read(struct emu *e, u64 linear, void *buf, unsigned int len, unsigned int flags)
+enum emu_status emu_guest_read(struct emu *e, u64 linear, void *buf, unsigned int len,
+			       unsigned int flags)
 {
 	return memory(e, linear, buf, len, flags, false);
 }
 
-enum emu_status emu_guest_write(struct emu *e, u64 linear, const void *buf, unsigned int len, unsigned int flags)
+enum emu_status emu_guest_write(struct emu *e, u64 linear, const void *buf, unsigned int len,
+				unsigned int flags)
 {
 	return memory(e, linear, (void *)buf, len, flags, true);
 }
@@ -192,7 +203,8 @@ enum emu_status emu_guest_fetch(struct emu *e, u64 linear, void *buf, unsigned i
 	return virt_guest_read(&v->virt, gpa, buf, len) ? EMU_UNHANDLEABLE : EMU_OK;
 }
 
-enum emu_status emu_guest_cmpxchg(struct emu *e, u64 linear, const void *old, const void *new, unsigned int len, unsigned int flags)
+enum emu_status emu_guest_cmpxchg(struct emu *e, u64 linear, const void *old, const void *new,
+				  unsigned int len, unsigned int flags)
 {
 	struct vcpu *v = emu_vcpu(e);
 	u8 expect[16];

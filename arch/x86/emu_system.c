@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Control, debug, model-specific and vector registers for the emulator, and the tables of all that it may ask of the machine.
+ * Control, debug, model-specific and vector registers for the emulator, and the tables of all that
+ * it may ask of the machine.
  */
 #include "emu_machine.h"
 #include "backend.h"
@@ -76,7 +77,10 @@ static bool is_msr_insn(const struct emu *e)
 	return e->insn.map == EMU_MAP_0F && (e->insn.opcode == 0x30 || e->insn.opcode == 0x32);
 }
 
-/* What the exits of RDMSR and WRMSR do, but what is userspace's: for that the CPU is to have its exit. */
+/*
+ * What the exits of RDMSR and WRMSR do, but what is userspace's: for that the CPU is to have its
+ * exit.
+ */
 static enum emu_status msr_insn(struct emu *e, u32 index, u64 *val, bool write)
 {
 	struct vcpu *v = emu_vcpu(e);
@@ -169,7 +173,8 @@ static enum emu_status op_read_vec(struct emu *e, unsigned int reg, void *buf, u
 	return EMU_OK;
 }
 
-static enum emu_status op_write_vec(struct emu *e, unsigned int reg, const void *buf, unsigned int len, bool zero)
+static enum emu_status op_write_vec(struct emu *e, unsigned int reg, const void *buf,
+				    unsigned int len, bool zero)
 {
 	u8 whole[32] = { };
 
@@ -203,8 +208,9 @@ static enum emu_status op_fnstsw(struct emu *e, u16 *val)
 }
 
 /*
- * L1 may have an exit for what L2 is to do: the CPU does it, and exits with what such an exit shows. An IRET of L2's is emulated for its end of an
- * NMI handler only, which can be seen otherwise.
+ * L1 may have an exit for what L2 is to do: the CPU does it, and exits with what such an exit
+ * shows. An IRET of L2's is emulated for its end of an NMI handler only, which can be seen
+ * otherwise.
  */
 static enum emu_status op_task(struct emu *e, enum emu_task_reason reason)
 {
@@ -247,8 +253,9 @@ const struct emu_ops emu_machine_ops = {
 };
 
 /*
- * In L2, where a nested page fault is all that made L0 emulate: the CPU found an access to memory there, and only that is done. If another
- * instruction has taken its place, one that L1 may intercept, the CPU is to execute it.
+ * In L2, where a nested page fault is all that made L0 emulate: the CPU found an access to memory
+ * there, and only that is done. If another instruction has taken its place, one that L1 may
+ * intercept, the CPU is to execute it.
  */
 static enum emu_status leave_in(struct emu *e, u16 port, unsigned int size, u32 *val)
 {

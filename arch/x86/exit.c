@@ -30,7 +30,8 @@ enum exit_result exit_internal_error(struct vcpu *v, u32 suberror, u64 data0, u6
 /* The guest's TF, or userspace's single step, after an instruction that was executed here. */
 enum exit_result vcpu_after_insn(struct vcpu *v, unsigned long rflags_before)
 {
-	if (likely(!(rflags_before & X86_EFLAGS_TF) && !(v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP)))
+	if (likely(!(rflags_before & X86_EFLAGS_TF) &&
+		   !(v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP)))
 		return EXIT_RESUME;
 	return exit_debug(v, DR_STEP);
 }
@@ -238,9 +239,13 @@ enum exit_result exit_page_fault(struct vcpu *v, u64 gpa, u32 access)
 
 enum exit_result exit_mmio(struct vcpu *v, u64 gpa, bool operand)
 {
-	/* The event's delivery met no memory, not the instruction at RIP: only the CPU delivers events. */
+	/*
+	 * The event's delivery met no memory, not the instruction at RIP: only the CPU delivers
+	 * events.
+	 */
 	if (unlikely(v->events.delivering.type))
-		return exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV, v->events.delivering.vector, gpa);
+		return exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV,
+					   v->events.delivering.vector, gpa);
 	v->virt.stats.pf_emulate++;
 	io_forget(v);
 	v->io.hint_gpa = operand ? gpa : 0;

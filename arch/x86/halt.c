@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Looking for work for a while before a halted vCPU's thread sleeps: a wait that ends soon costs less than sleeping and being woken. The
- * window follows what it would have been good for; nobody looks while another thread wants the CPU.
+ * Looking for work for a while before a halted vCPU's thread sleeps: a wait that ends soon costs
+ * less than sleeping and being woken. The window follows what it would have been good for; nobody
+ * looks while another thread wants the CPU.
  */
 #include "halt.h"
 #include "strata.h"

@@ -21,8 +21,8 @@ struct vcpu;
  * @waited: when the work came, ns after the HLT
  * @max: longest window, 0: never look
  *
- * Work that came shortly after the window makes it grow; work that would have been too late for any window makes looking
- * useless.
+ * Work that came shortly after the window makes it grow; work that would have been too late for any
+ * window makes looking useless.
  */
 static inline u32 halt_next_window(u32 window, u64 waited, u32 max)
 {
@@ -44,7 +44,10 @@ static inline unsigned long host_wakes(void)
 	return read_thread_flags() & HOST_WAKES;
 }
 
-/* What keeps a thread from entering a guest. The kernel's helper for this wants the other implementation's vCPU. */
+/*
+ * What keeps a thread from entering a guest. The kernel's helper for this wants the other
+ * implementation's vCPU.
+ */
 static inline unsigned long host_work(void)
 {
 	return read_thread_flags() & (HOST_WAKES | _TIF_NOTIFY_RESUME);

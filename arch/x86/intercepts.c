@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * force_intercept_exceptions: exceptions that exit although nobody needs them to, so that a guest can be watched. The
- * guest sees no difference: each is forwarded as it would have been delivered.
+ * force_intercept_exceptions: exceptions that exit although nobody needs them to, so that a guest
+ * can be watched. The guest sees no difference: each is forwarded as it would have been delivered.
  */
 #include "intercepts.h"
 #include "backend.h"
@@ -12,8 +12,8 @@
 #include <asm/trapnr.h>
 
 /*
- * What the backends' exit tables forward exactly. Not NMIs (no exceptions), the reserved vectors, and those that belong to
- * what guests are not offered: #VE, #CP, #HV, #VC, #SX.
+ * What the backends' exit tables forward exactly. Not NMIs (no exceptions), the reserved vectors,
+ * and those that belong to what guests are not offered: #VE, #CP, #HV, #VC, #SX.
  */
 #define FORWARDED									\
 	(BIT(X86_TRAP_DE) | BIT(X86_TRAP_DB) | BIT(X86_TRAP_BP) | BIT(X86_TRAP_OF) |	\
@@ -48,7 +48,8 @@ static void warn_refused(u32 refused)
 		if (names[i])
 			seq_buf_printf(&s, " %s", names[i]);
 	}
-	pr_warn("strata: force_intercept_exceptions: these vectors cannot be forced: %.*s\n", (int)s.len, text);
+	pr_warn("strata: force_intercept_exceptions: these vectors cannot be forced: %.*s\n",
+		(int)s.len, text);
 }
 
 static void accept(u32 wanted)

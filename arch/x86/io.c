@@ -45,7 +45,8 @@ void io_note_emulated(struct vcpu *v, const struct emu *e)
 	if (!emu_port_insn(e, &p))
 		return;
 	/* A count of 0: no port was accessed. */
-	if (p.asize && e->regs.gpr[REG_RSI] == v->regs[REG_RSI] && e->regs.gpr[REG_RDI] == v->regs[REG_RDI])
+	if (p.asize && e->regs.gpr[REG_RSI] == v->regs[REG_RSI] &&
+	    e->regs.gpr[REG_RDI] == v->regs[REG_RDI])
 		return;
 	v->io.last = (struct io_last) {
 		.io = {
@@ -132,8 +133,9 @@ bool io_doorbell(struct vcpu *v, u16 port, unsigned int size)
 }
 
 /*
- * OUT is over when userspace sees it: RIP is behind it. IN is over when userspace has answered. A single step's #DB exit after an
- * OUT would need a second exit at once; the trap waits for the next KVM_RUN.
+ * OUT is over when userspace sees it: RIP is behind it. IN is over when userspace has answered. A
+ * single step's #DB exit after an OUT would need a second exit at once; the trap waits for the next
+ * KVM_RUN.
  */
 enum exit_result io_port(struct vcpu *v, u16 port, unsigned int size, bool in)
 {
@@ -228,7 +230,8 @@ static enum exit_result complete_msr(struct vcpu *v, bool write)
  * io_complete() - go on with the instruction that waits for userspace
  * @v: the vCPU, at the beginning of KVM_RUN
  *
- * Return: EXIT_RESUME when it is complete (or when userspace has set RIP elsewhere, which drops it).
+ * Return: EXIT_RESUME when it is complete (or when userspace has set RIP elsewhere, which drops
+ * it).
  */
 enum exit_result io_complete(struct vcpu *v)
 {

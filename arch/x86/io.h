@@ -2,9 +2,10 @@
 /*
  * Accesses of one instruction that userspace serves.
  *
- * The emulator runs an instruction on a copy of the registers. An access that only userspace can serve ends the attempt; KVM_RUN
- * returns, and the next KVM_RUN executes the same instruction again from the start: accesses in the log are
- * replayed, not repeated. So until the instruction is complete, every getter shows the state before it.
+ * The emulator runs an instruction on a copy of the registers. An access that only userspace can
+ * serve ends the attempt; KVM_RUN returns, and the next KVM_RUN executes the same instruction again
+ * from the start: accesses in the log are replayed, not repeated. So until the instruction is
+ * complete, every getter shows the state before it.
  */
 #ifndef STRATA_X86_IO_H
 #define STRATA_X86_IO_H
@@ -33,17 +34,21 @@ struct io_access {
 	u8 data[8];
 };
 
-/* What the next KVM_RUN completes. IO_COMMIT: the emulation is over, vcpu->emu holds its result. IO_PORT_OUT: only the single-step trap behind an OUT is left. */
+/*
+ * What the next KVM_RUN completes. IO_COMMIT: the emulation is over, vcpu->emu holds its result.
+ * IO_PORT_OUT: only the single-step trap behind an OUT is left.
+ */
 enum io_kind { IO_NONE, IO_EMULATE, IO_COMMIT, IO_PORT_IN, IO_PORT_OUT, IO_RDMSR, IO_WRMSR };
 
 /**
  * struct io_last - an I/O instruction that has just completed
- * @io: for the save area of an SMI that is taken before the next instruction; flags 0: there is none
+ * @io: for the save area of an SMI that is taken before the next instruction; flags 0: there is
+ *	none
  * @user: set by userspace since the last run: @rip is still to come
  * @rip: RIP behind it
  *
- * An OUT that userspace sees leaves one, as the SMI may be its answer; other instructions do if an SMI waits when they complete. It ends
- * with the next entry.
+ * An OUT that userspace sees leaves one, as the SMI may be its answer; other instructions do if an
+ * SMI waits when they complete. It ends with the next entry.
  */
 struct io_last {
 	struct smram_io io;

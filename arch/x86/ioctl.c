@@ -95,7 +95,9 @@ static long vcpu_smi(struct virt_vcpu *vv, void *data, unsigned long raw)
 	return 0;
 }
 
-/* A SIPI that is on its way shows as a state of its own, and is settled by the next KVM_RUN only. */
+/*
+ * A SIPI that is on its way shows as a state of its own, and is settled by the next KVM_RUN only.
+ */
 static long get_mp_state(struct virt_vcpu *vv, void *data, unsigned long raw)
 {
 	struct vcpu *v = to_vcpu(vv);
@@ -255,7 +257,8 @@ static long enable_triple_fault(struct vm *vm, const struct kvm_enable_cap *cap)
 
 static long enable_user_space_msr(struct vm *vm, const struct kvm_enable_cap *cap)
 {
-	if (cap->args[0] & ~(u64)(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER))
+	if (cap->args[0] & ~(u64)(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
+				  KVM_MSR_EXIT_REASON_FILTER))
 		return -EINVAL;
 	vm->cpu.user_space_msr = cap->args[0];
 	return 0;
@@ -314,7 +317,8 @@ static long enable_max_vcpu_id(struct vm *vm, const struct kvm_enable_cap *cap)
 {
 	u64 max = cap->args[0];
 
-	if (!max || max > VIRT_MAX_VCPU_IDS || (vm->max_vcpu_ids && vm->max_vcpu_ids != max) || vm->irq.bsp_id > max)
+	if (!max || max > VIRT_MAX_VCPU_IDS || (vm->max_vcpu_ids && vm->max_vcpu_ids != max) ||
+	    vm->irq.bsp_id > max)
 		return -EINVAL;
 	vm->max_vcpu_ids = max;
 	return 0;
@@ -336,8 +340,10 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_SYNC_MMU, 1 },
 	{ KVM_CAP_USER_NMI, 1 },
 	{ KVM_CAP_SET_GUEST_DEBUG, 1 },
-	{ KVM_CAP_SET_GUEST_DEBUG2, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP |
-	  KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP | KVM_GUESTDBG_BLOCKIRQ },
+	{ KVM_CAP_SET_GUEST_DEBUG2, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |
+					    KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |
+					    KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP |
+					    KVM_GUESTDBG_BLOCKIRQ },
 	{ KVM_CAP_DESTROY_MEMORY_REGION_WORKS, 1 },
 	{ KVM_CAP_JOIN_MEMORY_REGIONS_WORKS, 1 },
 	{ KVM_CAP_MCE, 32 },
@@ -374,17 +380,20 @@ static const struct cap_row caps[] = {
 	{ KVM_CAP_EXCEPTION_PAYLOAD, 1, .enable = enable_payload },
 	{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1, .enable = enable_triple_fault },
 	{ KVM_CAP_X86_DISABLE_EXITS, .fn = cap_exit_disables, .enable = enable_exit_disables },
-	{ KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER,
+	{ KVM_CAP_X86_USER_SPACE_MSR,
+	  KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER,
 	  .enable = enable_user_space_msr },
 	{ KVM_CAP_X86_MSR_FILTER, 1 },
-	{ KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET,
+	{ KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+	  KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET,
 	  .enable = enable_manual_protect },
 	{ KVM_CAP_SREGS2, 1 },
 	{ KVM_CAP_BINARY_STATS_FD, 1 },
 	{ KVM_CAP_IRQ_ROUTING, 4096 },
 	{ KVM_CAP_IRQ_INJECT_STATUS, 1 },
 	{ KVM_CAP_SPLIT_IRQCHIP, 1, .enable = enable_split_irqchip },
-	{ KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, .enable = enable_x2apic_api },
+	{ KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
+	  .enable = enable_x2apic_api },
 	{ KVM_CAP_TSC_DEADLINE_TIMER, 1 },
 	{ KVM_CAP_SET_BOOT_CPU_ID, 1 },
 	{ KVM_CAP_SIGNAL_MSI, 1 },

@@ -161,7 +161,10 @@ err_mmu:
 
 void arch_vcpu_published(struct virt_vcpu *vv)
 {
-	/* Until the first run all MSRs are intercepted: from here on a change of the filter reaches this vCPU too. */
+	/*
+	 * Until the first run all MSRs are intercepted: from here on a change of the filter reaches
+	 * this vCPU too.
+	 */
 	virt_request(vv, REQ_MSR_FILTER);
 	if (to_vcpu(vv)->apic)
 		apic_map_update(to_vcpu(vv));

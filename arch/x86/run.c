@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The run loop: settle what userspace set, work requests, have events decided, enter, handle the exit.
+ * The run loop: settle what userspace set, work requests, have events decided, enter, handle the
+ * exit.
  *
- * From the moment the mode is IN_GUEST until the entry interrupts are off: who sets a request afterwards sends an IPI, which
- * ends the guest at once.
+ * From the moment the mode is IN_GUEST until the entry interrupts are off: who sets a request
+ * afterwards sends an IPI, which ends the guest at once.
  */
 #include "backend.h"
 #include "decide.h"
@@ -51,7 +52,10 @@ static enum exit_result exit_ioapic_eoi(struct vcpu *v)
 	return EXIT_TO_USER;
 }
 
-/* The machine is going down, and the CPU does not virtualize any more: the vCPU stands still until userspace wants its thread back. */
+/*
+ * The machine is going down, and the CPU does not virtualize any more: the vCPU stands still until
+ * userspace wants its thread back.
+ */
 static enum exit_result wait_for_end(struct vcpu *v)
 {
 	struct virt_vcpu *vv = &v->virt;
@@ -133,12 +137,14 @@ static bool must_not_enter(struct vcpu *v)
 
 static bool events_waiting(const struct vcpu *v)
 {
-	return (v->want_window | v->windows) || !event_idle(&v->events) || (v->apic && apic_offers(v->apic));
+	return (v->want_window | v->windows) || !event_idle(&v->events) ||
+	       (v->apic && apic_offers(v->apic));
 }
 
 /*
- * Most often the local APIC has just one interrupt, and it can go in: what decide_entry() would do then. False: that has to look,
- * also at what was acknowledged, as the PIC may have come up with another one meanwhile.
+ * Most often the local APIC has just one interrupt, and it can go in: what decide_entry() would do
+ * then. False: that has to look, also at what was acknowledged, as the PIC may have come up with
+ * another one meanwhile.
  */
 static __always_inline bool take_chip_interrupt(struct vcpu *v)
 {
@@ -147,10 +153,12 @@ static __always_inline bool take_chip_interrupt(struct vcpu *v)
 
 	if (!a || a->hw || !lapic_pending_vector(&a->lapic) || apic_pic_offers(a))
 		return false;
-	if ((v->guest_mode | v->want_window | v->windows | v->cpu.debug.guest_debug) || decide_traced())
+	if ((v->guest_mode | v->want_window | v->windows | v->cpu.debug.guest_debug) ||
+	    decide_traced())
 		return false;
 	backend_call(view)(v, &view);
-	if (unlikely(!event_only_chip(&v->events, &view) || !decide_acknowledge(v) || apic_offers(a)))
+	if (unlikely(!event_only_chip(&v->events, &view) || !decide_acknowledge(v) ||
+		     apic_offers(a)))
 		return false;
 	backend_call(inject)(v);
 	v->virt.stats.irq_injections++;
@@ -158,7 +166,8 @@ static __always_inline bool take_chip_interrupt(struct vcpu *v)
 }
 
 /*
- * Guest state in, world switch, guest state out. Interrupts are off; on return the host has taken what ended the guest.
+ * Guest state in, world switch, guest state out. Interrupts are off; on return the host has taken
+ * what ended the guest.
  */
 static void enter_guest(struct vcpu *v)
 {
@@ -189,7 +198,10 @@ static void enter_guest(struct vcpu *v)
 /* One entry. EXIT_RESUME with *@entered false: something else comes first. */
 static __always_inline enum exit_result try_enter(struct vcpu *v, bool *entered)
 {
-	/* Few entries need more than the step: the compiler's clearing of the whole would be most of the work. */
+	/*
+	 * Few entries need more than the step: the compiler's clearing of the whole would be most
+	 * of the work.
+	 */
 	struct event_plan plan __attribute__((__uninitialized__));
 
 	plan.step = STEP_ENTER;
@@ -219,8 +231,9 @@ static __always_inline enum exit_result try_enter(struct vcpu *v, bool *entered)
 }
 
 /*
- * TIF_NOTIFY_RESUME. The kernel does that work on the way to user mode, and only there can it be asked to. So KVM_RUN returns, and the
- * system call begins again behind userspace's back. What matters to user mode alone can wait until the thread gets there.
+ * TIF_NOTIFY_RESUME. The kernel does that work on the way to user mode, and only there can it be
+ * asked to. So KVM_RUN returns, and the system call begins again behind userspace's back. What
+ * matters to user mode alone can wait until the thread gets there.
  */
 static enum exit_result resume_work(struct vcpu *v)
 {
@@ -231,15 +244,19 @@ static enum exit_result resume_work(struct vcpu *v)
 	v->resume_later = true;
 	if (!resume_work_due())
 		return EXIT_RESUME;
-	/* Without a signal, this makes the way out look at the result. With one that has a handler, userspace gets -EINTR. */
+	/*
+	 * Without a signal, this makes the way out look at the result. With one that has a handler,
+	 * userspace gets -EINTR.
+	 */
 	set_thread_flag(TIF_NOTIFY_SIGNAL);
 	v->virt.run->exit_reason = KVM_EXIT_INTR;
 	return exit_error(v, -ERESTARTNOHAND);
 }
 
 /*
- * KVM_RUN is to end within an interrupt shadow: an instruction more, and there is none that userspace has to keep. Tried once; what comes in between, or
- * exits in another way, leaves the shadow where it is.
+ * KVM_RUN is to end within an interrupt shadow: an instruction more, and there is none that
+ * userspace has to keep. Tried once; what comes in between, or exits in another way, leaves the
+ * shadow where it is.
  */
 static bool leave_shadow(struct vcpu *v)
 {
@@ -249,7 +266,8 @@ static bool leave_shadow(struct vcpu *v)
 		v->last_entry = LAST_ENTRY_TRIED;
 		return false;
 	}
-	if (!leave_shadows || !backend_caps.leaves_shadow || v->guest_mode || v->cpu.debug.guest_debug || v->events.nmi_masked || !event_idle(&v->events))
+	if (!leave_shadows || !backend_caps.leaves_shadow || v->guest_mode ||
+	    v->cpu.debug.guest_debug || v->events.nmi_masked || !event_idle(&v->events))
 		return false;
 	vcpu_view(v, &view);
 	if (!view.shadow || !view.gif)
@@ -302,7 +320,10 @@ static enum exit_result exit_each(struct vcpu *v, u32 reason)
 	return EXIT_TO_USER;
 }
 
-/* Has the event been delivered that was to be? Where something came in between, userspace sees a stop later. */
+/*
+ * Has the event been delivered that was to be? Where something came in between, userspace sees a
+ * stop later.
+ */
 static enum exit_result stepped_event(struct vcpu *v, enum exit_result r)
 {
 	v->steps_event = false;
@@ -363,10 +384,14 @@ static enum exit_result settle(struct vcpu *v)
 		if (unlikely(cr8 != v->cr8) && cr_set_cr8(v, cr8))
 			return exit_error(v, -EINVAL);
 	}
-	v->want_window = READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
+	v->want_window =
+		READ_ONCE(run->request_interrupt_window) && vcpu_vm(v)->irqchip != IRQCHIP_FULL;
 	if (unlikely(event_run_begins(&v->events)))
 		decide_settle_interrupt(v);
-	/* Pending: only userspace can have it without a length. One in delivery is looked at by each round of the loop. */
+	/*
+	 * Pending: only userspace can have it without a length. One in delivery is looked at by
+	 * each round of the loop.
+	 */
 	if (unlikely(event_lacks_length(&v->events.exception)) && v->virt.wants_run) {
 		enum exit_result r = decide_find_length(v);
 
@@ -376,7 +401,8 @@ static enum exit_result settle(struct vcpu *v)
 	if (v->io.last.io.flags)
 		io_last_begins(v);
 	if (unlikely(v->cpu.pdptr_stale) && cr_settle(v))
-		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, vcpu_cr3(v), vcpu_cr4(v));
+		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, vcpu_cr3(v),
+					   vcpu_cr4(v));
 	return v->io.kind == IO_NONE ? EXIT_RESUME : io_complete(v);
 }
 
@@ -385,7 +411,8 @@ static bool ready_for_interrupt(struct vcpu *v)
 	struct event_view view;
 
 	/* The frequent reason against it is seen at once. */
-	if (!(vcpu_rflags(v) & X86_EFLAGS_IF) && !v->guest_mode && vcpu_vm(v)->irqchip != IRQCHIP_FULL)
+	if (!(vcpu_rflags(v) & X86_EFLAGS_IF) && !v->guest_mode &&
+	    vcpu_vm(v)->irqchip != IRQCHIP_FULL)
 		return false;
 	vcpu_view(v, &view);
 	return event_ready(&v->events, &view);
@@ -407,7 +434,10 @@ static __always_inline void report(struct vcpu *v)
 
 /* ---- not runnable ---- */
 
-/* A SIPI starts the processor in real mode at its vector (SDM, "MP Initialization Protocol Algorithm"); the rest is as INIT left it. */
+/*
+ * A SIPI starts the processor in real mode at its vector (SDM, "MP Initialization Protocol
+ * Algorithm"); the rest is as INIT left it.
+ */
 static void start_at(struct vcpu *v, u8 vector)
 {
 	struct kvm_segment cs;
@@ -523,7 +553,8 @@ int arch_vcpu_run(struct virt_vcpu *vv)
 	while (r == EXIT_RESUME)
 		r = likely(v->mp_state == KVM_MP_STATE_RUNNABLE) ? run_once(v) : wait_runnable(v);
 	/* What was read from a control block in the CPU is not to be trusted. */
-	if (unlikely(test_bit(VIRT_REQ_OFF, &vv->requests)) && r == EXIT_TO_USER && vv->wants_run && !backend_caps.regs_in_memory)
+	if (unlikely(test_bit(VIRT_REQ_OFF, &vv->requests)) && r == EXIT_TO_USER && vv->wants_run &&
+	    !backend_caps.regs_in_memory)
 		r = wait_for_end(v);
 	cpu_run_end(v);
 	if (unlikely(v->events.exception.type && v->events.delivering.type))

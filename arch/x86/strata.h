@@ -2,8 +2,9 @@
 /*
  * The x86 machine: struct vm, struct vcpu and the few types that all rooms share.
  *
- * Field legend: (c) constant after creation, (v) vCPU thread under its mutex, (m) vm->lock, (n) vm->mmu_lock, (a) atomic.
- * Small structures belong to one room each (its header says which file writes them).
+ * Field legend: (c) constant after creation, (v) vCPU thread under its mutex, (m) vm->lock, (n)
+ * vm->mmu_lock, (a) atomic. Small structures belong to one room each (its header says which file
+ * writes them).
  */
 #ifndef STRATA_X86_H
 #define STRATA_X86_H
@@ -196,7 +197,10 @@ static inline struct vm *vcpu_vm(struct vcpu *v)
 	return to_vm(v->virt.vm);
 }
 
-/* Register access: the backend fills a cached register on first use and writes dirty ones back at entry (run.c). */
+/*
+ * Register access: the backend fills a cached register on first use and writes dirty ones back at
+ * entry (run.c).
+ */
 void vcpu_cache_reg(struct vcpu *v, enum reg reg);
 
 static inline void vcpu_need_reg(struct vcpu *v, enum reg reg)

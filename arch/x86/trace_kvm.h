@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tracepoints that tools know: the names and fields that perf kvm, kvm_stat and trace-cmd read. What has no reader there may differ.
- * Documentation/tracing.rst lists them.
+ * Tracepoints that tools know: the names and fields that perf kvm, kvm_stat and trace-cmd read.
+ * What has no reader there may differ. Documentation/tracing.rst lists them.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM kvm
@@ -73,27 +73,17 @@ TRACE_EVENT(kvm_exit,
 		  __entry->info1, __entry->info2, __entry->level)
 );
 
-TRACE_EVENT(kvm_mmio,
-	TP_PROTO(int type, unsigned int len, u64 gpa, const void *data),
-	TP_ARGS(type, len, gpa, data),
-	TP_STRUCT__entry(
-		__field(u32, type)
-		__field(u32, len)
-		__field(u64, gpa)
-		__field(u64, val)
-	),
-	TP_fast_assign(
-		__entry->type = type;
-		__entry->len = len;
-		__entry->gpa = gpa;
-		__entry->val = 0;
-		if (type != STRATA_MMIO_UNSATISFIED)
-			memcpy(&__entry->val, data, min(len, 8u));
-	),
-	TP_printk("%s len %u gpa 0x%llx val 0x%llx",
-		  __print_symbolic(__entry->type, { 0, "unsatisfied read" }, { 1, "read" }, { 2, "write" }),
-		  __entry->len, __entry->gpa, __entry->val)
-);
+TRACE_EVENT(kvm_mmio, TP_PROTO(int type, unsigned int len, u64 gpa, const void *data),
+	    TP_ARGS(type, len, gpa, data),
+	    TP_STRUCT__entry(__field(u32, type) __field(u32, len) __field(u64, gpa)
+				     __field(u64, val)),
+	    TP_fast_assign(__entry->type = type; __entry->len = len; __entry->gpa = gpa;
+			   __entry->val = 0; if (type != STRATA_MMIO_UNSATISFIED)
+				   memcpy(&__entry->val, data, min(len, 8u));),
+	    TP_printk("%s len %u gpa 0x%llx val 0x%llx",
+		      __print_symbolic(__entry->type, { 0, "unsatisfied read" }, { 1, "read" },
+				       { 2, "write" }),
+		      __entry->len, __entry->gpa, __entry->val));
 
 TRACE_EVENT(kvm_pio,
 	TP_PROTO(bool write, u16 port, unsigned int size, const void *data),
@@ -153,49 +143,27 @@ TRACE_EVENT(kvm_cr,
 	TP_printk("write CR%u = 0x%lx", __entry->cr, __entry->val)
 );
 
-TRACE_EVENT(kvm_cpuid,
-	TP_PROTO(u32 function, u32 index, const unsigned long *regs),
-	TP_ARGS(function, index, regs),
-	TP_STRUCT__entry(
-		__field(unsigned int, function)
-		__field(unsigned int, index)
-		__field(unsigned long, rax)
-		__field(unsigned long, rbx)
-		__field(unsigned long, rcx)
-		__field(unsigned long, rdx)
-	),
-	TP_fast_assign(
-		__entry->function = function;
-		__entry->index = index;
-		__entry->rax = regs[REG_RAX];
-		__entry->rbx = regs[REG_RBX];
-		__entry->rcx = regs[REG_RCX];
-		__entry->rdx = regs[REG_RDX];
-	),
-	TP_printk("func 0x%x index 0x%x rax %lx rbx %lx rcx %lx rdx %lx", __entry->function, __entry->index,
-		  __entry->rax, __entry->rbx, __entry->rcx, __entry->rdx)
-);
+TRACE_EVENT(kvm_cpuid, TP_PROTO(u32 function, u32 index, const unsigned long *regs),
+	    TP_ARGS(function, index, regs),
+	    TP_STRUCT__entry(__field(unsigned int, function) __field(unsigned int, index)
+				     __field(unsigned long, rax) __field(unsigned long, rbx)
+					     __field(unsigned long, rcx)
+						     __field(unsigned long, rdx)),
+	    TP_fast_assign(__entry->function = function; __entry->index = index;
+			   __entry->rax = regs[REG_RAX]; __entry->rbx = regs[REG_RBX];
+			   __entry->rcx = regs[REG_RCX]; __entry->rdx = regs[REG_RDX];),
+	    TP_printk("func 0x%x index 0x%x rax %lx rbx %lx rcx %lx rdx %lx", __entry->function,
+		      __entry->index, __entry->rax, __entry->rbx, __entry->rcx, __entry->rdx));
 
-TRACE_EVENT(kvm_hypercall,
-	TP_PROTO(const unsigned long *regs),
-	TP_ARGS(regs),
-	TP_STRUCT__entry(
-		__field(unsigned long, nr)
-		__field(unsigned long, a0)
-		__field(unsigned long, a1)
-		__field(unsigned long, a2)
-		__field(unsigned long, a3)
-	),
-	TP_fast_assign(
-		__entry->nr = regs[REG_RAX];
-		__entry->a0 = regs[REG_RBX];
-		__entry->a1 = regs[REG_RCX];
-		__entry->a2 = regs[REG_RDX];
-		__entry->a3 = regs[REG_RSI];
-	),
-	TP_printk("nr 0x%lx a0 0x%lx a1 0x%lx a2 0x%lx a3 0x%lx", __entry->nr, __entry->a0, __entry->a1,
-		  __entry->a2, __entry->a3)
-);
+TRACE_EVENT(kvm_hypercall, TP_PROTO(const unsigned long *regs), TP_ARGS(regs),
+	    TP_STRUCT__entry(__field(unsigned long, nr) __field(unsigned long, a0)
+				     __field(unsigned long, a1) __field(unsigned long, a2)
+					     __field(unsigned long, a3)),
+	    TP_fast_assign(__entry->nr = regs[REG_RAX]; __entry->a0 = regs[REG_RBX];
+			   __entry->a1 = regs[REG_RCX]; __entry->a2 = regs[REG_RDX];
+			   __entry->a3 = regs[REG_RSI];),
+	    TP_printk("nr 0x%lx a0 0x%lx a1 0x%lx a2 0x%lx a3 0x%lx", __entry->nr, __entry->a0,
+		      __entry->a1, __entry->a2, __entry->a3));
 
 TRACE_EVENT(kvm_inj_virq,
 	TP_PROTO(unsigned int vec, bool soft, bool reinjected),
@@ -233,24 +201,13 @@ TRACE_EVENT(kvm_inj_exception,
 		  __entry->error_code, __entry->reinjected ? " [reinjected]" : "")
 );
 
-TRACE_EVENT(kvm_page_fault,
-	TP_PROTO(struct vcpu *v, u64 gpa, u64 error),
-	TP_ARGS(v, gpa, error),
-	TP_STRUCT__entry(
-		__field(unsigned int, vcpu_id)
-		__field(unsigned long, guest_rip)
-		__field(u64, fault_address)
-		__field(u64, error_code)
-	),
-	TP_fast_assign(
-		__entry->vcpu_id = v->virt.id;
-		__entry->guest_rip = vcpu_rip(v);
-		__entry->fault_address = gpa;
-		__entry->error_code = error;
-	),
-	TP_printk("vcpu %u rip 0x%lx address 0x%llx error_code 0x%llx", __entry->vcpu_id, __entry->guest_rip,
-		  __entry->fault_address, __entry->error_code)
-);
+TRACE_EVENT(kvm_page_fault, TP_PROTO(struct vcpu *v, u64 gpa, u64 error), TP_ARGS(v, gpa, error),
+	    TP_STRUCT__entry(__field(unsigned int, vcpu_id) __field(unsigned long, guest_rip)
+				     __field(u64, fault_address) __field(u64, error_code)),
+	    TP_fast_assign(__entry->vcpu_id = v->virt.id; __entry->guest_rip = vcpu_rip(v);
+			   __entry->fault_address = gpa; __entry->error_code = error;),
+	    TP_printk("vcpu %u rip 0x%lx address 0x%llx error_code 0x%llx", __entry->vcpu_id,
+		      __entry->guest_rip, __entry->fault_address, __entry->error_code));
 
 TRACE_EVENT(kvm_smm_transition,
 	TP_PROTO(struct vcpu *v, u64 smbase, bool entering),

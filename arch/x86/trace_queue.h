@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tracepoints of the event queue: one for each thing that happens to an event. They stand at the edges of the pure core, in the run
- * loop and the ioctls. tools/trace/timeline draws them; Documentation/events.rst says what each means.
+ * Tracepoints of the event queue: one for each thing that happens to an event. They stand at the
+ * edges of the pure core, in the run loop and the ioctls. tools/trace/timeline draws them;
+ * Documentation/events.rst says what each means.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM strata
@@ -117,48 +118,27 @@ DEFINE_EVENT(strata_event, strata_event_delivered,
 DEFINE_EVENT(strata_event, strata_event_reinjected,
 	TP_PROTO(struct vcpu *v, const struct event *e), TP_ARGS(v, e));
 
-TRACE_EVENT(strata_event_queued,
-	TP_PROTO(struct vcpu *v, int place, int kind, u8 vector),
-	TP_ARGS(v, place, kind, vector),
-	TP_STRUCT__entry(
-		__field(unsigned int, vcpu_id)
-		__field(u8, level)
-		__field(u8, place)
-		__field(u8, kind)
-		__field(u8, vector)
-	),
-	TP_fast_assign(
-		__entry->vcpu_id = v->virt.id;
-		__entry->level = READ_ONCE(v->guest_mode) ? 2 : 1;
-		__entry->place = place;
-		__entry->kind = kind;
-		__entry->vector = vector;
-	),
-	TP_printk("vcpu %u L%u %s vector %u in %s", __entry->vcpu_id, __entry->level,
-		  strata_show_kind(__entry->kind), __entry->vector, strata_show_place(__entry->place))
-);
+TRACE_EVENT(strata_event_queued, TP_PROTO(struct vcpu *v, int place, int kind, u8 vector),
+	    TP_ARGS(v, place, kind, vector),
+	    TP_STRUCT__entry(__field(unsigned int, vcpu_id) __field(u8, level) __field(u8, place)
+				     __field(u8, kind) __field(u8, vector)),
+	    TP_fast_assign(__entry->vcpu_id = v->virt.id;
+			   __entry->level = READ_ONCE(v->guest_mode) ? 2 : 1;
+			   __entry->place = place; __entry->kind = kind; __entry->vector = vector;),
+	    TP_printk("vcpu %u L%u %s vector %u in %s", __entry->vcpu_id, __entry->level,
+		      strata_show_kind(__entry->kind), __entry->vector,
+		      strata_show_place(__entry->place)));
 
-TRACE_EVENT(strata_event_intercepted,
-	TP_PROTO(struct vcpu *v, int cause, const struct event *e),
-	TP_ARGS(v, cause, e),
-	TP_STRUCT__entry(
-		__field(unsigned int, vcpu_id)
-		__field(u8, cause)
-		__field(u8, kind)
-		__field(u8, vector)
-		__field(u32, error)
-	),
-	TP_fast_assign(
-		__entry->vcpu_id = v->virt.id;
-		__entry->cause = cause;
-		__entry->kind = e->type;
-		__entry->vector = e->vector;
-		__entry->error = e->error;
-	),
-	TP_printk("vcpu %u by L1 for %s: %s vector %u error 0x%x", __entry->vcpu_id,
-		  strata_show_cause(__entry->cause), strata_show_kind(__entry->kind), __entry->vector,
-		  __entry->error)
-);
+TRACE_EVENT(strata_event_intercepted, TP_PROTO(struct vcpu *v, int cause, const struct event *e),
+	    TP_ARGS(v, cause, e),
+	    TP_STRUCT__entry(__field(unsigned int, vcpu_id) __field(u8, cause) __field(u8, kind)
+				     __field(u8, vector) __field(u32, error)),
+	    TP_fast_assign(__entry->vcpu_id = v->virt.id; __entry->cause = cause;
+			   __entry->kind = e->type; __entry->vector = e->vector;
+			   __entry->error = e->error;),
+	    TP_printk("vcpu %u by L1 for %s: %s vector %u error 0x%x", __entry->vcpu_id,
+		      strata_show_cause(__entry->cause), strata_show_kind(__entry->kind),
+		      __entry->vector, __entry->error));
 
 TRACE_EVENT(strata_event_windowed,
 	TP_PROTO(struct vcpu *v, unsigned int windows),

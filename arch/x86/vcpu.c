@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What all rooms ask of a vCPU and tell it: exceptions, where it executes, what blocks it, its state after RESET and INIT.
+ * What all rooms ask of a vCPU and tell it: exceptions, where it executes, what blocks it, its
+ * state after RESET and INIT.
  */
 #include "backend.h"
 #include "emulate/emulate.h"

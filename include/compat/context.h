@@ -18,8 +18,9 @@
 #endif
 
 /*
- * Directly before and after the guest runs, interrupts off; nothing between them may use RCU. RCU learns from ticks what it waits for:
- * telling it that this CPU was in a quiescent state is only worth it once in each. @noted: this vCPU's, when it was told last.
+ * Directly before and after the guest runs, interrupts off; nothing between them may use RCU. RCU
+ * learns from ticks what it waits for: telling it that this CPU was in a quiescent state is only
+ * worth it once in each. @noted: this vCPU's, when it was told last.
  */
 static __always_inline void guest_context_enter(unsigned long *noted)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * ABI names that <linux/kvm.h> and <asm/kvm.h> of 6.1 do not have yet. Values are ABI; each goes with 6.1.
+ * ABI names that <linux/kvm.h> and <asm/kvm.h> of 6.1 do not have yet. Values are ABI; each goes
+ * with 6.1.
  */
 #ifndef STRATA_COMPAT_CPU_H
 #define STRATA_COMPAT_CPU_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * kvm_run.immediate_exit: newer headers rename it for the kernel, as userspace may change it at any time. The flag for nested guests came with 6.10.
+ * kvm_run.immediate_exit: newer headers rename it for the kernel, as userspace may change it at any
+ * time. The flag for nested guests came with 6.10.
  */
 #ifndef STRATA_COMPAT_KVM_RUN_H
 #define STRATA_COMPAT_KVM_RUN_H

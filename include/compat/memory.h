@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * KVM_SET_USER_MEMORY_REGION2 came with 6.8, but programs do not ask which kernel a module was built for.
+ * KVM_SET_USER_MEMORY_REGION2 came with 6.8, but programs do not ask which kernel a module was
+ * built for.
  */
 #ifndef STRATA_COMPAT_MEMORY_H
 #define STRATA_COMPAT_MEMORY_H

@@ -2,8 +2,8 @@
 /*
  * Host mappings without struct page, and the flags of get_user_pages() that came later.
  *
- * follow_pfnmap_start() replaced follow_pte() in 6.12. FOLL_INTERRUPTIBLE (6.2) lets signals end a long page-in;
- * FOLL_HONOR_NUMA_FAULT (6.6) asks for what older kernels always did.
+ * follow_pfnmap_start() replaced follow_pte() in 6.12. FOLL_INTERRUPTIBLE (6.2) lets signals end a
+ * long page-in; FOLL_HONOR_NUMA_FAULT (6.6) asks for what older kernels always did.
  */
 #ifndef STRATA_COMPAT_PFNMAP_H
 #define STRATA_COMPAT_PFNMAP_H

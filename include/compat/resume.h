@@ -16,8 +16,9 @@
 #endif
 
 /*
- * Is anything due that others wait for: task work, a memory cgroup above its high mark, throttled disk I/O? Restartable sequences, which ask for
- * a look after each time off the CPU, matter to user mode only.
+ * Is anything due that others wait for: task work, a memory cgroup above its high mark, throttled
+ * disk I/O? Restartable sequences, which ask for a look after each time off the CPU, matter to user
+ * mode only.
  */
 static inline bool resume_work_due(void)
 {

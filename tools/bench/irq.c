@@ -2,8 +2,8 @@
 /*
  * Interrupts and doorbells, with the controllers in the kernel.
  *
- * Figures that begin in userspace and end at the handler's first instruction compare the host's TSC with the guest's, which are made the same
- * (KVM_VCPU_TSC_OFFSET).
+ * Figures that begin in userspace and end at the handler's first instruction compare the host's TSC
+ * with the guest's, which are made the same (KVM_VCPU_TSC_OFFSET).
  */
 #include <pthread.h>
 #include <string.h>
@@ -220,7 +220,10 @@ static void from_userspace(void)
 	vm_destroy(s.vm);
 }
 
-/* Two vCPUs in turn, each halted until the other one's IPI. Rounds are shorter than a tick, which makes the clock jump. */
+/*
+ * Two vCPUs in turn, each halted until the other one's IPI. Rounds are shorter than a tick, which
+ * makes the clock jump.
+ */
 #define PINGS 20
 
 static void guest_ping(u64 me)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a guest hypervisor pays: exits of L2 that L1 handles, alone and with what a hypervisor does around them, exits that L0
- * handles by itself, and the state ioctls while L2 runs.
+ * What a guest hypervisor pays: exits of L2 that L1 handles, alone and with what a hypervisor does
+ * around them, exits that L0 handles by itself, and the state ioctls while L2 runs.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
  * What the paths that matter cost, on whatever module serves /dev/kvm, in TSC ticks. On an emulated
  * host whose TSC counts instructions (QEMU -icount shift=0,sleep=off and one CPU; Bochs with clock
  * sync=none) that is instructions for each event, the guest's stub included. Each figure is the
- * median of ROUNDS rounds after one that warms up. Prints figure<TAB>value.
- * With the argument "nested": what guest hypervisors pay; with "irq": interrupts and doorbells only.
+ * median of ROUNDS rounds after one that warms up. Prints figure<TAB>value. With the argument
+ * "nested": what guest hypervisors pay; with "irq": interrupts and doorbells only.
  */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * CPUID, MSRs, FPU/XSAVE, debug registers and clocks of a vCPU: the state, and what the rest of the machine calls.
+ * CPUID, MSRs, FPU/XSAVE, debug registers and clocks of a vCPU: the state, and what the rest of the
+ * machine calls.
  *
- * One header per file of this room; this one holds the structures that are embedded in struct vm and struct vcpu.
+ * One header per file of this room; this one holds the structures that are embedded in struct vm
+ * and struct vcpu.
  */
 #ifndef STRATA_CPU_H
 #define STRATA_CPU_H
@@ -72,7 +74,8 @@ struct vcpu_mce {
  * @host_pkru: the host's PKRU while the guest's is loaded
  * @xcr_switch: XCR_SWITCH_*: what xcr_load_guest() has to do; 0: not to be called at all
  * @xcr0_loaded: the CPU holds the guest's XCR0, not the host's
- * @pdptr_stale: KVM_SET_SREGS: PDPTRs are to be loaded from memory before the next entry (cr_settle())
+ * @pdptr_stale: KVM_SET_SREGS: PDPTRs are to be loaded from memory before the next entry
+ *	(cr_settle())
  * @pat: IA32_PAT
  * @tsc_aux: IA32_TSC_AUX
  * @tsc_adjust: IA32_TSC_ADJUST
@@ -160,7 +163,10 @@ int cpu_vm_init(struct vm *vm);
 void cpu_vm_destroy(struct vm *vm);
 int cpu_module_init(void);
 
-/* Around KVM_RUN: guest FPU into the registers, MSRs that stay until the thread returns to user mode. May sleep. */
+/*
+ * Around KVM_RUN: guest FPU into the registers, MSRs that stay until the thread returns to user
+ * mode. May sleep.
+ */
 void cpu_run_begin(struct vcpu *v);
 void cpu_run_end(struct vcpu *v);
 /* IA32_TSC_AUX changed, or within KVM_RUN the CPU did */

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * CPUID of a vCPU: KVM_SET_CPUID(2), KVM_GET_CPUID2, the instruction, and the features that follow from the entries.
+ * CPUID of a vCPU: KVM_SET_CPUID(2), KVM_GET_CPUID2, the instruction, and the features that follow
+ * from the entries.
  *
- * A vCPU without any entry has all features the host can offer: small VMMs never set any. A feature the host cannot
- * offer is never there, whatever userspace's entries say. After the first KVM_RUN entries may be set again only
- * unchanged.
+ * A vCPU without any entry has all features the host can offer: small VMMs never set any. A feature
+ * the host cannot offer is never there, whatever userspace's entries say. After the first KVM_RUN
+ * entries may be set again only unchanged.
  */
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -168,7 +169,10 @@ static u64 collect_features(const struct cpuid_table *guest)
 
 	for (f = feature_bits; f < feature_bits + ARRAY_SIZE(feature_bits); f++) {
 		reg = entry_reg(guest, f->leaf, f->index, f->reg);
-		/* The TSC-deadline timer is the local APIC's here, and is not in the table as not every VM has one. */
+		/*
+		 * The TSC-deadline timer is the local APIC's here, and is not in the table as not
+		 * every VM has one.
+		 */
 		if (f->feature != GUEST_TSC_DEADLINE)
 			reg &= cpuid_host_supported(f->leaf, f->index, f->reg);
 		if (reg & BIT(f->bit))
@@ -229,7 +233,10 @@ static u64 efer_bits(u64 features)
 	return efer;
 }
 
-/* What the host's table says, and the EFER bits that follow; 0 until asked, and when the table changed (at load). */
+/*
+ * What the host's table says, and the EFER bits that follow; 0 until asked, and when the table
+ * changed (at load).
+ */
 static u64 host_features;
 static u64 host_efer;
 
@@ -296,8 +303,9 @@ static void derive_limits(struct vcpu *v, const struct cpuid_table *t)
 	c->guest_xcr0_allowed = 0;
 	c->guest_xss_allowed = 0;
 	if (guest_has(v, GUEST_XSAVE))
-		c->guest_xcr0_allowed = cpuid_host_xcr0 & (entry_reg(t, 0xd, 0, LEAF_EAX) |
-							   (u64)entry_reg(t, 0xd, 0, LEAF_EDX) << 32);
+		c->guest_xcr0_allowed =
+			cpuid_host_xcr0 & (entry_reg(t, 0xd, 0, LEAF_EAX) |
+					   (u64)entry_reg(t, 0xd, 0, LEAF_EDX) << 32);
 	if (guest_has(v, GUEST_XSAVES))
 		c->guest_xss_allowed = cpuid_host_xss & (entry_reg(t, 0xd, 1, LEAF_ECX) |
 							 (u64)entry_reg(t, 0xd, 1, LEAF_EDX) << 32);
@@ -458,7 +466,8 @@ static long get_cpuid2(struct virt_vcpu *vv, void *data, unsigned long raw)
 		return -EFAULT;
 	if (head.nent < c->nr_cpuid)
 		return -E2BIG;
-	if (c->nr_cpuid && copy_to_user(user->entries, c->cpuid, array_size(c->nr_cpuid, sizeof(*c->cpuid))))
+	if (c->nr_cpuid &&
+	    copy_to_user(user->entries, c->cpuid, array_size(c->nr_cpuid, sizeof(*c->cpuid))))
 		return -EFAULT;
 	return put_user(c->nr_cpuid, &user->nent);
 }

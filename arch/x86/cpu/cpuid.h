@@ -9,7 +9,10 @@
 
 struct vcpu;
 
-/* Features whose presence the machine asks for often: the bit's place is in cpuid.c; the list grows as needed. */
+/*
+ * Features whose presence the machine asks for often: the bit's place is in cpuid.c; the list grows
+ * as needed.
+ */
 enum guest_feature {
 	GUEST_LONG_MODE, GUEST_NX, GUEST_GBPAGES, GUEST_LA57, GUEST_PCID, GUEST_INVPCID, GUEST_FSGSBASE, GUEST_RDTSCP,
 	GUEST_RDPID, GUEST_XSAVE, GUEST_XSAVES, GUEST_PKU, GUEST_SMEP, GUEST_SMAP, GUEST_UMIP, GUEST_SVM, GUEST_VMX,
@@ -64,8 +67,8 @@ void cpuid_vcpu_init(struct vcpu *v);
 /**
  * cpuid_host_init() - work out what guests may be offered
  *
- * At module load, or when a backend first takes a feature out. Three filters: the host's CPUID, what its kernel left
- * enabled, and what is honoured here.
+ * At module load, or when a backend first takes a feature out. Three filters: the host's CPUID,
+ * what its kernel left enabled, and what is honoured here.
  */
 void cpuid_host_init(void);
 
@@ -80,10 +83,15 @@ void cpuid_host_init(void);
  */
 void cpuid_host_clear(u32 leaf, u32 index, enum cpuid_reg reg, u32 bits);
 
-/* The contrary: the feature is emulated (nested virtualization, in-kernel APIC). Creates the leaf if it is missing. */
+/*
+ * The contrary: the feature is emulated (nested virtualization, in-kernel APIC). Creates the leaf
+ * if it is missing.
+ */
 void cpuid_host_set(u32 leaf, u32 index, enum cpuid_reg reg, u32 bits);
 
-/* What guests may be offered: one register of the supported table, 0 where there is no such leaf. */
+/*
+ * What guests may be offered: one register of the supported table, 0 where there is no such leaf.
+ */
 u32 cpuid_host_supported(u32 leaf, u32 index, enum cpuid_reg reg);
 
 /* KVM_GET_SUPPORTED_CPUID's table; entries with the host's order */

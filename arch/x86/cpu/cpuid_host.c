@@ -2,8 +2,8 @@
 /*
  * What guests may be offered: KVM_GET_SUPPORTED_CPUID.
  *
- * Three filters: the host's CPUID, what the host's kernel left enabled, and the bits listed here, which are those that are
- * honoured. A leaf that is not listed is not offered; it reads as zeros.
+ * Three filters: the host's CPUID, what the host's kernel left enabled, and the bits listed here,
+ * which are those that are honoured. A leaf that is not listed is not offered; it reads as zeros.
  */
 #include <linux/kvm_para.h>
 #include <linux/slab.h>
@@ -28,7 +28,8 @@ static struct cpuid_table host;
 #define ALL	0xffffffffu
 
 /*
- * PLAIN: no sub-leaves. INDEXED: this sub-leaf. CACHE: sub-leaves of cache parameters, until one says there is no more.
+ * PLAIN: no sub-leaves. INDEXED: this sub-leaf. CACHE: sub-leaves of cache parameters, until one
+ * says there is no more.
  * SYNTH: not the host's: the masks are the values.
  */
 enum leaf_kind { PLAIN, INDEXED, CACHE, SYNTH };
@@ -40,7 +41,10 @@ struct leaf_row {
 	u32 mask[LEAF_NR_REGS];
 };
 
-/* Bits of leaf 1 EDX, by the SDM's "Feature Information Returned in the EDX Register"; 0x80000001 repeats some. */
+/*
+ * Bits of leaf 1 EDX, by the SDM's "Feature Information Returned in the EDX Register"; 0x80000001
+ * repeats some.
+ */
 #define EDX_1	(BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(11) | BIT(12) | \
 		 BIT(13) | BIT(14) | BIT(15) | BIT(16) | BIT(17) | BIT(19) | BIT(23) | BIT(24) | BIT(25) | BIT(26) | BIT(27))
 /* SSE3 PCLMUL SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND */
@@ -51,10 +55,16 @@ struct leaf_row {
 		 /* AVX512F AVX512DQ RDSEED ADX SMAP IFMA CLFLUSHOPT CLWB PF ER CD SHA BW VL */ \
 		 BIT(16) | BIT(17) | BIT(18) | BIT(19) | BIT(20) | BIT(21) | BIT(23) | BIT(24) | BIT(26) | BIT(27) | BIT(28) | \
 		 BIT(29) | BIT(30) | BIT(31))
-/* VBMI UMIP PKU VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ LA57 RDPID CLDEMOTE MOVDIRI MOVDIR64B */
+/*
+ * VBMI UMIP PKU VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ LA57 RDPID CLDEMOTE MOVDIRI
+ * MOVDIR64B
+ */
 #define ECX_7	(BIT(1) | BIT(2) | BIT(3) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14) | BIT(16) | \
 		 BIT(22) | BIT(25) | BIT(27) | BIT(28))
-/* 4VNNIW 4FMAPS FSRM VP2INTERSECT MD_CLEAR SERIALIZE TSXLDTRK FP16 SPEC_CTRL STIBP FLUSH_L1D ARCH_CAPABILITIES SSBD */
+/*
+ * 4VNNIW 4FMAPS FSRM VP2INTERSECT MD_CLEAR SERIALIZE TSXLDTRK FP16 SPEC_CTRL STIBP FLUSH_L1D
+ * ARCH_CAPABILITIES SSBD
+ */
 #define EDX_7	(BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(10) | BIT(14) | BIT(16) | BIT(23) | BIT(26) | BIT(27) | BIT(28) | \
 		 BIT(29) | BIT(31))
 /* SHA512 SM3 SM4 AVX_VNNI AVX512_BF16 CMPCCXADD FZRM FSRS FSRCS AVX_IFMA */
@@ -68,10 +78,15 @@ struct leaf_row {
 /* SYSCALL NX MMXEXT FXSR_OPT GBPAGES RDTSCP LM 3DNOWEXT 3DNOW, and those repeated from leaf 1 */
 #define EDX_81	(BIT(11) | BIT(20) | BIT(22) | BIT(25) | BIT(26) | BIT(27) | BIT(29) | BIT(30) | BIT(31) | \
 		 (EDX_1 & 0x0183f3ff))
-/* CLZERO XSAVEERPTR WBNOINVD IBPB IBRS STIBP STIBP_ALWAYS_ON IBRS_PREFERRED SSBD SSB_NO PSFD BTC_NO IBPB_RET */
+/*
+ * CLZERO XSAVEERPTR WBNOINVD IBPB IBRS STIBP STIBP_ALWAYS_ON IBRS_PREFERRED SSBD SSB_NO PSFD BTC_NO
+ * IBPB_RET
+ */
 #define EBX_88	(BIT(0) | BIT(2) | BIT(9) | BIT(12) | BIT(14) | BIT(15) | BIT(17) | BIT(18) | BIT(24) | BIT(26) | BIT(28) | \
 		 BIT(29) | BIT(30))
-/* NO_NESTED_DATA_BP LFENCE_RDTSC NULL_SEL_CLR_BASE AUTOIBRS NO_SMM_CTL_MSR SBPB IBPB_BRTYPE SRSO_NO */
+/*
+ * NO_NESTED_DATA_BP LFENCE_RDTSC NULL_SEL_CLR_BASE AUTOIBRS NO_SMM_CTL_MSR SBPB IBPB_BRTYPE SRSO_NO
+ */
 #define EAX_821	(BIT(0) | BIT(2) | BIT(6) | BIT(8) | BIT(9) | BIT(27) | BIT(28) | BIT(29))
 /* XSAVEOPT XSAVEC XGETBV1 XSAVES */
 #define EAX_D_1	(BIT(0) | BIT(1) | BIT(2) | BIT(3))
@@ -190,11 +205,15 @@ static void mask_by_kernel(void)
 	for (i = 0; i < ARRAY_SIZE(cap_words); i++) {
 		e = cpuid_table_find(&host, cap_words[i].leaf, cap_words[i].index);
 		if (e)
-			*cpuid_entry_reg(e, cap_words[i].reg) &= boot_cpu_data.x86_capability[cap_words[i].word];
+			*cpuid_entry_reg(e, cap_words[i].reg) &=
+				boot_cpu_data.x86_capability[cap_words[i].word];
 	}
 }
 
-/* Leaf 0xD: components, and the sizes with everything enabled (a vCPU's own entries follow its XCR0) */
+/*
+ * Leaf 0xD: components, and the sizes with everything enabled (a vCPU's own entries follow its
+ * XCR0)
+ */
 static void add_xsave(void)
 {
 	struct kvm_cpuid_entry2 *e;
@@ -224,7 +243,8 @@ static void add_xsave(void)
 	e = add_entry(0xd, 1, true);
 	e->eax = r.r[LEAF_EAX] & EAX_D_1;
 	if (e->eax & (BIT(1) | BIT(3)))
-		e->ebx = cpuid_xsave_size(cpuid_host_xcr0 | cpuid_host_xss, true, cpuid_host_components);
+		e->ebx = cpuid_xsave_size(cpuid_host_xcr0 | cpuid_host_xss, true,
+					  cpuid_host_components);
 	e->ecx = cpuid_host_xss;
 	e->edx = cpuid_host_xss >> 32;
 	for (i = 2; i < 63; i++) {
@@ -251,7 +271,10 @@ static void add_own(void)
 	e = add_entry(KVM_CPUID_FEATURES, 0, false);
 	e->eax = pv_offered();
 
-	/* x2APIC comes with the local APIC in the kernel; the TSC-deadline timer too, which has a capability of its own. */
+	/*
+	 * x2APIC comes with the local APIC in the kernel; the TSC-deadline timer too, which has a
+	 * capability of its own.
+	 */
 	cpuid_host_set(0x1, 0, LEAF_ECX, BIT(31) | BIT(21));
 	cpuid_host_set(0x7, 0, LEAF_EBX, BIT(1));
 	if (boot_cpu_has(X86_FEATURE_LFENCE_RDTSC) && host_has_leaf(0x80000021))

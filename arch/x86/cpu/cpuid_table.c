@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Lookup in a CPUID table: exact entries, ranges by vendor, and the bits that follow the guest's state. Pure.
+ * Lookup in a CPUID table: exact entries, ranges by vendor, and the bits that follow the guest's
+ * state. Pure.
  */
 #include "cpuid_table.h"
 
@@ -98,8 +99,11 @@ static bool out_of_range(const struct cpuid_table *t, u32 leaf)
 	return !e || leaf > e->eax;
 }
 
-/* A level beyond the topology leaves' last one: zeros, but the level number and the APIC ID stay. */
-static void topology_beyond(const struct cpuid_table *t, u32 leaf, u32 index, struct cpuid_regs4 *out)
+/*
+ * A level beyond the topology leaves' last one: zeros, but the level number and the APIC ID stay.
+ */
+static void topology_beyond(const struct cpuid_table *t, u32 leaf, u32 index,
+			    struct cpuid_regs4 *out)
 {
 	const struct kvm_cpuid_entry2 *e = cpuid_table_find(t, leaf, 1);
 
@@ -156,7 +160,8 @@ static void put_bit(u32 *reg, unsigned int bit, bool on)
 	*reg = (*reg & ~(1u << bit)) | (u32)on << bit;
 }
 
-void cpuid_table_update(struct cpuid_table *t, const struct cpuid_runtime *rt, const struct cpuid_component *comp)
+void cpuid_table_update(struct cpuid_table *t, const struct cpuid_runtime *rt,
+			const struct cpuid_component *comp)
 {
 	struct kvm_cpuid_entry2 *e;
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A CPUID table: the entries userspace set, and the index that answers a CPUID instruction in a few dozen instructions.
+ * A CPUID table: the entries userspace set, and the index that answers a CPUID instruction in a few
+ * dozen instructions.
  *
- * Entries stay in userspace's order, as KVM_GET_CPUID2 returns them; an index sorted by leaf (stable, so that of two entries
- * for the same leaf the first wins) finds them. Bits that follow the guest's state (OSXSAVE, OSPKE, APIC, the sizes in leaf 0xD)
- * are stored in the entries when that state changes, not computed when the guest executes CPUID. Pure: no kernel state.
+ * Entries stay in userspace's order, as KVM_GET_CPUID2 returns them; an index sorted by leaf
+ * (stable, so that of two entries for the same leaf the first wins) finds them. Bits that follow
+ * the guest's state (OSXSAVE, OSPKE, APIC, the sizes in leaf 0xD) are stored in the entries when
+ * that state changes, not computed when the guest executes CPUID. Pure: no kernel state.
  */
 #ifndef STRATA_CPUID_TABLE_H
 #define STRATA_CPUID_TABLE_H
@@ -100,7 +102,8 @@ bool cpuid_table_execute(const struct cpuid_table *t, u32 leaf, u32 index, struc
  * @rt: the state
  * @comp: the host's XSAVE components, 64 of them
  */
-void cpuid_table_update(struct cpuid_table *t, const struct cpuid_runtime *rt, const struct cpuid_component *comp);
+void cpuid_table_update(struct cpuid_table *t, const struct cpuid_runtime *rt,
+			const struct cpuid_component *comp);
 
 /**
  * cpuid_xsave_size() - size of an XSAVE area

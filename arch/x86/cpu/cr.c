@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Control registers: the guest's MOVs and XSETBV, EFER, and the control-register half of KVM_SET_SREGS.
+ * Control registers: the guest's MOVs and XSETBV, EFER, and the control-register half of
+ * KVM_SET_SREGS.
  *
- * Each setter checks with the pure rules of cr_check.c, then applies: struct vcpu first, the control block after it. EFER.LMA
- * follows EFER.LME and CR0.PG. PAE page-directory pointers are loaded where the manuals say that the CPU loads them.
+ * Each setter checks with the pure rules of cr_check.c, then applies: struct vcpu first, the
+ * control block after it. EFER.LMA follows EFER.LME and CR0.PG. PAE page-directory pointers are
+ * loaded where the manuals say that the CPU loads them.
  */
 #include <linux/types.h>
 #include <asm/fpu/xcr.h>
@@ -94,8 +96,8 @@ int cr_set_cr0(struct vcpu *v, unsigned long val)
 		s.cs_l = cs_is_long(v);
 	if (!cr0_valid(&s, val))
 		return 1;
-	if ((val & CR0_PG) && (s.cr4 & CR4_PAE) && !(s.efer & EFER_LME) && (changed & (CR0_PG | CR0_CD | CR0_NW)) &&
-	    mmu_load_pdptrs(v, s.cr3))
+	if ((val & CR0_PG) && (s.cr4 & CR4_PAE) && !(s.efer & EFER_LME) &&
+	    (changed & (CR0_PG | CR0_CD | CR0_NW)) && mmu_load_pdptrs(v, s.cr3))
 		return 1;
 
 	if ((changed & CR0_PG) && (s.efer & EFER_LME))
@@ -144,7 +146,8 @@ int cr_set_cr4(struct vcpu *v, unsigned long val)
 		return 1;
 
 	put_cr4(v, val);
-	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_LA57)) {
+	if (changed &
+	    (CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_LA57)) {
 		mmu_mode_changed(v);
 		backend_call(flush_tlb)(v);
 	}
@@ -273,7 +276,8 @@ void cr_apply_sregs(struct vcpu *v, const struct kvm_sregs *sregs)
 	unsigned long cr0 = cr0_fix(sregs->cr0);
 	bool changed;
 
-	changed = vcpu_cr0(v) != cr0 || vcpu_cr3(v) != sregs->cr3 || vcpu_cr4(v) != sregs->cr4 || v->efer != sregs->efer;
+	changed = vcpu_cr0(v) != cr0 || vcpu_cr3(v) != sregs->cr3 || vcpu_cr4(v) != sregs->cr4 ||
+		  v->efer != sregs->efer;
 	v->cr2 = sregs->cr2;
 	cr_set_cr8(v, sregs->cr8);
 	apic_base_set(v, sregs->apic_base, true);
@@ -307,7 +311,10 @@ void cr_apply_sregs(struct vcpu *v, const struct kvm_sregs *sregs)
 
 int cr_settle(struct vcpu *v)
 {
-	/* L2 was set, and how L1 translates its addresses is known only later: the pointers are read when they are needed. */
+	/*
+	 * L2 was set, and how L1 translates its addresses is known only later: the pointers are
+	 * read when they are needed.
+	 */
 	bool later = v->guest_mode && (READ_ONCE(v->virt.requests) & BIT(REQ_NESTED_PAGES));
 
 	if (cr_pae_paging(v) && !later && mmu_load_pdptrs(v, vcpu_cr3(v)))

@@ -11,8 +11,9 @@ struct vcpu;
 struct kvm_vcpu_events;
 
 /*
- * MOV to a control register, WRMSR(EFER) and XSETBV by the guest: check, apply. 0, or 1 for #GP (nothing changed).
- * The caller has checked the privilege level for MOV; cr_set_xcr() does it itself.
+ * MOV to a control register, WRMSR(EFER) and XSETBV by the guest: check, apply. 0, or 1 for #GP
+ * (nothing changed). The caller has checked the privilege level for MOV; cr_set_xcr() does it
+ * itself.
  */
 int cr_set_cr0(struct vcpu *v, unsigned long val);
 int cr_set_cr3(struct vcpu *v, u64 val);
@@ -46,15 +47,20 @@ void cr_load(struct vcpu *v, unsigned long cr0, unsigned long cr3, unsigned long
  */
 int cr_check_sregs(struct vcpu *v, const struct kvm_sregs *sregs);
 
-/* Apply what cr_check_sregs() accepted; interrupt_bitmap is not looked at. Cannot fail, touches no guest memory. */
+/*
+ * Apply what cr_check_sregs() accepted; interrupt_bitmap is not looked at. Cannot fail, touches no
+ * guest memory.
+ */
 void cr_apply_sregs(struct vcpu *v, const struct kvm_sregs *sregs);
 
 /**
  * cr_settle() - what KVM_SET_SREGS left for the next KVM_RUN
  * @v: the vCPU, srcu held
  *
- * Loads PAE page-directory pointers from guest memory if SET_SREGS changed the mode. Only when cpu.pdptr_stale is set.
- * Return: 0, or -EINVAL: they have reserved bits set or are not in memory; cpu.pdptr_stale stays set.
+ * Loads PAE page-directory pointers from guest memory if SET_SREGS changed the mode. Only when
+ * cpu.pdptr_stale is set.
+ * Return: 0, or -EINVAL: they have reserved bits set or are not in memory; cpu.pdptr_stale stays
+ * set.
  */
 int cr_settle(struct vcpu *v);
 

@@ -81,12 +81,14 @@ bool sregs_valid(const struct kvm_sregs *r, const struct cr_limits *l)
 {
 	bool long_mode = (r->efer & EFER_BIT_LME) && (r->cr0 & CR0_PG);
 
-	if (r->cr0 >> 32 || ((r->cr0 & CR0_PG) && !(r->cr0 & CR0_PE)) || ((r->cr0 & CR0_NW) && !(r->cr0 & CR0_CD)))
+	if (r->cr0 >> 32 || ((r->cr0 & CR0_PG) && !(r->cr0 & CR0_PE)) ||
+	    ((r->cr0 & CR0_NW) && !(r->cr0 & CR0_CD)))
 		return false;
 	if ((r->cr4 & l->cr4_reserved) || (r->efer & ~l->efer_allowed) || r->cr8 > 15)
 		return false;
 	if (long_mode) {
-		if (!(r->cr4 & CR4_PAE) || !(r->efer & EFER_BIT_LMA) || (r->cr3 & reserved_gpa_bits(l)))
+		if (!(r->cr4 & CR4_PAE) || !(r->efer & EFER_BIT_LMA) ||
+		    (r->cr3 & reserved_gpa_bits(l)))
 			return false;
 		return !(r->cs.l && r->cs.db);
 	}

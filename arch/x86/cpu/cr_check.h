@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Which values of the control registers are legal: rules of the APM ("System-Control Registers", "Consistency Checks") and the SDM
- * ("Control Registers"), as pure functions of values and of what the guest's CPUID offers.
+ * Which values of the control registers are legal: rules of the APM ("System-Control Registers",
+ * "Consistency Checks") and the SDM ("Control Registers"), as pure functions of values and of what
+ * the guest's CPUID offers.
  */
 #ifndef STRATA_CR_CHECK_H
 #define STRATA_CR_CHECK_H
@@ -83,7 +84,10 @@ struct cr_state {
 	bool cs_l;
 };
 
-/* MOV to CR0 of @val with state @s: true, or #GP. Bits that are ignored have been removed by cr0_fix(). */
+/*
+ * MOV to CR0 of @val with state @s: true, or #GP. Bits that are ignored have been removed by
+ * cr0_fix().
+ */
 bool cr0_valid(const struct cr_state *s, unsigned long val);
 /* Reserved low bits read as 0, ET as 1. */
 unsigned long cr0_fix(unsigned long val);

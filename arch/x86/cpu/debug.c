@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Debug registers: MOV DR by the guest, KVM_GET/SET_DEBUGREGS, KVM_SET_GUEST_DEBUG, and their way into the CPU.
+ * Debug registers: MOV DR by the guest, KVM_GET/SET_DEBUGREGS, KVM_SET_GUEST_DEBUG, and their way
+ * into the CPU.
  *
- * The CPU's DR0..DR3 are loaded only for an entry that has breakpoints enabled. While userspace uses hardware breakpoints, its
- * four registers and its DR7 replace the guest's, which only the MOV DR intercepts see.
+ * The CPU's DR0..DR3 are loaded only for an entry that has breakpoints enabled. While userspace
+ * uses hardware breakpoints, its four registers and its DR7 replace the guest's, which only the MOV
+ * DR intercepts see.
  */
 #include "../backend.h"
 #include "../ioctl.h"
@@ -37,7 +39,10 @@ static void dr7_changed(struct vcpu *v)
 	backend_call(set_dr7)(v);
 }
 
-/* DR4 and DR5 are DR6 and DR7 unless CR4.DE forbids; general detect comes after that (SDM, "Debug Registers DR4 and DR5"). */
+/*
+ * DR4 and DR5 are DR6 and DR7 unless CR4.DE forbids; general detect comes after that (SDM, "Debug
+ * Registers DR4 and DR5").
+ */
 static int access_vector(struct vcpu *v, int *dr)
 {
 	if (*dr == 4 || *dr == 5) {
@@ -221,7 +226,9 @@ static long set_guest_debug(struct virt_vcpu *vv, void *data, unsigned long raw)
 	if (ret)
 		return ret;
 
-	/* RFLAGS holds the guest's own TF; the backend adds the stepping one as guest_debug says. */
+	/*
+	 * RFLAGS holds the guest's own TF; the backend adds the stepping one as guest_debug says.
+	 */
 	vcpu_need_reg(v, REG_RFLAGS);
 	v->regs_dirty |= BIT(REG_RFLAGS);
 	d->guest_debug = dbg->control & KVM_GUESTDBG_ENABLE ? dbg->control : 0;

@@ -44,13 +44,17 @@ struct vcpu_debug {
 };
 
 /*
- * MOV from and to a debug register by the guest: 0, or the vector to raise: 6 (#UD), 13 (#GP), 1 (#DB for general detect:
- * vcpu_raise_db(v, DR6_BD_BIT), DR7.GD is cleared by its delivery). The caller has checked the privilege level.
+ * MOV from and to a debug register by the guest: 0, or the vector to raise: 6 (#UD), 13 (#GP), 1
+ * (#DB for general detect: vcpu_raise_db(v, DR6_BD_BIT), DR7.GD is cleared by its delivery). The
+ * caller has checked the privilege level.
  */
 int debug_get(struct vcpu *v, int dr, unsigned long *val);
 int debug_set(struct vcpu *v, int dr, unsigned long val);
 
-/* DR7 that the control block is to hold: userspace's while it uses hardware breakpoints, else the guest's */
+/*
+ * DR7 that the control block is to hold: userspace's while it uses hardware breakpoints, else the
+ * guest's
+ */
 unsigned long debug_effective_dr7(const struct vcpu_debug *d);
 
 /* Around an entry, interrupts off; only called when debug.active or guest_owned. */

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guest FPU: the kernel's guest-fpu buffer, its ioctls, XCR0/XSS/PKRU around an entry, and vector registers for the emulator.
+ * Guest FPU: the kernel's guest-fpu buffer, its ioctls, XCR0/XSS/PKRU around an entry, and vector
+ * registers for the emulator.
  *
- * During KVM_RUN the guest's registers are the thread's: the kernel saves and loads them over preemption and kernel FPU use
- * like any thread's, and TIF_NEED_FPU_LOAD says whether they are in the CPU. Outside KVM_RUN they are in memory.
- * IA32_XSS is 0 for guests (no supervisor state is offered); AMX is not offered.
+ * During KVM_RUN the guest's registers are the thread's: the kernel saves and loads them over
+ * preemption and kernel FPU use like any thread's, and TIF_NEED_FPU_LOAD says whether they are in
+ * the CPU. Outside KVM_RUN they are in memory. IA32_XSS is 0 for guests (no supervisor state is
+ * offered); AMX is not offered.
  */
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -22,7 +24,10 @@
 #define XCR_SWITCH_PKRU	BIT(2)
 
 static u64 host_xcr0;
-/* The host is QEMU's TCG, which does not intercept XSETBV: what a guest did to XCR0 is found when it has exited. */
+/*
+ * The host is QEMU's TCG, which does not intercept XSETBV: what a guest did to XCR0 is found when
+ * it has exited.
+ */
 static bool xsetbv_unseen;
 static u64 host_xss;
 
@@ -64,10 +69,14 @@ void xcr_changed(struct vcpu *v)
 
 	if (xsave && (v->cpu.xcr0 != host_xcr0 || xsetbv_unseen))
 		what |= XCR_SWITCH_XCR0;
-	/* XSAVES and XRSTORS are there for the guest with or without its CPUID bit: they must not see the host's components. */
+	/*
+	 * XSAVES and XRSTORS are there for the guest with or without its CPUID bit: they must not
+	 * see the host's components.
+	 */
 	if (xsave && boot_cpu_has(X86_FEATURE_XSAVES) && v->cpu.xss != host_xss)
 		what |= XCR_SWITCH_XSS;
-	if (boot_cpu_has(X86_FEATURE_OSPKE) && ((cr4 & CR4_PKE) || (xsave && (v->cpu.xcr0 & XCR0_PKRU))))
+	if (boot_cpu_has(X86_FEATURE_OSPKE) &&
+	    ((cr4 & CR4_PKE) || (xsave && (v->cpu.xcr0 & XCR0_PKRU))))
 		what |= XCR_SWITCH_PKRU;
 	v->cpu.xcr_switch = what;
 }
@@ -265,7 +274,9 @@ static long set_fpu(struct virt_vcpu *vv, void *data, unsigned long raw)
 
 static void xsave_get(struct vcpu *v, void *buf, unsigned int size)
 {
-	fpu_copy_guest_fpstate_to_uabi(&v->cpu.fpu, buf, size, v->cpu.guest_xcr0_allowed | XFEATURE_MASK_FPSSE, v->cpu.pkru);
+	fpu_copy_guest_fpstate_to_uabi(&v->cpu.fpu, buf, size,
+				       v->cpu.guest_xcr0_allowed | XFEATURE_MASK_FPSSE,
+				       v->cpu.pkru);
 }
 
 static long get_xsave(struct virt_vcpu *vv, void *data, unsigned long raw)
@@ -281,7 +292,8 @@ static unsigned int xsave2_size(const struct vcpu *v)
 
 unsigned int fpu_xsave2_size(void)
 {
-	return max_t(unsigned int, cpuid_xsave_size(cpuid_host_xcr0, false, cpuid_host_components), sizeof(struct kvm_xsave));
+	return max_t(unsigned int, cpuid_xsave_size(cpuid_host_xcr0, false, cpuid_host_components),
+		     sizeof(struct kvm_xsave));
 }
 
 static long get_xsave2(struct virt_vcpu *vv, void *data, unsigned long raw)
@@ -311,7 +323,8 @@ static long set_xsave(struct virt_vcpu *vv, void *data, unsigned long raw)
 	buf = vmemdup_user((void __user *)raw, xsave2_size(v));
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	ret = fpu_copy_uabi_to_guest_fpstate(&v->cpu.fpu, buf, cpuid_host_xcr0 | XFEATURE_MASK_FPSSE, &v->cpu.pkru);
+	ret = fpu_copy_uabi_to_guest_fpstate(&v->cpu.fpu, buf,
+					     cpuid_host_xcr0 | XFEATURE_MASK_FPSSE, &v->cpu.pkru);
 	kvfree(buf);
 	return ret;
 }

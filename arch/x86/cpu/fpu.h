@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Guest FPU and extended state: kept by the kernel's own guest-fpu code, live in the CPU's registers during KVM_RUN.
+ * Guest FPU and extended state: kept by the kernel's own guest-fpu code, live in the CPU's
+ * registers during KVM_RUN.
  */
 #ifndef STRATA_FPU_H
 #define STRATA_FPU_H
@@ -17,8 +18,8 @@ void fpu_reset(struct vcpu *v, bool init);
 void fpu_host_init(void);
 
 /*
- * Directly before an entry, interrupts off: registers may have been lost to a preemption or to kernel FPU use.
- * switch_fpu_return() where TIF_NEED_FPU_LOAD says so.
+ * Directly before an entry, interrupts off: registers may have been lost to a preemption or to
+ * kernel FPU use. switch_fpu_return() where TIF_NEED_FPU_LOAD says so.
  */
 static inline void fpu_prepare_entry(void)
 {
@@ -27,16 +28,16 @@ static inline void fpu_prepare_entry(void)
 }
 
 /*
- * XCR0, XSS and PKRU around an entry, interrupts off. Only needed while cpu.xcr_switch is set, which
- * xcr_changed() keeps up to date with CR4, XCR0 and XSS.
+ * XCR0, XSS and PKRU around an entry, interrupts off. Only needed while cpu.xcr_switch is set,
+ * which xcr_changed() keeps up to date with CR4, XCR0 and XSS.
  */
 void xcr_load_guest(struct vcpu *v);
 void xcr_load_host(struct vcpu *v);
 void xcr_changed(struct vcpu *v);
 
 /*
- * QEMU's TCG does not intercept XSETBV. What the guest set is found here: when it asks for the sizes in CPUID leaf 0xD, and by
- * xcr_load_host().
+ * QEMU's TCG does not intercept XSETBV. What the guest set is found here: when it asks for the
+ * sizes in CPUID leaf 0xD, and by xcr_load_host().
  */
 void xcr0_sync(struct vcpu *v);
 

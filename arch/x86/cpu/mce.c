@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Machine-check registers of the guest and machine checks that userspace raises (KVM_X86_SETUP_MCE, KVM_X86_SET_MCE).
+ * Machine-check registers of the guest and machine checks that userspace raises (KVM_X86_SETUP_MCE,
+ * KVM_X86_SET_MCE).
  */
 #include <linux/nospec.h>
 #include <linux/slab.h>
@@ -117,7 +118,8 @@ static long setup_mce(struct virt_vcpu *vv, void *data, unsigned long raw)
 	u64 cap = *(u64 *)data;
 	unsigned int banks = cap & MCG_BANKCNT_MASK, i;
 
-	if (!banks || banks > MCE_MAX_BANKS || (cap & ~(u64)(MCE_CAP | MCG_BANKCNT_MASK | MCG_EXT_CNT_MASK)))
+	if (!banks || banks > MCE_MAX_BANKS ||
+	    (cap & ~(u64)(MCE_CAP | MCG_BANKCNT_MASK | MCG_EXT_CNT_MASK)))
 		return -EINVAL;
 	m->cap = cap;
 	m->ctl = cap & MCG_CTL_P ? ~0ull : 0;
@@ -135,7 +137,10 @@ static void log_error(u64 *bank, const struct kvm_x86_mce *mce)
 	bank[BANK_MISC] = mce->misc;
 }
 
-/* An uncorrected error: #MC, or shutdown where the guest cannot take one (SDM, "Machine-Check Exception"). */
+/*
+ * An uncorrected error: #MC, or shutdown where the guest cannot take one (SDM, "Machine-Check
+ * Exception").
+ */
 static void raise_uncorrected(struct vcpu *v, u64 *bank, const struct kvm_x86_mce *mce)
 {
 	struct vcpu_mce *m = &v->cpu.mce;
@@ -170,7 +175,8 @@ static long set_mce(struct virt_vcpu *vv, void *data, unsigned long raw)
 		return 0;
 	}
 	/* A corrected error does not overwrite an uncorrected one. */
-	if ((bank[BANK_STATUS] & (MCI_STATUS_VAL | MCI_STATUS_UC)) == (MCI_STATUS_VAL | MCI_STATUS_UC))
+	if ((bank[BANK_STATUS] & (MCI_STATUS_VAL | MCI_STATUS_UC)) ==
+	    (MCI_STATUS_VAL | MCI_STATUS_UC))
 		bank[BANK_STATUS] |= MCI_STATUS_OVER;
 	else
 		log_error(bank, mce);

@@ -2,8 +2,8 @@
 /*
  * RDMSR and WRMSR, KVM_GET/SET_MSRS, the lists of MSRs and the filter.
  *
- * The table (msr_table.c) is asked first, the backend for what it does not have. In a batch the first failure ends
- * the batch; its number is the ioctl's result.
+ * The table (msr_table.c) is asked first, the backend for what it does not have. In a batch the
+ * first failure ends the batch; its number is the ioctl's result.
  */
 #include <linux/compat.h>
 #include <linux/slab.h>
@@ -103,7 +103,8 @@ bool msr_allowed(struct vcpu *v, u32 msr, bool write)
 {
 	struct virt_vm *vm = v->virt.vm;
 
-	return msr_filter_allows(srcu_dereference(to_vm(vm)->cpu.msr_filter, &vm->srcu), msr, write);
+	return msr_filter_allows(srcu_dereference(to_vm(vm)->cpu.msr_filter, &vm->srcu), msr,
+				 write);
 }
 
 int msr_feature_get(u32 msr, u64 *val)
@@ -209,7 +210,8 @@ const unsigned int msr_nr_vcpu_ioctls = ARRAY_SIZE(msr_vcpu_ioctls);
 static bool host_offers(const struct msr_row *row)
 {
 	if (row->flags & MSR_ROW_AMD)
-		return boot_cpu_data.x86_vendor == X86_VENDOR_AMD || boot_cpu_data.x86_vendor == X86_VENDOR_HYGON;
+		return boot_cpu_data.x86_vendor == X86_VENDOR_AMD ||
+		       boot_cpu_data.x86_vendor == X86_VENDOR_HYGON;
 	return row->feature == MSR_ALWAYS || cpuid_host_has(row->feature);
 }
 
@@ -294,9 +296,11 @@ static int filter_add(struct msr_filter *f, const struct kvm_msr_filter_range *u
 
 	if (!user->nmsrs)
 		return 0;
-	if ((user->flags & ~KVM_MSR_FILTER_RANGE_VALID_MASK) || !user->flags || user->nmsrs > FILTER_MAX_BITS)
+	if ((user->flags & ~KVM_MSR_FILTER_RANGE_VALID_MASK) || !user->flags ||
+	    user->nmsrs > FILTER_MAX_BITS)
 		return -EINVAL;
-	r->bitmap = memdup_user((void __user *)user->bitmap, BITS_TO_LONGS(user->nmsrs) * sizeof(long));
+	r->bitmap =
+		memdup_user((void __user *)user->bitmap, BITS_TO_LONGS(user->nmsrs) * sizeof(long));
 	if (IS_ERR(r->bitmap))
 		return PTR_ERR(r->bitmap);
 	r->flags = user->flags;

@@ -2,8 +2,8 @@
 /*
  * MSRs of a vCPU that are not held by the control block, and the ioctls about all of them.
  *
- * One table row per MSR or range says who may see it and how it is read and written (msr_table.c); those that only the
- * backend knows come from its get_msr and set_msr.
+ * One table row per MSR or range says who may see it and how it is read and written (msr_table.c);
+ * those that only the backend knows come from its get_msr and set_msr.
  */
 #ifndef STRATA_MSR_H
 #define STRATA_MSR_H
@@ -27,7 +27,10 @@ struct vm;
  */
 int msr_get(struct vcpu *v, u32 msr, u64 *val, bool host);
 
-/* RDMSR by the guest of one that is nothing but a value in struct vcpu_cpu; false: msr_get() has to see. Interrupts may be off. */
+/*
+ * RDMSR by the guest of one that is nothing but a value in struct vcpu_cpu; false: msr_get() has to
+ * see. Interrupts may be off.
+ */
 bool msr_get_plain(struct vcpu *v, u32 msr, u64 *val);
 
 /**
@@ -41,7 +44,10 @@ bool msr_get_plain(struct vcpu *v, u32 msr, u64 *val);
  */
 int msr_set(struct vcpu *v, u32 msr, u64 val, bool host);
 
-/* An MSR that holds a linear address may hold this one. Userspace may set CR4 afterwards, so that for @host it is the CPU's width that counts. */
+/*
+ * An MSR that holds a linear address may hold this one. Userspace may set CR4 afterwards, so that
+ * for @host it is the CPU's width that counts.
+ */
 bool msr_address_ok(const struct vcpu *v, u64 val, bool host);
 
 /* KVM_X86_SET_MSR_FILTER: may the guest access it without userspace? vm->srcu held. */
@@ -59,7 +65,8 @@ void msr_vm_destroy(struct vm *vm);
  * struct msr_row - one MSR, or a range of consecutive ones
  * @first: lowest index
  * @last: highest index
- * @feature: guest feature it comes with; MSR_ALWAYS if there is none. The guest gets #GP without it.
+ * @feature: guest feature it comes with; MSR_ALWAYS if there is none. The guest gets #GP without
+ *	it.
  * @flags: MSR_ROW_*
  * @get: read; NULL for a plain u64 in struct vcpu_cpu
  * @set: write; NULL for a plain u64; returns 0 or 1 (#GP)

@@ -2,8 +2,8 @@
 /*
  * The table of MSRs: who may see each, how it is read and written.
  *
- * Sorted by index. An MSR that is not here and not the backend's does not exist for the guest. Rows that read as zero
- * are those that operating systems touch without asking CPUID first.
+ * Sorted by index. An MSR that is not here and not the backend's does not exist for the guest. Rows
+ * that read as zero are those that operating systems touch without asking CPUID first.
  */
 #include <linux/stddef.h>
 #include <asm/kvm_para.h>
@@ -86,7 +86,10 @@ static int set_flush_cmd(struct vcpu *v, u32 msr, u64 val, bool host)
 	return 0;
 }
 
-/* The guest's write is the first step of reading the revision (SDM, "Determining the Signature"); userspace's sets it. */
+/*
+ * The guest's write is the first step of reading the revision (SDM, "Determining the Signature");
+ * userspace's sets it.
+ */
 static int set_microcode(struct vcpu *v, u32 msr, u64 val, bool host)
 {
 	if (host)
@@ -209,69 +212,104 @@ static int set_hwcr(struct vcpu *v, u32 msr, u64 val, bool host)
 
 const struct msr_row msr_table[] = {
 	{ 0x10, 0x10, MSR_ALWAYS, MSR_ROW_SAVE, .get = get_tsc, .set = set_tsc },
-	{ MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
+	{ MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr,
+	  .set = pv_set_msr },
 	{ MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY },
-	{ MSR_IA32_APICBASE, MSR_IA32_APICBASE, MSR_ALWAYS, 0, .get = get_apic_base, .set = set_apic_base },
+	{ MSR_IA32_APICBASE, MSR_IA32_APICBASE, MSR_ALWAYS, 0, .get = get_apic_base,
+	  .set = set_apic_base },
 	{ MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, MSR_ALWAYS, MSR_ROW_ZERO },
-	{ 0x2c, 0x2c, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY },	/* EBC_FREQUENCY_ID */
-	{ MSR_SMI_COUNT, MSR_SMI_COUNT, MSR_ALWAYS, MSR_ROW_SAVE | MSR_ROW_RDONLY, PLAIN(smi_count, 0xffffffff) },
+	{ 0x2c, 0x2c, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY }, /* EBC_FREQUENCY_ID */
+	{ MSR_SMI_COUNT, MSR_SMI_COUNT, MSR_ALWAYS, MSR_ROW_SAVE | MSR_ROW_RDONLY,
+	  PLAIN(smi_count, 0xffffffff) },
 	{ MSR_IA32_FEAT_CTL, MSR_IA32_FEAT_CTL, GUEST_VMX, 0, PLAIN(feature_control, 0x5) },
-	{ MSR_IA32_TSC_ADJUST, MSR_IA32_TSC_ADJUST, GUEST_TSC_ADJUST, MSR_ROW_SAVE, PLAIN(tsc_adjust, 0),
-	  .set = set_tsc_adjust },
-	{ MSR_IA32_SPEC_CTRL, MSR_IA32_SPEC_CTRL, GUEST_ANY_SPEC_CTRL, MSR_ROW_SAVE | MSR_ROW_TELL, PLAIN(spec_ctrl, 0),
-	  .set = set_spec_ctrl },
-	{ MSR_IA32_PRED_CMD, MSR_IA32_PRED_CMD, GUEST_PRED_CMD, MSR_ROW_WRONLY, .set = set_pred_cmd },
+	{ MSR_IA32_TSC_ADJUST, MSR_IA32_TSC_ADJUST, GUEST_TSC_ADJUST, MSR_ROW_SAVE,
+	  PLAIN(tsc_adjust, 0), .set = set_tsc_adjust },
+	{ MSR_IA32_SPEC_CTRL, MSR_IA32_SPEC_CTRL, GUEST_ANY_SPEC_CTRL, MSR_ROW_SAVE | MSR_ROW_TELL,
+	  PLAIN(spec_ctrl, 0), .set = set_spec_ctrl },
+	{ MSR_IA32_PRED_CMD, MSR_IA32_PRED_CMD, GUEST_PRED_CMD, MSR_ROW_WRONLY,
+	  .set = set_pred_cmd },
 	{ MSR_IA32_UCODE_WRITE, MSR_IA32_UCODE_WRITE, MSR_ALWAYS, MSR_ROW_ZERO, .mask = ~0ull },
-	{ MSR_IA32_UCODE_REV, MSR_IA32_UCODE_REV, MSR_ALWAYS, MSR_ROW_FEATURE, PLAIN(microcode, 0), .set = set_microcode },
-	{ MSR_IA32_SMBASE, MSR_IA32_SMBASE, MSR_ALWAYS, MSR_ROW_SAVE, .get = get_smbase, .set = set_smbase },
+	{ MSR_IA32_UCODE_REV, MSR_IA32_UCODE_REV, MSR_ALWAYS, MSR_ROW_FEATURE, PLAIN(microcode, 0),
+	  .set = set_microcode },
+	{ MSR_IA32_SMBASE, MSR_IA32_SMBASE, MSR_ALWAYS, MSR_ROW_SAVE, .get = get_smbase,
+	  .set = set_smbase },
 	{ MSR_IA32_PERFCTR0, MSR_IA32_PERFCTR1, MSR_ALWAYS, MSR_ROW_ZERO },
-	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, MSR_ALWAYS, MSR_ROW_RDONLY | MSR_ROW_SAVE, PLAIN(platform_info, 0) },
+	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, MSR_ALWAYS, MSR_ROW_RDONLY | MSR_ROW_SAVE,
+	  PLAIN(platform_info, 0) },
 	{ MTRR_MSR_CAP, MTRR_MSR_CAP, GUEST_MTRR, MSR_ROW_RDONLY, .get = get_mtrr_cap },
 	{ MSR_IA32_ARCH_CAPABILITIES, MSR_IA32_ARCH_CAPABILITIES, GUEST_ARCH_CAPABILITIES,
-	  MSR_ROW_RDONLY | MSR_ROW_SAVE | MSR_ROW_FEATURE, PLAIN(arch_capabilities, 0), .set = set_arch_capabilities },
-	{ MSR_IA32_FLUSH_CMD, MSR_IA32_FLUSH_CMD, GUEST_FLUSH_L1D, MSR_ROW_WRONLY, .set = set_flush_cmd },
+	  MSR_ROW_RDONLY | MSR_ROW_SAVE | MSR_ROW_FEATURE, PLAIN(arch_capabilities, 0),
+	  .set = set_arch_capabilities },
+	{ MSR_IA32_FLUSH_CMD, MSR_IA32_FLUSH_CMD, GUEST_FLUSH_L1D, MSR_ROW_WRONLY,
+	  .set = set_flush_cmd },
 	{ MSR_IA32_BBL_CR_CTL3, MSR_IA32_BBL_CR_CTL3, MSR_ALWAYS, MSR_ROW_ZERO },
 	{ MSR_MISC_FEATURES_ENABLES, MSR_MISC_FEATURES_ENABLES, MSR_ALWAYS, MSR_ROW_ZERO },
-	{ MSR_IA32_MCG_CAP, MSR_IA32_MCG_CAP, MSR_ALWAYS, MSR_ROW_RDONLY, .get = mce_get, .set = mce_set },
-	{ MSR_IA32_MCG_STATUS, MSR_IA32_MCG_CTL, MSR_ALWAYS, MSR_ROW_SAVE, .get = mce_get, .set = mce_set },
+	{ MSR_IA32_MCG_CAP, MSR_IA32_MCG_CAP, MSR_ALWAYS, MSR_ROW_RDONLY, .get = mce_get,
+	  .set = mce_set },
+	{ MSR_IA32_MCG_STATUS, MSR_IA32_MCG_CTL, MSR_ALWAYS, MSR_ROW_SAVE, .get = mce_get,
+	  .set = mce_set },
 	{ MSR_P6_EVNTSEL0, MSR_P6_EVNTSEL1, MSR_ALWAYS, MSR_ROW_ZERO },
 	{ MSR_IA32_PERF_STATUS, MSR_IA32_PERF_STATUS, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY },
-	{ MSR_IA32_MISC_ENABLE, MSR_IA32_MISC_ENABLE, MSR_ALWAYS, MSR_ROW_SAVE, PLAIN(misc_enable, 0),
-	  .set = set_misc_enable },
+	{ MSR_IA32_MISC_ENABLE, MSR_IA32_MISC_ENABLE, MSR_ALWAYS, MSR_ROW_SAVE,
+	  PLAIN(misc_enable, 0), .set = set_misc_enable },
 	{ MSR_IA32_DEBUGCTLMSR, MSR_IA32_DEBUGCTLMSR, MSR_ALWAYS, 0, PLAIN(debugctl, 0) },
-	{ MSR_IA32_LASTBRANCHFROMIP, MSR_IA32_LASTINTTOIP, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY },
-	{ MTRR_MSR_VAR, MTRR_MSR_VAR_LAST, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr, .set = set_mtrr },
-	{ MTRR_MSR_FIX64K, MTRR_MSR_FIX64K, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr, .set = set_mtrr },
-	{ MTRR_MSR_FIX16K, MTRR_MSR_FIX16K + 1, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr, .set = set_mtrr },
-	{ MTRR_MSR_FIX4K, MTRR_MSR_FIX4K_LAST, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr, .set = set_mtrr },
-	{ MSR_IA32_CR_PAT, MSR_IA32_CR_PAT, MSR_ALWAYS, MSR_ROW_SAVE | MSR_ROW_TELL, PLAIN(pat, 0), .set = set_pat },
-	{ MTRR_MSR_DEF_TYPE, MTRR_MSR_DEF_TYPE, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr, .set = set_mtrr },
-	{ MSR_IA32_PERF_CAPABILITIES, MSR_IA32_PERF_CAPABILITIES, GUEST_PDCM, MSR_ROW_RDONLY, PLAIN(perf_capabilities, 0) },
+	{ MSR_IA32_LASTBRANCHFROMIP, MSR_IA32_LASTINTTOIP, MSR_ALWAYS,
+	  MSR_ROW_ZERO | MSR_ROW_RDONLY },
+	{ MTRR_MSR_VAR, MTRR_MSR_VAR_LAST, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr,
+	  .set = set_mtrr },
+	{ MTRR_MSR_FIX64K, MTRR_MSR_FIX64K, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr,
+	  .set = set_mtrr },
+	{ MTRR_MSR_FIX16K, MTRR_MSR_FIX16K + 1, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr,
+	  .set = set_mtrr },
+	{ MTRR_MSR_FIX4K, MTRR_MSR_FIX4K_LAST, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr,
+	  .set = set_mtrr },
+	{ MSR_IA32_CR_PAT, MSR_IA32_CR_PAT, MSR_ALWAYS, MSR_ROW_SAVE | MSR_ROW_TELL, PLAIN(pat, 0),
+	  .set = set_pat },
+	{ MTRR_MSR_DEF_TYPE, MTRR_MSR_DEF_TYPE, GUEST_MTRR, MSR_ROW_SAVE, .get = get_mtrr,
+	  .set = set_mtrr },
+	{ MSR_IA32_PERF_CAPABILITIES, MSR_IA32_PERF_CAPABILITIES, GUEST_PDCM, MSR_ROW_RDONLY,
+	  PLAIN(perf_capabilities, 0) },
 	{ MSR_IA32_MC0_CTL, MSR_IA32_MCx_MISC(31), MSR_ALWAYS, 0, .get = mce_get, .set = mce_set },
-	{ MSR_RAPL_POWER_UNIT, MSR_RAPL_POWER_UNIT, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
-	{ MSR_PKG_ENERGY_STATUS, MSR_PKG_ENERGY_STATUS, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
-	{ MSR_DRAM_ENERGY_STATUS, MSR_DRAM_ENERGY_STATUS, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
-	{ MSR_PP0_ENERGY_STATUS, MSR_PP0_ENERGY_STATUS, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
-	{ MSR_PP1_ENERGY_STATUS, MSR_PP1_ENERGY_STATUS, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
-	{ MSR_IA32_TSC_DEADLINE, MSR_IA32_TSC_DEADLINE, MSR_ALWAYS, MSR_ROW_SAVE, .get = apic_get_msr, .set = apic_set_msr },
-	{ LAPIC_X2APIC_MSR, LAPIC_X2APIC_MSR_LAST, MSR_ALWAYS, 0, .get = apic_get_msr, .set = apic_set_msr },
+	{ MSR_RAPL_POWER_UNIT, MSR_RAPL_POWER_UNIT, MSR_ALWAYS,
+	  MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
+	{ MSR_PKG_ENERGY_STATUS, MSR_PKG_ENERGY_STATUS, MSR_ALWAYS,
+	  MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
+	{ MSR_DRAM_ENERGY_STATUS, MSR_DRAM_ENERGY_STATUS, MSR_ALWAYS,
+	  MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
+	{ MSR_PP0_ENERGY_STATUS, MSR_PP0_ENERGY_STATUS, MSR_ALWAYS,
+	  MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
+	{ MSR_PP1_ENERGY_STATUS, MSR_PP1_ENERGY_STATUS, MSR_ALWAYS,
+	  MSR_ROW_ZERO | MSR_ROW_RDONLY | MSR_ROW_INTEL },
+	{ MSR_IA32_TSC_DEADLINE, MSR_IA32_TSC_DEADLINE, MSR_ALWAYS, MSR_ROW_SAVE,
+	  .get = apic_get_msr, .set = apic_set_msr },
+	{ LAPIC_X2APIC_MSR, LAPIC_X2APIC_MSR_LAST, MSR_ALWAYS, 0, .get = apic_get_msr,
+	  .set = apic_set_msr },
 	{ MSR_IA32_XSS, MSR_IA32_XSS, GUEST_XSAVES, MSR_ROW_SAVE, PLAIN(xss, 0), .set = set_xss },
-	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
-	{ MSR_KVM_ASYNC_PF_EN, MSR_KVM_ASYNC_PF_ACK, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr, .set = pv_set_msr },
+	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, MSR_ALWAYS, MSR_ROW_SAVE,
+	  .get = pv_get_msr, .set = pv_set_msr },
+	{ MSR_KVM_ASYNC_PF_EN, MSR_KVM_ASYNC_PF_ACK, MSR_ALWAYS, MSR_ROW_SAVE, .get = pv_get_msr,
+	  .set = pv_set_msr },
 	{ MSR_EFER, MSR_EFER, MSR_ALWAYS, 0, .get = get_efer, .set = set_efer },
-	{ MSR_TSC_AUX, MSR_TSC_AUX, GUEST_TSC_AUX, MSR_ROW_SAVE, PLAIN(tsc_aux, 0), .set = set_tsc_aux },
+	{ MSR_TSC_AUX, MSR_TSC_AUX, GUEST_TSC_AUX, MSR_ROW_SAVE, PLAIN(tsc_aux, 0),
+	  .set = set_tsc_aux },
 	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD },
 	{ MSR_AMD64_SYSCFG, MSR_AMD64_SYSCFG, MSR_ALWAYS, MSR_ROW_AMD, PLAIN(syscfg, 0x7c0000) },
-	{ MSR_K7_HWCR, MSR_K7_HWCR, MSR_ALWAYS, MSR_ROW_SAVE | MSR_ROW_AMD, PLAIN(hwcr, 0), .set = set_hwcr },
-	{ 0xc0010016, MSR_K8_TOP_MEM2, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD },	/* IORRs */
-	{ MSR_AMD64_NB_CFG, MSR_AMD64_NB_CFG, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD, .mask = ~0ull },
+	{ MSR_K7_HWCR, MSR_K7_HWCR, MSR_ALWAYS, MSR_ROW_SAVE | MSR_ROW_AMD, PLAIN(hwcr, 0),
+	  .set = set_hwcr },
+	{ 0xc0010016, MSR_K8_TOP_MEM2, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD }, /* IORRs */
+	{ MSR_AMD64_NB_CFG, MSR_AMD64_NB_CFG, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD,
+	  .mask = ~0ull },
 	{ MSR_K8_INT_PENDING_MSG, MSR_K8_INT_PENDING_MSG, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD },
-	{ MSR_FAM10H_MMIO_CONF_BASE, MSR_FAM10H_MMIO_CONF_BASE, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD },
-	{ MSR_AMD64_VIRT_SPEC_CTRL, MSR_AMD64_VIRT_SPEC_CTRL, GUEST_VIRT_SSBD, MSR_ROW_SAVE | MSR_ROW_TELL,
-	  PLAIN(virt_spec_ctrl, BIT(2)) },
-	{ MSR_AMD64_LS_CFG, MSR_F15H_IC_CFG + 2, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD, .mask = ~0ull },
-	{ MSR_AMD64_DE_CFG, MSR_AMD64_DE_CFG, MSR_ALWAYS, MSR_ROW_AMD | MSR_ROW_FEATURE, PLAIN(de_cfg, BIT(1)) },
-	{ MSR_AMD64_BU_CFG2, MSR_AMD64_BU_CFG2, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD, .mask = ~0ull },
+	{ MSR_FAM10H_MMIO_CONF_BASE, MSR_FAM10H_MMIO_CONF_BASE, MSR_ALWAYS,
+	  MSR_ROW_ZERO | MSR_ROW_AMD },
+	{ MSR_AMD64_VIRT_SPEC_CTRL, MSR_AMD64_VIRT_SPEC_CTRL, GUEST_VIRT_SSBD,
+	  MSR_ROW_SAVE | MSR_ROW_TELL, PLAIN(virt_spec_ctrl, BIT(2)) },
+	{ MSR_AMD64_LS_CFG, MSR_F15H_IC_CFG + 2, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD,
+	  .mask = ~0ull },
+	{ MSR_AMD64_DE_CFG, MSR_AMD64_DE_CFG, MSR_ALWAYS, MSR_ROW_AMD | MSR_ROW_FEATURE,
+	  PLAIN(de_cfg, BIT(1)) },
+	{ MSR_AMD64_BU_CFG2, MSR_AMD64_BU_CFG2, MSR_ALWAYS, MSR_ROW_ZERO | MSR_ROW_AMD,
+	  .mask = ~0ull },
 };
 const unsigned int msr_table_nr = ARRAY_SIZE(msr_table);
 
@@ -280,7 +318,8 @@ bool msr_table_sorted(void)
 	unsigned int i;
 
 	for (i = 1; i < ARRAY_SIZE(msr_table); i++)
-		if (WARN_ON_ONCE(msr_table[i].first <= msr_table[i - 1].last || msr_table[i].first > msr_table[i].last))
+		if (WARN_ON_ONCE(msr_table[i].first <= msr_table[i - 1].last ||
+				 msr_table[i].first > msr_table[i].last))
 			return false;
 	return true;
 }

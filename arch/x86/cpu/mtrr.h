@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * MTRRs as a guest sees them: storage with the validity rules of the SDM, "Memory Type Range Registers". They have no effect on nested
+ * MTRRs as a guest sees them: storage with the validity rules of the SDM, "Memory Type Range
+ * Registers". They have no effect on nested
  * paging: guest memory is write-back, the guest's PAT does the rest. Pure.
  */
 #ifndef STRATA_MTRR_H

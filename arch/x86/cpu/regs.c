@@ -224,7 +224,8 @@ static void io_last_get(struct vcpu *v, struct kvm_vcpu_events *events)
 	memcpy(events->reserved, &s, sizeof(s));
 }
 
-static void io_last_set(struct vcpu *v, const struct kvm_vcpu_events *events, const struct event_abi *abi)
+static void io_last_set(struct vcpu *v, const struct kvm_vcpu_events *events,
+			const struct event_abi *abi)
 {
 	struct strata_events s = {};
 
@@ -250,7 +251,8 @@ void vcpu_events_get(struct vcpu *v, struct kvm_vcpu_events *events)
 	trace_strata_events_saved(v, events);
 }
 
-static void events_apply(struct vcpu *v, const struct kvm_vcpu_events *events, const struct event_abi *abi)
+static void events_apply(struct vcpu *v, const struct kvm_vcpu_events *events,
+			 const struct event_abi *abi)
 {
 	unsigned long stale;
 	u8 shadow;

@@ -2,9 +2,9 @@
 /*
  * Guest TSC: rate, offset, vCPUs in step with each other.
  *
- * Guest TSC = scaled host TSC + offset. All vCPUs of a VM start with one offset. Userspace that restores TSCs one vCPU after
- * the other writes values that differ by the time between the writes: a value within a second of what the last written
- * TSC has become gets the same offset.
+ * Guest TSC = scaled host TSC + offset. All vCPUs of a VM start with one offset. Userspace that
+ * restores TSCs one vCPU after the other writes values that differ by the time between the writes:
+ * a value within a second of what the last written TSC has become gets the same offset.
  */
 #include <linux/ktime.h>
 #include <linux/math64.h>
@@ -20,8 +20,8 @@
 #define TSC_TOLERANCE_PPM	250
 
 /*
- * Restarts of the host's TSC. @stopped_at: the TSC when a CPU went off, 0 once looked at. @shift: the sum of what restarts took
- * away; read without the lock.
+ * Restarts of the host's TSC. @stopped_at: the TSC when a CPU went off, 0 once looked at. @shift:
+ * the sum of what restarts took away; read without the lock.
  */
 static struct {
 	raw_spinlock_t lock;
@@ -62,12 +62,13 @@ u64 tsc_offset_now(const struct vcpu *v)
 {
 	const struct vcpu_cpu *c = &v->cpu;
 
-	return READ_ONCE(c->tsc_offset) + tsc_scale_by(READ_ONCE(c->tsc_ratio), tsc_host_shift() - READ_ONCE(c->tsc_shift));
+	return READ_ONCE(c->tsc_offset) +
+	       tsc_scale_by(READ_ONCE(c->tsc_ratio), tsc_host_shift() - READ_ONCE(c->tsc_shift));
 }
 
 /*
- * Is @val what the VM's last written TSC reads by now, give or take a second? What vCPUs start with is nobody's word: a TSC that is restored into a new
- * VM would go back to it.
+ * Is @val what the VM's last written TSC reads by now, give or take a second? What vCPUs start with
+ * is nobody's word: a TSC that is restored into a new VM would go back to it.
  */
 static bool in_step(const struct vm_tsc *t, struct vcpu *v, u64 val, u64 now)
 {

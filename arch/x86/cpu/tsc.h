@@ -45,19 +45,23 @@ u64 tsc_offset_now(const struct vcpu *v);
 void tsc_set_offset(struct vcpu *v, u64 offset);
 /* KVM_SET_MSRS(TSC): vCPUs written alike are put in step */
 void tsc_write_host(struct vcpu *v, u64 val);
-/* KVM_SET_TSC_KHZ; the guest's TSC goes on from where it is. 0, or -EINVAL: this host cannot run at that rate. */
+/*
+ * KVM_SET_TSC_KHZ; the guest's TSC goes on from where it is. 0, or -EINVAL: this host cannot run at
+ * that rate.
+ */
 int tsc_set_khz(struct vcpu *v, u32 khz);
 
 /*
- * The vCPU is loaded, and put: where host TSCs differ or restarted during suspend, the guest's does not go back.
- * Preemption off. tsc_load() may call backend set_tsc.
+ * The vCPU is loaded, and put: where host TSCs differ or restarted during suspend, the guest's does
+ * not go back. Preemption off. tsc_load() may call backend set_tsc.
  */
 void tsc_load(struct vcpu *v);
 void tsc_put(struct vcpu *v);
 
 /*
- * This CPU goes offline or the host suspends; it comes back. Interrupts off: from arch_hardware_disable() and
- * arch_hardware_enable(). A host TSC found lower than it was has been restarted: all guests make up for it alike.
+ * This CPU goes offline or the host suspends; it comes back. Interrupts off: from
+ * arch_hardware_disable() and arch_hardware_enable(). A host TSC found lower than it was has been
+ * restarted: all guests make up for it alike.
  */
 void tsc_host_off(void);
 void tsc_host_on(void);

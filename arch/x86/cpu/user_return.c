@@ -2,8 +2,9 @@
 /*
  * Guest MSRs that stay in the CPU until the kernel returns to user mode.
  *
- * Per CPU: the host's values, read once, and what the CPU holds now. The notifier is registered while any of them
- * differs from the host's; preemption is off, or interrupts are, wherever this is touched.
+ * Per CPU: the host's values, read once, and what the CPU holds now. The notifier is registered
+ * while any of them differs from the host's; preemption is off, or interrupts are, wherever this is
+ * touched.
  */
 #include "user_return.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * MSRs that the kernel needs back only before it returns to user mode: the guest's value stays in the CPU between
- * exits, and a user-return notifier restores the host's.
+ * MSRs that the kernel needs back only before it returns to user mode: the guest's value stays in
+ * the CPU between exits, and a user-return notifier restores the host's.
  */
 #ifndef STRATA_USER_RETURN_H
 #define STRATA_USER_RETURN_H
@@ -41,8 +41,8 @@ struct user_return_cpu {
 DECLARE_PER_CPU(struct user_return_cpu, user_return_cpu);
 
 /*
- * Give an MSR a slot; one that has a slot keeps it. One caller at a time. Return: the slot, or -ENODEV if this CPU has no such
- * MSR, -ENOSPC.
+ * Give an MSR a slot; one that has a slot keeps it. One caller at a time. Return: the slot, or
+ * -ENODEV if this CPU has no such MSR, -ENOSPC.
  */
 int user_return_add(u32 msr);
 
@@ -65,7 +65,9 @@ static inline void user_return_set(unsigned int slot, const u64 *val)
 		user_return_load(slot, 1, val);
 }
 
-/* The host's values on this CPU, now. Interrupts off: CPU going offline, virtualization going off. */
+/*
+ * The host's values on this CPU, now. Interrupts off: CPU going offline, virtualization going off.
+ */
 void user_return_drop(void);
 
 #endif

@@ -93,7 +93,8 @@ struct emu_regs {
  * @EMU_FAULT: struct emu.exc says what to raise
  * @EMU_IO: userspace must serve an access first; nothing is to be committed
  * @EMU_RETRY: a locked access lost a race: nothing happened, enter the guest or call again
- * @EMU_LEAVE: a callback wants the CPU to execute the instruction itself: nothing happened, enter the guest
+ * @EMU_LEAVE: a callback wants the CPU to execute the instruction itself: nothing happened, enter
+ *	the guest
  * @EMU_UNHANDLEABLE: beyond this emulator; nothing is to be committed
  */
 enum emu_status { EMU_OK, EMU_FAULT, EMU_IO, EMU_RETRY, EMU_LEAVE, EMU_UNHANDLEABLE };
@@ -162,9 +163,9 @@ struct emu;
 
 /**
  * struct emu_ops - the machine around the emulator; every member is required
- * @prepare: the instruction is decoded: fill what the caller left out of @regs. Decoding looks at CS, RIP,
- *	RFLAGS, CR0, CR4, EFER and the privilege level only; the rest may wait until the instruction is known.
- *	Anything but EMU_OK ends the emulation
+ * @prepare: the instruction is decoded: fill what the caller left out of @regs. Decoding looks at
+ *	CS, RIP, RFLAGS, CR0, CR4, EFER and the privilege level only; the rest may wait until the
+ *	instruction is known. Anything but EMU_OK ends the emulation
  * @fetch: read instruction bytes of one page at a linear address, as an instruction fetch at
  *	struct emu.cpl
  * @read: read memory at a linear address; the range may cross a page boundary, never the end
@@ -176,7 +177,8 @@ struct emu;
  * @out: write a port
  * @set_cr: MOV to CR0, CR3, CR4 or CR8, CLTS, LMSW, task switch: check, make it so, and put
  *	what the register then holds into @regs.crN (and EFER.LMA into @regs.efer)
- * @task: an instruction is to switch tasks; nothing has been done yet. Anything but EMU_OK ends the emulation
+ * @task: an instruction is to switch tasks; nothing has been done yet. Anything but EMU_OK ends the
+ *	emulation
  * @get_dr: read DR0..DR3, DR6 or DR7; general-detect and privilege have been checked, DR4
  *	and DR5 resolved
  * @set_dr: write a debug register
@@ -189,8 +191,8 @@ struct emu;
  * @invlpg: INVLPG of a linear address
  * @wbinvd: WBINVD, and INVD
  * @hypercall: VMCALL or VMMCALL (see struct emu.insn); may change struct emu.regs
- * @rsm: RSM: #UD outside system management mode; else struct emu's regs, shadow, next_rip and halt become the
- *	interrupted program's, and resumed is set. EMU_RETRY: shutdown is pending
+ * @rsm: RSM: #UD outside system management mode; else struct emu's regs, shadow, next_rip and halt
+ *	become the interrupted program's, and resumed is set. EMU_RETRY: shutdown is pending
  * @xsetbv: XSETBV
  * @xgetbv: XGETBV
  * @read_vec: read the low @len bytes of XMM/YMM register

@@ -58,11 +58,13 @@ const u16 emu_opcodes_0f[256] = {
 
 /* Opcodes that exist without VEX: bit n of word w is opcode 32 w + n */
 static const u32 map_0f38[8] = {
-	0x70b10fff, 0xffbf0f3f, 0x00000003, 0x00000000, 0x00000007, 0x00000000, 0xf900bf00, 0x1f630000,
+	0x70b10fff, 0xffbf0f3f, 0x00000003, 0x00000000,
+	0x00000007, 0x00000000, 0xf900bf00, 0x1f630000,
 };
 
 static const u32 map_0f3a[8] = {
-	0x00f0ff00, 0x00000007, 0x00000017, 0x0000000f, 0x00000000, 0x00000000, 0x8000d000, 0x00010000,
+	0x00f0ff00, 0x00000007, 0x00000017, 0x0000000f,
+	0x00000000, 0x00000000, 0x8000d000, 0x00010000,
 };
 
 /* Attributes of an opcode behind 0F 38 or 0F 3A. */

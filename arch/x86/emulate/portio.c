@@ -54,7 +54,8 @@ bool emu_port_insn(const struct emu *e, struct emu_port *p)
 	const struct emu_insn *i = &e->insn;
 	bool string = (i->opcode & 0xfc) == 0x6c, plain = (i->opcode & 0xf4) == 0xe4;
 
-	if (i->map != EMU_MAP_1BYTE || (i->prefixes & (EMU_PFX_VEX | EMU_PFX_EVEX)) || !(string || plain))
+	if (i->map != EMU_MAP_1BYTE || (i->prefixes & (EMU_PFX_VEX | EMU_PFX_EVEX)) ||
+	    !(string || plain))
 		return false;
 	*p = (struct emu_port) {
 		.port = string || (i->opcode & 8) ? (u16)e->regs.gpr[RDX] : (u8)i->imm,

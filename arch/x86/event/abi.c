@@ -2,9 +2,9 @@
 /*
  * The event queue as userspace sees it.
  *
- * Invariants: getters change nothing; what is restored from an image goes on as the saved queue would (what the plain ABI
- * cannot carry rides in struct strata_events); an event that belongs to vmcb12/vmcs12 (run_pending) and a soft event
- * that happens again by itself are not shown.
+ * Invariants: getters change nothing; what is restored from an image goes on as the saved queue
+ * would (what the plain ABI cannot carry rides in struct strata_events); an event that belongs to
+ * vmcb12/vmcs12 (run_pending) and a soft event that happens again by itself are not shown.
  */
 #include "abi.h"
 
@@ -42,13 +42,19 @@ static_assert(EVENT_SOFT_INT == STRATA_EVENT_SOFT_INT);
 static_assert(EVENT_SOFT_EXCEPTION == STRATA_EVENT_SOFT_EXCEPTION);
 static_assert(EVENT_PRIV_EXCEPTION == STRATA_EVENT_PRIV_EXCEPTION);
 
-#define ALL_FLAGS	(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW | \
-			 KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+#define ALL_FLAGS                                                                             \
+	(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |                  \
+	 KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | \
+	 KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
 
-/* What is in delivery and shown: not vmcb12's or vmcs12's, and nothing that happens again by itself. */
+/*
+ * What is in delivery and shown: not vmcb12's or vmcs12's, and nothing that happens again by
+ * itself.
+ */
 static struct event shown_delivering(const struct event_queue *q)
 {
-	if (EVENT_RULE(SAVE_HIDES_L1, q->run_pending) || EVENT_RULE(SAVE_HIDES_REPLAY, q->delivering.replay))
+	if (EVENT_RULE(SAVE_HIDES_L1, q->run_pending) ||
+	    EVENT_RULE(SAVE_HIDES_REPLAY, q->delivering.replay))
 		return (struct event) {};
 	return q->delivering;
 }
@@ -58,7 +64,8 @@ static struct event shown_exception(const struct event_queue *q)
 	return EVENT_RULE(SAVE_HIDES_RAISED, q->exception.replay) ? (struct event) {} : q->exception;
 }
 
-static void save_exception(const struct event_queue *q, const struct event_abi *abi, struct kvm_vcpu_events *out)
+static void save_exception(const struct event_queue *q, const struct event_abi *abi,
+			   struct kvm_vcpu_events *out)
 {
 	struct event d = shown_delivering(q), e = shown_exception(q);
 	bool in_delivery = event_is_exception(d.type);
@@ -128,8 +135,9 @@ static u8 shadow_to_abi(u8 shadow)
 	return (shadow & SHADOW_STI ? KVM_X86_SHADOW_INT_STI : 0) | (shadow & SHADOW_MOV_SS ? KVM_X86_SHADOW_INT_MOV_SS : 0);
 }
 
-void event_save(const struct event_queue *queue, unsigned long inbox, u8 sipi_vector, const struct event_abi *abi,
-		const struct event_view *v, struct kvm_vcpu_events *out)
+void event_save(const struct event_queue *queue, unsigned long inbox, u8 sipi_vector,
+		const struct event_abi *abi, const struct event_view *v,
+		struct kvm_vcpu_events *out)
 {
 	struct event_queue q = *queue;
 	bool soft;
@@ -176,17 +184,23 @@ static bool all_zero(const u8 *bytes, size_t size)
 	return true;
 }
 
-/* An I/O instruction as there can be: one size; REP of strings only, and only those stay where they are. */
+/*
+ * An I/O instruction as there can be: one size; REP of strings only, and only those stay where they
+ * are.
+ */
 static bool io_legal(const struct strata_events *s)
 {
 	u8 size = s->io_flags & (STRATA_IO_8 | STRATA_IO_16 | STRATA_IO_32);
 	bool string = s->io_flags & STRATA_IO_STRING, rep = s->io_flags & STRATA_IO_REP;
 
 	if (!(s->io_flags & STRATA_IO_VALID))
-		return !EVENT_RULE(CHECK_IO_NONE, s->io_flags | s->io_len | s->io_asize | s->io_port);
-	if (EVENT_RULE(CHECK_IO_FLAGS, s->io_flags & ~STRATA_IO_FLAGS || !size || size & (size - 1)))
+		return !EVENT_RULE(CHECK_IO_NONE,
+				   s->io_flags | s->io_len | s->io_asize | s->io_port);
+	if (EVENT_RULE(CHECK_IO_FLAGS,
+		       s->io_flags & ~STRATA_IO_FLAGS || !size || size & (size - 1)))
 		return false;
-	if (EVENT_RULE(CHECK_IO_LENGTH, s->io_len > 15 || (!s->io_len && !rep)) || EVENT_RULE(CHECK_IO_REP, rep && !string))
+	if (EVENT_RULE(CHECK_IO_LENGTH, s->io_len > 15 || (!s->io_len && !rep)) ||
+	    EVENT_RULE(CHECK_IO_REP, rep && !string))
 		return false;
 	return !EVENT_RULE(CHECK_IO_ASIZE, string ? s->io_asize != 2 && s->io_asize != 4 && s->io_asize != 8 : s->io_asize);
 }
@@ -218,7 +232,9 @@ static int strata_check(const struct kvm_vcpu_events *in)
 /* The exception that @in asks to be pending, as against injected. */
 static bool wants_pending(const struct kvm_vcpu_events *in, const struct event_abi *abi)
 {
-	return abi->payload && !EVENT_RULE(PENDING_NEEDS_FLAG, !(in->flags & KVM_VCPUEVENT_VALID_PAYLOAD)) && in->exception.pending;
+	return abi->payload &&
+	       !EVENT_RULE(PENDING_NEEDS_FLAG, !(in->flags & KVM_VCPUEVENT_VALID_PAYLOAD)) &&
+	       in->exception.pending;
 }
 
 int event_restore_check(const struct kvm_vcpu_events *in, const struct event_abi *abi)
@@ -229,7 +245,8 @@ int event_restore_check(const struct kvm_vcpu_events *in, const struct event_abi
 		return -EINVAL;
 	if (EVENT_RULE(CHECK_PAYLOAD, in->flags & KVM_VCPUEVENT_VALID_PAYLOAD && !abi->payload))
 		return -EINVAL;
-	if (EVENT_RULE(CHECK_TRIPLE, in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT && !abi->triple_fault))
+	if (EVENT_RULE(CHECK_TRIPLE,
+		       in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT && !abi->triple_fault))
 		return -EINVAL;
 	if (has_exception && (EVENT_RULE(CHECK_VECTOR, in->exception.nr > 31) ||
 			      EVENT_RULE(CHECK_NOT_NMI, in->exception.nr == EVENT_NMI_VECTOR)))
@@ -239,7 +256,10 @@ int event_restore_check(const struct kvm_vcpu_events *in, const struct event_abi
 	return abi->strata ? strata_check(in) : 0;
 }
 
-/* An exception of userspace: #BP and #OF are those of INT3 and INTO, one byte long, unless the kind says otherwise. Instructions push no error code. */
+/*
+ * An exception of userspace: #BP and #OF are those of INT3 and INTO, one byte long, unless the kind
+ * says otherwise. Instructions push no error code.
+ */
 static struct event user_exception(const struct kvm_vcpu_events *in, u8 kind, u8 len)
 {
 	struct event e = {
@@ -280,7 +300,8 @@ static struct event *user_delivering(struct event_queue *q)
 	return EVENT_RULE(RESTORE_YIELDS, q->run_pending) ? &q->set_aside : &q->delivering;
 }
 
-static void restore_interrupt(struct event_queue *q, const struct kvm_vcpu_events *in, const struct strata_events *s)
+static void restore_interrupt(struct event_queue *q, const struct kvm_vcpu_events *in,
+			      const struct strata_events *s)
 {
 	struct event *d = user_delivering(q);
 	bool soft = s->delivering_kind == STRATA_EVENT_SOFT_INT;
@@ -306,11 +327,16 @@ static void restore_interrupt(struct event_queue *q, const struct kvm_vcpu_event
 			.len = soft ? s->delivering_len : 0,
 		};
 	else if (!(s->flags & STRATA_EVENTS_STASH))
-		restore_stash(q, in->interrupt.nr, EVENT_RULE(RESTORE_SETTLES, true), in->interrupt.soft);
+		restore_stash(q, in->interrupt.nr, EVENT_RULE(RESTORE_SETTLES, true),
+			      in->interrupt.soft);
 }
 
-/* More than one event injected: the first in this order is in delivery, an NMI beside it is held pending. */
-static void restore_injected(struct event_queue *q, const struct kvm_vcpu_events *in, const struct strata_events *s, bool pending)
+/*
+ * More than one event injected: the first in this order is in delivery, an NMI beside it is held
+ * pending.
+ */
+static void restore_injected(struct event_queue *q, const struct kvm_vcpu_events *in,
+			     const struct strata_events *s, bool pending)
 {
 	bool exception = EVENT_RULE(RESTORE_PENDING_WINS, !pending) ? in->exception.injected : false;
 	struct event *d = user_delivering(q);
@@ -326,7 +352,8 @@ static void restore_injected(struct event_queue *q, const struct kvm_vcpu_events
 		*d = (struct event) { .type = EVENT_NMI, .vector = EVENT_NMI_VECTOR };
 }
 
-void event_restore(struct event_queue *q, const struct kvm_vcpu_events *in, const struct event_abi *abi)
+void event_restore(struct event_queue *q, const struct kvm_vcpu_events *in,
+		   const struct event_abi *abi)
 {
 	bool pending = wants_pending(in, abi);
 	struct strata_events s = {};
@@ -357,7 +384,10 @@ void event_restore(struct event_queue *q, const struct kvm_vcpu_events *in, cons
 	}
 	if (!EVENT_RULE(TRIPLE_NEEDS_FLAG, !(in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)))
 		q->triple_fault = in->triple_fault.pending;
-	/* The plain ABI has no place for these: what the vCPU had of them is of the state that goes. */
+	/*
+	 * The plain ABI has no place for these: what the vCPU had of them is of the state that
+	 * goes.
+	 */
 	if ((s.flags & STRATA_EVENTS_VALID) || EVENT_RULE(RESTORE_FORGETS, true)) {
 		q->pending_dbg = s.pending_dbg;
 		q->smm_dbg = s.smm_dbg;
@@ -420,7 +450,8 @@ u64 event_view_cr2(const struct event_queue *q, const struct event_abi *abi, u64
 {
 	const struct event *e = &q->exception;
 
-	if (EVENT_RULE(VIEW_CR2, !abi->payload && e->type && e->vector == EVENT_PF && e->has_payload))
+	if (EVENT_RULE(VIEW_CR2,
+		       !abi->payload && e->type && e->vector == EVENT_PF && e->has_payload))
 		return e->payload;
 	return cr2;
 }
@@ -429,7 +460,8 @@ u64 event_view_dr6(const struct event_queue *q, const struct event_abi *abi, u64
 {
 	const struct event *e = &q->exception;
 
-	if (EVENT_RULE(VIEW_DR6, !abi->payload && e->type && e->vector == EVENT_DB && e->has_payload))
+	if (EVENT_RULE(VIEW_DR6,
+		       !abi->payload && e->type && e->vector == EVENT_DB && e->has_payload))
 		return event_dr6(dr6, e->payload);
 	return dr6;
 }

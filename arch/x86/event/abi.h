@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The event queue as userspace sees it: pure conversions to and from struct kvm_vcpu_events and SREGS.interrupt_bitmap.
+ * The event queue as userspace sees it: pure conversions to and from struct kvm_vcpu_events and
+ * SREGS.interrupt_bitmap.
  *
- * Getters take a const queue and the inbox as it is, and show the two together: nothing is drained for a reader.
- * Setters are split: event_restore_check() refuses and changes nothing, event_restore() cannot fail.
+ * Getters take a const queue and the inbox as it is, and show the two together: nothing is drained
+ * for a reader. Setters are split: event_restore_check() refuses and changes nothing,
+ * event_restore() cannot fail.
  */
 #ifndef STRATA_EVENT_ABI_H
 #define STRATA_EVENT_ABI_H
@@ -35,16 +37,17 @@ struct event_abi {
  * @v: the guest's blocking state: shadow and MP state
  * @out: filled in completely
  */
-void event_save(const struct event_queue *q, unsigned long inbox, u8 sipi_vector, const struct event_abi *abi,
-		const struct event_view *v, struct kvm_vcpu_events *out);
+void event_save(const struct event_queue *q, unsigned long inbox, u8 sipi_vector,
+		const struct event_abi *abi, const struct event_view *v,
+		struct kvm_vcpu_events *out);
 
 /**
  * event_restore_check() - may KVM_SET_VCPU_EVENTS do this
  * @in: from userspace
  * @abi: which ABI
  *
- * Return: 0 or -EINVAL: unknown flags, a flag whose capability is off, an exception vector above 31 or 2, smi.smm without
- * SMM, non-zero or meaningless reserved bytes with @strata.
+ * Return: 0 or -EINVAL: unknown flags, a flag whose capability is off, an exception vector above 31
+ * or 2, smi.smm without SMM, non-zero or meaningless reserved bytes with @strata.
  */
 int event_restore_check(const struct kvm_vcpu_events *in, const struct event_abi *abi);
 
@@ -54,10 +57,11 @@ int event_restore_check(const struct kvm_vcpu_events *in, const struct event_abi
  * @in: from userspace
  * @abi: which ABI
  *
- * The caller clears event_restore_inbox() in the inbox first, sets the shadow (event_restore_shadow()), and does what
- * entering or leaving SMM asks if @smm changed.
+ * The caller clears event_restore_inbox() in the inbox first, sets the shadow
+ * (event_restore_shadow()), and does what entering or leaving SMM asks if @smm changed.
  */
-void event_restore(struct event_queue *q, const struct kvm_vcpu_events *in, const struct event_abi *abi);
+void event_restore(struct event_queue *q, const struct kvm_vcpu_events *in,
+		   const struct event_abi *abi);
 
 /**
  * event_restore_inbox() - inbox bits of the vCPU's former life that this SET replaces
@@ -90,7 +94,8 @@ void event_save_bitmap(const struct event_queue *q, __u64 bitmap[4]);
 void event_restore_bitmap(struct event_queue *q, const __u64 bitmap[4]);
 
 /**
- * event_view_cr2() - CR2 for a reader: without @payload as it will be once the pending exception is delivered
+ * event_view_cr2() - CR2 for a reader: without @payload as it will be once the pending exception is
+ * delivered
  * @q: the queue
  * @abi: which ABI
  * @cr2: as it is

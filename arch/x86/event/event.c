@@ -2,10 +2,10 @@
 /*
  * The event queue: how events enter, merge and leave it.
  *
- * Invariants kept here: at most one event is being delivered; an exception and an event in delivery coexist only between
- * the exit that interrupted the delivery and event_settle(); a payload stays with its exception until delivery begins;
- * nothing is dropped but what the manuals drop (see supersede()).
- * Which event goes next is next.c; what userspace sees of it is abi.c.
+ * Invariants kept here: at most one event is being delivered; an exception and an event in delivery
+ * coexist only between the exit that interrupted the delivery and event_settle(); a payload stays
+ * with its exception until delivery begins; nothing is dropped but what the manuals drop (see
+ * supersede()). Which event goes next is next.c; what userspace sees of it is abi.c.
  */
 #include "event.h"
 
@@ -21,14 +21,20 @@ static_assert(sizeof(struct event_queue) == 3 * sizeof(struct event) + 40);
 
 #define DR6_BS	BIT(14)
 
-/* Vectors by class: SDM table "Interrupt and Exception Classes", APM "Simultaneous Exceptions"; 21 is #CP, 29 is #VC. */
+/*
+ * Vectors by class: SDM table "Interrupt and Exception Classes", APM "Simultaneous Exceptions"; 21
+ * is #CP, 29 is #VC.
+ */
 #define CONTRIBUTORY	(BIT(0) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(21) | BIT(29))
 /* #PF, and #VE, which counts as one. */
 #define PAGE_FAULTS	(BIT(EVENT_PF) | BIT(20))
 
 enum event_class { CLASS_BENIGN, CLASS_CONTRIBUTORY, CLASS_PAGE_FAULT, CLASS_DOUBLE_FAULT };
 
-/* Only exceptions of the CPU have a class: INT n, INT3, INTO, INT1, interrupts and NMIs are benign whatever their vector. */
+/*
+ * Only exceptions of the CPU have a class: INT n, INT3, INTO, INT1, interrupts and NMIs are benign
+ * whatever their vector.
+ */
 static enum event_class event_class(const struct event *e)
 {
 	if (EVENT_RULE(CLASS_SOFT_BENIGN, e->type != EVENT_EXCEPTION))
@@ -44,7 +50,10 @@ static enum event_class event_class(const struct event *e)
 
 enum merge { MERGE_SERIAL, MERGE_DOUBLE_FAULT, MERGE_SHUTDOWN };
 
-/* SDM table "Conditions for Generating a Double Fault"; a contributory or page fault on the way to #DF shuts down. */
+/*
+ * SDM table "Conditions for Generating a Double Fault"; a contributory or page fault on the way to
+ * #DF shuts down.
+ */
 static enum merge event_merge(const struct event *first, const struct event *second)
 {
 	enum event_class a = event_class(first), b = event_class(second);
@@ -53,7 +62,8 @@ static enum merge event_merge(const struct event *first, const struct event *sec
 		return MERGE_SHUTDOWN;
 	if (EVENT_RULE(MERGE_CONTRIBUTORY, a == CLASS_CONTRIBUTORY && b == CLASS_CONTRIBUTORY))
 		return MERGE_DOUBLE_FAULT;
-	if (EVENT_RULE(MERGE_PAGE_FAULT, a == CLASS_PAGE_FAULT && (b == CLASS_CONTRIBUTORY || b == CLASS_PAGE_FAULT)))
+	if (EVENT_RULE(MERGE_PAGE_FAULT,
+		       a == CLASS_PAGE_FAULT && (b == CLASS_CONTRIBUTORY || b == CLASS_PAGE_FAULT)))
 		return MERGE_DOUBLE_FAULT;
 	return MERGE_SERIAL;
 }
@@ -73,8 +83,9 @@ void event_unstash(struct event_queue *q)
 }
 
 /*
- * Its delivery had begun: it comes before one that waits. An INT n of userspace's beside it is none. A third one comes about only where L1 injects interrupts
- * that it does not intercept, and then is lost as by a CPU.
+ * Its delivery had begun: it comes before one that waits. An INT n of userspace's beside it is
+ * none. A third one comes about only where L1 injects interrupts that it does not intercept, and
+ * then is lost as by a CPU.
  */
 static void hold_interrupt(struct event_queue *q, u8 vector)
 {
@@ -99,7 +110,10 @@ void event_raise(struct event_queue *q, const struct event *e)
 		q->exception_user = false;
 		return;
 	}
-	/* Two at one boundary: debug causes accumulate, any other second one is discarded and comes again after the first. */
+	/*
+	 * Two at one boundary: debug causes accumulate, any other second one is discarded and comes
+	 * again after the first.
+	 */
 	if (EVENT_RULE(RAISE_ACCUMULATE, is_db && e->has_payload))
 		q->pending_dbg |= e->payload;
 }
@@ -115,7 +129,9 @@ static bool same_event(const struct event *a, const struct event *b)
 	       !EVENT_RULE(SAME_ERROR, a->error != b->error);
 }
 
-/* L1's event has been delivered, or never was one: from here on what is in @delivering is L2's own. */
+/*
+ * L1's event has been delivered, or never was one: from here on what is in @delivering is L2's own.
+ */
 static void end_run_pending(struct event_queue *q)
 {
 	if (EVENT_RULE(RUN_PENDING_NMI, q->run_pending && q->delivering.type == EVENT_NMI))
@@ -128,15 +144,21 @@ void event_exit(struct event_queue *q, const struct event *vectoring)
 	bool given;
 
 	/*
-	 * L1's own event, interrupted, is still L1's: its length and its place in vmcb12/vmcs12 are the ones L1 gave. (An equal
-	 * event that L2 raised later is taken for it; both are delivered the same way.)
+	 * L1's own event, interrupted, is still L1's: its length and its place in vmcb12/vmcs12 are
+	 * the ones L1 gave. (An equal event that L2 raised later is taken for it; both are
+	 * delivered the same way.)
 	 */
-	if (EVENT_RULE(RUN_PENDING_STAYS, q->run_pending && vectoring->type && same_event(vectoring, &q->delivering)))
+	if (EVENT_RULE(RUN_PENDING_STAYS,
+		       q->run_pending && vectoring->type && same_event(vectoring, &q->delivering)))
 		return;
 
-	/* One that userspace gave, and that did not go in, does not happen again by itself. (One that the guest raised later is taken for it, as above.) */
-	given = EVENT_RULE(SOFT_GIVEN, !q->run_pending && !q->delivering.replay && vectoring->len == q->delivering.len &&
-			   same_event(vectoring, &q->delivering));
+	/*
+	 * One that userspace gave, and that did not go in, does not happen again by itself. (One
+	 * that the guest raised later is taken for it, as above.)
+	 */
+	given = EVENT_RULE(SOFT_GIVEN, !q->run_pending && !q->delivering.replay &&
+					       vectoring->len == q->delivering.len &&
+					       same_event(vectoring, &q->delivering));
 	end_run_pending(q);
 	q->delivering = *vectoring;
 	q->delivering.replay = EVENT_RULE(SOFT_REPLAY, event_is_soft(vectoring)) && !given;
@@ -144,11 +166,11 @@ void event_exit(struct event_queue *q, const struct event *vectoring)
 
 /*
  * The second exception goes first. What becomes of the first:
- * - an interrupt or NMI is held pending again, as if it had arrived after the exception (SDM "Priority Among Concurrent
- *   Events": lower priority interrupts are held pending);
+ * - an interrupt or NMI is held pending again, as if it had arrived after the exception (SDM
+ *   "Priority Among Concurrent Events": lower priority interrupts are held pending);
  * - an exception or soft event is discarded, and raised again by its instruction (same place);
- * - an event of L1's that L1 would intercept if it were pending (l1_nmi, l1_intr) is no pending event of this vCPU: it
- *   is discarded as the CPU does with one it has injected.
+ * - an event of L1's that L1 would intercept if it were pending (l1_nmi, l1_intr) is no pending
+ *   event of this vCPU: it is discarded as the CPU does with one it has injected.
  */
 static void supersede(struct event_queue *q, const struct event_view *v)
 {
@@ -172,7 +194,8 @@ void event_machine_check(struct event_queue *q, const struct event_view *v)
 	const struct event mc = { .type = EVENT_EXCEPTION, .vector = EVENT_MC };
 	const struct event *e = &q->exception;
 
-	if (EVENT_RULE(CHECK_KEEPS_TRAP, e->type == EVENT_EXCEPTION && e->vector == EVENT_DB && e->has_payload))
+	if (EVENT_RULE(CHECK_KEEPS_TRAP,
+		       e->type == EVENT_EXCEPTION && e->vector == EVENT_DB && e->has_payload))
 		q->pending_dbg |= e->payload;
 	event_user_exception(q, &mc);
 	if (EVENT_RULE(CHECK_SETTLES, q->delivering.type))
@@ -183,7 +206,10 @@ bool event_settle(struct event_queue *q, const struct event_view *v, struct even
 {
 	if (!q->exception.type || !q->delivering.type)
 		return false;
-	/* The intercept of the second exception comes before the merge (APM "Exception intercepts", SDM "Exceptions"). */
+	/*
+	 * The intercept of the second exception comes before the merge (APM "Exception intercepts",
+	 * SDM "Exceptions").
+	 */
 	if (EVENT_RULE(SETTLE_L1_FIRST, event_l1_intercepts(v, &q->exception))) {
 		event_nested_exit(q, p, CAUSE_EXCEPTION);
 		return true;
@@ -209,7 +235,10 @@ bool event_settle(struct event_queue *q, const struct event_view *v, struct even
 void event_drain(struct event_queue *q, unsigned long inbox, u8 sipi_vector)
 {
 	unsigned int nmis = !!(inbox & BIT(INBOX_NMI)) + !!(inbox & BIT(INBOX_NMI2));
-	/* While one is handled the CPU latches one more; else the first of two would have begun at once. */
+	/*
+	 * While one is handled the CPU latches one more; else the first of two would have begun at
+	 * once.
+	 */
 	unsigned int limit = EVENT_RULE(NMI_LATCH, q->nmi_masked) ? 1 : 2;
 
 	while (nmis-- && q->nmi_pending < limit)
@@ -243,8 +272,10 @@ int event_interrupt(struct event_queue *q, u8 vector)
 }
 
 /*
- * IF was set when the delivery began, and only userspace can have cleared it since. The interrupt waits as one that userspace sets while the guest is closed:
- * VMX would not enter with it. One in delivery in L2 may be a virtual one, which L1's IF never concerned, and which would become L1's in the stash.
+ * IF was set when the delivery began, and only userspace can have cleared it since. The interrupt
+ * waits as one that userspace sets while the guest is closed: VMX would not enter with it. One in
+ * delivery in L2 may be a virtual one, which L1's IF never concerned, and which would become L1's
+ * in the stash.
  */
 static void hold_closed(struct event_queue *q, const struct event_view *v)
 {
@@ -266,13 +297,19 @@ void event_settle_user(struct event_queue *q, const struct event_view *v)
 		return;
 	q->irq_unsettled = false;
 	q->irq_soft = false;
-	/* The in-tree module shows the interrupt of an entry under way as injected, too. It is one. */
-	if (EVENT_RULE(SETTLE_L1S_OWN, !soft && q->run_pending && q->delivering.type == EVENT_INTERRUPT &&
-		       q->delivering.vector == q->irq_vector)) {
+	/*
+	 * The in-tree module shows the interrupt of an entry under way as injected, too. It is one.
+	 */
+	if (EVENT_RULE(SETTLE_L1S_OWN, !soft && q->run_pending &&
+					       q->delivering.type == EVENT_INTERRUPT &&
+					       q->delivering.vector == q->irq_vector)) {
 		event_unstash(q);
 		return;
 	}
-	/* IF does not hold back an INT n; beside another event it is none: it happens again at its RIP. */
+	/*
+	 * IF does not hold back an INT n; beside another event it is none: it happens again at its
+	 * RIP.
+	 */
 	if (!EVENT_RULE(SETTLE_SOFT, soft) && !EVENT_RULE(SETTLE_OPEN, event_open(q, v)))
 		return;
 	if (!q->delivering.type && !q->exception.type)
@@ -304,7 +341,10 @@ void event_nmi_set_masked(struct event_queue *q, bool masked)
 
 u64 event_dr6(u64 dr6, u64 payload)
 {
-	/* RTM and BLD read inverted; each #DB clears the breakpoint bits and sets RTM unless its payload says otherwise. */
+	/*
+	 * RTM and BLD read inverted; each #DB clears the breakpoint bits and sets RTM unless its
+	 * payload says otherwise.
+	 */
 	const u64 low = BIT(11) | BIT(16);
 
 	dr6 = (dr6 & ~(u64)0xf) | BIT(16);

@@ -2,15 +2,17 @@
 /*
  * The event queue: what is on its way into the guest, and in which order.
  *
- * One queue per vCPU, a plain value that only the vCPU's own thread touches: it may be copied, compared (memcmp: there is
- * no padding) and printed. Every decision about it is a pure function of the queue and of a snapshot of what blocks
- * the guest (struct event_view); backends carry decisions out and report what the CPU did. Other threads never write here:
- * they set bits in the vCPU's inbox, which the run loop drains with event_drain().
+ * One queue per vCPU, a plain value that only the vCPU's own thread touches: it may be copied,
+ * compared (memcmp: there is no padding) and printed. Every decision about it is a pure function of
+ * the queue and of a snapshot of what blocks the guest (struct event_view); backends carry
+ * decisions out and report what the CPU did. Other threads never write here: they set bits in the
+ * vCPU's inbox, which the run loop drains with event_drain().
  *
- * An event of an in-kernel interrupt controller is never stored: event_next() asks for its acknowledgement once entry is
- * certain.
+ * An event of an in-kernel interrupt controller is never stored: event_next() asks for its
+ * acknowledgement once entry is certain.
  *
- * The order of calls in a run loop, and the states an event goes through, are drawn in Documentation/events.rst.
+ * The order of calls in a run loop, and the states an event goes through, are drawn in
+ * Documentation/events.rst.
  */
 #ifndef STRATA_EVENT_H
 #define STRATA_EVENT_H
@@ -55,10 +57,11 @@ enum event_type {
  * @len: length of the instruction that raised a soft event, 0..15 bytes
  * @has_error: @error is pushed
  * @has_payload: @payload is not yet in its register
- * @replay: a soft event whose RIP is still at its instruction: it happens again by itself if it is forgotten
+ * @replay: a soft event whose RIP is still at its instruction: it happens again by itself if it is
+ *	forgotten
  * @error: error code
- * @payload: for #PF the faulting linear address (CR2), for #DB the bits that enter DR6 (active-high: bit set = cause
- *	holds; bit 16 set = RTM is to be cleared in DR6)
+ * @payload: for #PF the faulting linear address (CR2), for #DB the bits that enter DR6
+ *	(active-high: bit set = cause holds; bit 16 set = RTM is to be cleared in DR6)
  */
 struct event {
 	u8 type;
@@ -75,15 +78,16 @@ struct event {
 
 /**
  * struct event_queue - everything on its way into one vCPU
- * @delivering: an event that the CPU had begun to deliver, or that L1 asked to be injected into L2; enters next,
- *	unconditionally
+ * @delivering: an event that the CPU had begun to deliver, or that L1 asked to be injected into L2;
+ *	enters next, unconditionally
  * @exception: recognised, delivery not begun
- * @set_aside: what userspace says is being delivered, set while @run_pending: yields to L1's event at the next run, and takes its place if
- *	KVM_SET_NESTED_STATE ends that entry first
+ * @set_aside: what userspace says is being delivered, set while @run_pending: yields to L1's event
+ *	at the next run, and takes its place if KVM_SET_NESTED_STATE ends that entry first
  * @pending_dbg: trap causes held back by a MOV SS shadow (DR6 layout as in struct event's payload)
  * @smm_dbg: trap causes that an SMI overtook; a #DB again after RSM
  * @active: the eight fields below as one word, for event_idle()
- * @irq_stashed: 0..2 external interrupts wait: @irq_vector, of KVM_INTERRUPT or of a SET, or held back when its delivery had begun; then @irq_next
+ * @irq_stashed: 0..2 external interrupts wait: @irq_vector, of KVM_INTERRUPT or of a SET, or held
+ *	back when its delivery had begun; then @irq_next
  * @nmi_pending: 0..2
  * @smi: an SMI is pending
  * @init: an INIT is latched
@@ -94,11 +98,12 @@ struct event {
  * @exception_user: @exception was set by userspace since the last run (survives SET_REGS)
  * @irq_vector: the stash
  * @irq_next: the second interrupt of the stash
- * @irq_unsettled: the stash was set through KVM_SET_VCPU_EVENTS/SREGS and is settled at the next run (either
- *	into @delivering or it stays in the stash)
+ * @irq_unsettled: the stash was set through KVM_SET_VCPU_EVENTS/SREGS and is settled at the next
+ *	run (either into @delivering or it stays in the stash)
  * @irq_soft: with @irq_unsettled: userspace says it is INT n, length to be found by decoding
  * @nmi_masked: an NMI handler runs (no IRET yet)
- * @run_pending: a nested VM entry was begun and @delivering belongs to vmcb12/vmcs12 (DESIGN invariant 4)
+ * @run_pending: a nested VM entry was begun and @delivering belongs to vmcb12/vmcs12 (DESIGN
+ *	invariant 4)
  * @smm: in system management mode
  * @smm_inside_nmi: SMM was entered with NMIs masked
  * @sipi_vector: of @sipi
@@ -135,7 +140,10 @@ struct event_queue {
 	u8 pad[6];
 };
 
-/* Bits of the inbox, the only word other threads write. Who sets INIT clears SIPI first: INIT supersedes an older SIPI. */
+/*
+ * Bits of the inbox, the only word other threads write. Who sets INIT clears SIPI first: INIT
+ * supersedes an older SIPI.
+ */
 #define INBOX_NMI	0	/* one more NMI */
 #define INBOX_NMI2	1	/* and a second one */
 #define INBOX_SMI	2
@@ -165,16 +173,18 @@ enum event_irqchip { IRQCHIP_NONE, IRQCHIP_SPLIT, IRQCHIP_FULL };
  * @uninitialized: MP state UNINITIALIZED: nothing starts before a first INIT
  * @vmxon: INIT is blocked (VMX root operation outside guest mode)
  * @l1_exceptions: exception vectors that L1 intercepts (L2 only)
- * @l1_pf_mask: #PF with (error & @l1_pf_mask) != @l1_pf_match is intercepted if bit 14 of @l1_exceptions is *clear* (VMX
- *	page-fault error-code mask and match; both 0 elsewhere)
+ * @l1_pf_mask: #PF with (error & @l1_pf_mask) != @l1_pf_match is intercepted if bit 14 of
+ *	@l1_exceptions is *clear* (VMX page-fault error-code mask and match; both 0 elsewhere)
  * @l1_pf_match: see @l1_pf_mask
  * @l1_intr: L1 intercepts external interrupts
  * @l1_nmi: L1 intercepts NMIs
  * @l1_smi: L1 intercepts SMIs
  * @l1_init: L1 intercepts INIT
  * @l1_shutdown: L1 intercepts shutdown (always, on VMX)
- * @l1_exit_takes: an exit to L1 for an NMI or INIT consumes it (VMX); else it stays pending behind GIF=0 (SVM)
- * @l1_ack_intr: an exit to L1 for an interrupt acknowledges it (VMX "acknowledge interrupt on exit")
+ * @l1_exit_takes: an exit to L1 for an NMI or INIT consumes it (VMX); else it stays pending behind
+ *	GIF=0 (SVM)
+ * @l1_ack_intr: an exit to L1 for an interrupt acknowledges it (VMX "acknowledge interrupt on
+ *	exit")
  * @l1_pending_dbg: L1's control block has a field for pending debug exceptions (VMX)
  */
 struct event_view {
@@ -242,13 +252,18 @@ enum event_cause {
  * @nmi_window: the same for NMIs
  * @smi_window: an SMI waits for GIF
  * @gif_window: something (SMI, INIT, NMI or an interrupt) waits for GIF: exit at STGI
- * @trap_window: traps wait for the end of a MOV SS shadow: the CPU is to hold them, or to exit behind the shadowed instruction
+ * @trap_window: traps wait for the end of a MOV SS shadow: the CPU is to hold them, or to exit
+ *	behind the shadowed instruction
  * @exit_soon: something waits only until this entry is over: exit again at once after the injection
- * @apply: @event, an exception, has just begun delivery: its payload, if it has one, enters CR2 or DR6 now
- * @set_rf: with @apply: it is a fault that software recognised: RFLAGS.RF is to be set in the image that is pushed
+ * @apply: @event, an exception, has just begun delivery: its payload, if it has one, enters CR2 or
+ *	DR6 now
+ * @set_rf: with @apply: it is a fault that software recognised: RFLAGS.RF is to be set in the image
+ *	that is pushed
  * @event: the event concerned
- * @vectoring: with STEP_NESTED_EXIT: the event whose delivery was interrupted (EXITINTINFO, IDT-vectoring information)
- * @pending_dbg: with STEP_NESTED_EXIT: causes for L1's pending-debug-exceptions field, if it has one
+ * @vectoring: with STEP_NESTED_EXIT: the event whose delivery was interrupted (EXITINTINFO,
+ *	IDT-vectoring information)
+ * @pending_dbg: with STEP_NESTED_EXIT: causes for L1's pending-debug-exceptions field, if it has
+ *	one
  */
 struct event_plan {
 	u8 step;
@@ -281,12 +296,13 @@ static inline bool event_idle(const struct event_queue *q)
 }
 
 /**
- * event_only_chip() - nothing but an interrupt of the controllers is to be decided about, and it can go in
+ * event_only_chip() - nothing but an interrupt of the controllers is to be decided about, and it
+ * can go in
  * @q: the queue
  * @v: the guest's blocking state
  *
- * event_next() would say STEP_ACK_ENTER and change nothing. If the controllers offer no other one once it is acknowledged, no window
- * is to be asked for.
+ * event_next() would say STEP_ACK_ENTER and change nothing. If the controllers offer no other one
+ * once it is acknowledged, no window is to be asked for.
  */
 static inline bool event_only_chip(const struct event_queue *q, const struct event_view *v)
 {
@@ -318,7 +334,8 @@ static inline bool event_lacks_length(const struct event *e)
  */
 static inline bool event_is_exception(u8 type)
 {
-	return type == EVENT_EXCEPTION || type == EVENT_SOFT_EXCEPTION || type == EVENT_PRIV_EXCEPTION;
+	return type == EVENT_EXCEPTION || type == EVENT_SOFT_EXCEPTION ||
+	       type == EVENT_PRIV_EXCEPTION;
 }
 
 /**
@@ -326,9 +343,9 @@ static inline bool event_is_exception(u8 type)
  * @q: the queue
  * @e: the exception
  *
- * The caller has already asked L1's intercepts where the exit itself is one (event_next() asks for those that come later).
- * With an event in @delivering the two are merged at event_settle(): #DF, triple fault, or the second one first.
- * RIP is at the instruction of a soft one.
+ * The caller has already asked L1's intercepts where the exit itself is one (event_next() asks for
+ * those that come later). With an event in @delivering the two are merged at event_settle(): #DF,
+ * triple fault, or the second one first. RIP is at the instruction of a soft one.
  */
 void event_raise(struct event_queue *q, const struct event *e);
 
@@ -350,13 +367,15 @@ static inline void event_user_exception(struct event_queue *q, const struct even
  * @q: the queue
  * @v: the guest's blocking state
  *
- * It overtakes what is there (SDM "Priority Among Concurrent Events", first row): an exception is raised again by its instruction, causes of a trap, interrupts
- * and NMIs are held pending. Like other exceptions of userspace it survives event_drop_exception() until the next run.
+ * It overtakes what is there (SDM "Priority Among Concurrent Events", first row): an exception is
+ * raised again by its instruction, causes of a trap, interrupts and NMIs are held pending. Like
+ * other exceptions of userspace it survives event_drop_exception() until the next run.
  */
 void event_machine_check(struct event_queue *q, const struct event_view *v);
 
 /**
- * event_raise_triple() - shutdown is raised by other means than a merge: failed RSM, abort of a nested exit
+ * event_raise_triple() - shutdown is raised by other means than a merge: failed RSM, abort of a
+ * nested exit
  * @q: the queue
  */
 void event_raise_triple(struct event_queue *q);
@@ -364,8 +383,9 @@ void event_raise_triple(struct event_queue *q);
 /**
  * event_exit() - the CPU came back from guest mode
  * @q: the queue
- * @vectoring: the event whose delivery the exit interrupted (type EVENT_NONE if none); whatever was in @delivering has
- *	otherwise been delivered. A soft one has RIP at its instruction: the backend sees to that.
+ * @vectoring: the event whose delivery the exit interrupted (type EVENT_NONE if none); whatever was
+ *	in @delivering has otherwise been delivered. A soft one has RIP at its instruction: the
+ *	backend sees to that.
  */
 void event_exit(struct event_queue *q, const struct event *vectoring);
 
@@ -388,8 +408,9 @@ bool event_settle(struct event_queue *q, const struct event_view *v, struct even
  * @v: the guest's blocking state
  * @p: the outcome
  *
- * May be called again before the entry it planned took place (the entry was given up, or the plan was
- * carried out): a second call with the same view gives the same plan, without @apply and @set_rf.
+ * May be called again before the entry it planned took place (the entry was given up, or the plan
+ * was carried out): a second call with the same view gives the same plan, without @apply and
+ * @set_rf.
  */
 void event_next(struct event_queue *q, const struct event_view *v, struct event_plan *p);
 
@@ -454,8 +475,8 @@ int event_interrupt(struct event_queue *q, u8 vector);
  * event_nmi_unmask() - the NMI handler executed IRET
  * @q: the queue
  *
- * For backends that see the IRET (SVM without virtual NMIs); others copy the CPU's flag with event_nmi_set_masked()
- * before the queue is asked or shown.
+ * For backends that see the IRET (SVM without virtual NMIs); others copy the CPU's flag with
+ * event_nmi_set_masked() before the queue is asked or shown.
  */
 void event_nmi_unmask(struct event_queue *q);
 
@@ -473,7 +494,8 @@ void event_nmi_set_masked(struct event_queue *q, bool masked);
  * @q: the queue, with the inbox drained into it
  * @v: the guest's blocking state
  *
- * Together with a latched INIT, the INIT comes first. A SIPI that nothing waits for, or before any INIT, is none.
+ * Together with a latched INIT, the INIT comes first. A SIPI that nothing waits for, or before any
+ * INIT, is none.
  */
 bool event_sipi_pending(const struct event_queue *q, const struct event_view *v);
 
@@ -482,9 +504,11 @@ bool event_sipi_pending(const struct event_queue *q, const struct event_view *v)
  * @q: the queue
  * @v: the guest's blocking state
  *
- * An injected interrupt of KVM_SET_VCPU_EVENTS or SREGS goes in at once if the guest can take it, else it waits in the
- * stash; so does one in delivery whose guest userspace has closed meanwhile, except in L2. An INT n goes into @delivering with @len 0: before the entry the run loop finds its length by decoding at RIP; if
- * it is not there, KVM_RUN is KVM_EXIT_INTERNAL_ERROR and the queue stays.
+ * An injected interrupt of KVM_SET_VCPU_EVENTS or SREGS goes in at once if the guest can take it,
+ * else it waits in the stash; so does one in delivery whose guest userspace has closed meanwhile,
+ * except in L2. An INT n goes into @delivering with @len 0: before the entry the run loop finds its
+ * length by decoding at RIP; if it is not there, KVM_RUN is KVM_EXIT_INTERNAL_ERROR and the queue
+ * stays.
  */
 void event_settle_user(struct event_queue *q, const struct event_view *v);
 
@@ -506,7 +530,8 @@ static inline bool event_run_begins(struct event_queue *q)
  * event_drop_exception() - KVM_SET_REGS: an exception that the guest had pending is gone
  * @q: the queue
  *
- * Not one that userspace set since the last run; but with it a soft event that would happen at the old RIP.
+ * Not one that userspace set since the last run; but with it a soft event that would happen at the
+ * old RIP.
  */
 void event_drop_exception(struct event_queue *q);
 
@@ -531,12 +556,14 @@ void event_trap(struct event_queue *q, u64 causes, u8 shadow);
  * @shadow: the shadow that RSM restores
  * @again: the I/O instruction in front of the SMI runs again
  *
- * Restores NMI blocking and lets the trap that the SMI overtook happen, once MOV SS does not hold it back any more.
+ * Restores NMI blocking and lets the trap that the SMI overtook happen, once MOV SS does not hold
+ * it back any more.
  */
 void event_rsm(struct event_queue *q, u8 shadow, bool again);
 
 /**
- * event_nested_begin() - VMRUN, VMLAUNCH or VMRESUME succeeded, or KVM_SET_NESTED_STATE with RUN_PENDING
+ * event_nested_begin() - VMRUN, VMLAUNCH or VMRESUME succeeded, or KVM_SET_NESTED_STATE with
+ * RUN_PENDING
  * @q: the queue
  * @injected: the event L1 asks for (type EVENT_NONE if none)
  *
@@ -557,8 +584,9 @@ void event_nested_cancel(struct event_queue *q);
  * @q: the queue
  * @p: @vectoring and @pending_dbg are filled in: they are L1's now
  *
- * For exits that event_next() and event_settle() did not decide; those already did this. NMI blocking is left as it
- * is (before injection, while L1's NMI was not delivered): the backend sets what its manual says for the exit.
+ * For exits that event_next() and event_settle() did not decide; those already did this. NMI
+ * blocking is left as it is (before injection, while L1's NMI was not delivered): the backend sets
+ * what its manual says for the exit.
  */
 void event_nested_leave(struct event_queue *q, struct event_plan *p);
 

@@ -2,12 +2,14 @@
 /*
  * What goes next: the manuals' priority tables, one function per row.
  *
- * SDM "Priority Among Concurrent Events", APM "Simultaneous Interrupts" (table of priorities); for nested VMX also SDM
- * "Monitor Trap Flag", "VMX-Preemption Timer" and "Non-Maskable Interrupts" (event blocking). Rows that concern fetching,
- * decoding and executing the next instruction are the CPU's and the emulator's: what they find is an exception here.
+ * SDM "Priority Among Concurrent Events", APM "Simultaneous Interrupts" (table of priorities); for
+ * nested VMX also SDM "Monitor Trap Flag", "VMX-Preemption Timer" and "Non-Maskable Interrupts"
+ * (event blocking). Rows that concern fetching, decoding and executing the next instruction are the
+ * CPU's and the emulator's: what they find is an exception here.
  *
- * An exception that is already recognised comes before all rows: the tables order what is concurrent at an instruction
- * boundary, and an instruction that has faulted was past it. Only a debug trap is recognised at the boundary itself.
+ * An exception that is already recognised comes before all rows: the tables order what is
+ * concurrent at an instruction boundary, and an instruction that has faulted was past it. Only a
+ * debug trap is recognised at the boundary itself.
  */
 #include "event.h"
 
@@ -19,7 +21,10 @@
 #define DR6_BD		BIT(13)
 #define DR6_BT		BIT(15)
 
-/* Aborts and traps push RFLAGS as it is; #DB is either, and its RF is the CPU's or the emulator's concern. */
+/*
+ * Aborts and traps push RFLAGS as it is; #DB is either, and its RF is the CPU's or the emulator's
+ * concern.
+ */
 #define NOT_FAULTS	(BIT(EVENT_DB) | BIT(EVENT_BP) | BIT(EVENT_OF) | BIT(EVENT_DF) | BIT(EVENT_MC))
 
 bool event_l1_intercepts(const struct event_view *v, const struct event *e)
@@ -53,7 +58,8 @@ static bool trap_pending(const struct event_queue *q)
 	const struct event *e = &q->exception;
 
 	return e->type == EVENT_EXCEPTION && e->vector == EVENT_DB && e->has_payload &&
-	       (e->payload & DR6_TRAP_CAUSES) && !EVENT_RULE(TRAP_NO_FAULT, e->payload & (DR6_BD | DR6_BT));
+	       (e->payload & DR6_TRAP_CAUSES) &&
+	       !EVENT_RULE(TRAP_NO_FAULT, e->payload & (DR6_BD | DR6_BT));
 }
 
 /* An entry has to complete before anything else happens. */
@@ -88,7 +94,8 @@ static bool nmi_open(const struct event_queue *q, const struct event_view *v)
 		return false;
 	if (EVENT_RULE(NMI_L1_UNBLOCKED, v->guest_mode && v->l1_nmi))
 		return true;
-	return !EVENT_RULE(NMI_MASKED, q->nmi_masked) && !EVENT_RULE(NMI_MOV_SS, shadow & SHADOW_MOV_SS) &&
+	return !EVENT_RULE(NMI_MASKED, q->nmi_masked) &&
+	       !EVENT_RULE(NMI_MOV_SS, shadow & SHADOW_MOV_SS) &&
 	       !EVENT_RULE(NMI_STI, (shadow & SHADOW_STI) && v->nmi_sti_blocked);
 }
 
@@ -105,20 +112,23 @@ static bool trap_open(const struct event_queue *q, const struct event_view *v)
 
 bool event_place(const struct event_queue *q, const struct event_view *v)
 {
-	if (EVENT_RULE(PLACE_STASH, q->irq_stashed) || EVENT_RULE(PLACE_DELIVERING, q->delivering.type == EVENT_INTERRUPT))
+	if (EVENT_RULE(PLACE_STASH, q->irq_stashed) ||
+	    EVENT_RULE(PLACE_DELIVERING, q->delivering.type == EVENT_INTERRUPT))
 		return false;
 	return !EVENT_RULE(PLACE_EXTINT, v->irqchip == IRQCHIP_SPLIT && !v->chip_accepts_extint);
 }
 
 bool event_open(const struct event_queue *q, const struct event_view *v)
 {
-	return !EVENT_RULE(OPEN_DELIVERING, q->delivering.type) && !EVENT_RULE(OPEN_EXCEPTION, q->exception.type) &&
+	return !EVENT_RULE(OPEN_DELIVERING, q->delivering.type) &&
+	       !EVENT_RULE(OPEN_EXCEPTION, q->exception.type) &&
 	       !EVENT_RULE(OPEN_RUN_PENDING, q->run_pending) && interrupt_open(q, v);
 }
 
 bool event_ready(const struct event_queue *q, const struct event_view *v)
 {
-	return EVENT_RULE(READY_FULL_CHIP, v->irqchip == IRQCHIP_FULL) || (event_place(q, v) && event_open(q, v));
+	return EVENT_RULE(READY_FULL_CHIP, v->irqchip == IRQCHIP_FULL) ||
+	       (event_place(q, v) && event_open(q, v));
 }
 
 static bool init_resets(const struct event_queue *q, const struct event_view *v)
@@ -131,9 +141,12 @@ bool event_wakes(const struct event_queue *q, const struct event_view *v)
 	bool interrupt = q->irq_stashed || v->chip_vector;
 
 	if (EVENT_RULE(WAKES_WAIT, v->wait_for_sipi))
-		return q->triple_fault || (q->sipi && !EVENT_RULE(WAKES_BEFORE_INIT, v->uninitialized)) || init_resets(q, v);
-	return q->delivering.type || q->exception.type || q->triple_fault || q->mtf || q->timer || trap_open(q, v) ||
-	       smi_open(q, v) || init_open(q, v) || nmi_open(q, v) || (interrupt && interrupt_open(q, v));
+		return q->triple_fault ||
+		       (q->sipi && !EVENT_RULE(WAKES_BEFORE_INIT, v->uninitialized)) ||
+		       init_resets(q, v);
+	return q->delivering.type || q->exception.type || q->triple_fault || q->mtf || q->timer ||
+	       trap_open(q, v) || smi_open(q, v) || init_open(q, v) || nmi_open(q, v) ||
+	       (interrupt && interrupt_open(q, v));
 }
 
 /* Not a row: a shutdown is how the last instruction ended. */
@@ -158,8 +171,12 @@ static bool begin_exception(struct event_queue *q, const struct event_view *v, s
 {
 	struct event *e = &q->exception;
 
-	/* All causes known when #DB is vectored are in DR6, those of an INT1 under a MOV SS shadow included. */
-	if (EVENT_RULE(DB_MERGES, e->vector == EVENT_DB && e->type != EVENT_SOFT_INT && q->pending_dbg)) {
+	/*
+	 * All causes known when #DB is vectored are in DR6, those of an INT1 under a MOV SS shadow
+	 * included.
+	 */
+	if (EVENT_RULE(DB_MERGES,
+		       e->vector == EVENT_DB && e->type != EVENT_SOFT_INT && q->pending_dbg)) {
 		e->has_payload = true;
 		e->payload |= q->pending_dbg;
 		q->pending_dbg = 0;
@@ -170,7 +187,8 @@ static bool begin_exception(struct event_queue *q, const struct event_view *v, s
 	}
 	p->event = *e;
 	p->apply = EVENT_RULE(APPLY_PAYLOAD, true);
-	p->set_rf = EVENT_RULE(FAULT_SETS_RF, e->type == EVENT_EXCEPTION && e->vector < 32 && !(BIT(e->vector) & NOT_FAULTS));
+	p->set_rf = EVENT_RULE(FAULT_SETS_RF, e->type == EVENT_EXCEPTION && e->vector < 32 &&
+						      !(BIT(e->vector) & NOT_FAULTS));
 	q->delivering = *e;
 	q->delivering.has_payload = false;
 	q->delivering.payload = 0;
@@ -190,7 +208,10 @@ static bool take_exception(struct event_queue *q, const struct event_view *v, st
 	return begin_exception(q, v, p);
 }
 
-/* An exit to L1 of a higher row takes the trap with it, if L1's control block has a place; else the trap goes first. */
+/*
+ * An exit to L1 of a higher row takes the trap with it, if L1's control block has a place; else the
+ * trap goes first.
+ */
 static bool leave_trap(struct event_queue *q, const struct event_view *v)
 {
 	if (!trap_pending(q))
@@ -237,9 +258,9 @@ bool event_sipi_pending(const struct event_queue *q, const struct event_view *v)
 }
 
 /*
- * Row "external hardware interventions": INIT that resets. It comes before the SMI of the same row (APM's order) and before
- * what is being delivered: nothing of that would be left. An SMI stays (SDM "Processor State After Reset"), and the SIPI
- * that is to follow.
+ * Row "external hardware interventions": INIT that resets. It comes before the SMI of the same row
+ * (APM's order) and before what is being delivered: nothing of that would be left. An SMI stays
+ * (SDM "Processor State After Reset"), and the SIPI that is to follow.
  */
 static bool take_reset(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
@@ -338,7 +359,10 @@ static struct event take_stash(struct event_queue *q)
 	return e;
 }
 
-/* Row "maskable hardware interrupts": userspace's controller first, it has been acknowledged already */
+/*
+ * Row "maskable hardware interrupts": userspace's controller first, it has been acknowledged
+ * already
+ */
 static bool take_interrupt(struct event_queue *q, const struct event_view *v, struct event_plan *p)
 {
 	if (!(q->irq_stashed || v->chip_vector) || !event_open(q, v))
@@ -354,7 +378,8 @@ static bool take_interrupt(struct event_queue *q, const struct event_view *v, st
 		p->event = q->delivering;
 		return true;
 	}
-	if (EVENT_RULE(WINDOW_BEFORE_CHIP, v->want_window && v->irqchip != IRQCHIP_FULL && event_place(q, v)))
+	if (EVENT_RULE(WINDOW_BEFORE_CHIP,
+		       v->want_window && v->irqchip != IRQCHIP_FULL && event_place(q, v)))
 		return false;
 	p->step = STEP_ACK_ENTER;
 	return true;
@@ -372,10 +397,14 @@ static bool take_window(struct event_queue *q, const struct event_view *v, struc
 }
 
 /* What is left over asks for an exit at the moment it can be taken. */
-static void plan_windows(const struct event_queue *q, const struct event_view *v, struct event_plan *p)
+static void plan_windows(const struct event_queue *q, const struct event_view *v,
+			 struct event_plan *p)
 {
 	bool to_l1 = v->guest_mode && v->l1_intr;
-	/* The place that counts is the one after the entry: an interrupt that goes in now is gone by then. */
+	/*
+	 * The place that counts is the one after the entry: an interrupt that goes in now is gone
+	 * by then.
+	 */
 	bool user = v->want_window && v->irqchip != IRQCHIP_FULL && !q->irq_stashed &&
 		    !(v->irqchip == IRQCHIP_SPLIT && !v->chip_accepts_extint);
 	bool interrupt = q->irq_stashed || (v->chip_vector && p->step != STEP_ACK_ENTER);
@@ -384,13 +413,14 @@ static void plan_windows(const struct event_queue *q, const struct event_view *v
 	p->irq_window = EVENT_RULE(IRQ_WINDOW, interrupt || user);
 	p->nmi_window = EVENT_RULE(NMI_WINDOW, q->nmi_pending && !nmi_to_l1);
 	p->smi_window = EVENT_RULE(SMI_WINDOW, q->smi && !q->smm && !v->gif);
-	p->gif_window = EVENT_RULE(GIF_WINDOW, !v->gif && ((q->smi && !q->smm) || (q->init && !q->smm) || q->nmi_pending ||
-							   interrupt || user));
+	p->gif_window =
+		EVENT_RULE(GIF_WINDOW, !v->gif && ((q->smi && !q->smm) || (q->init && !q->smm) ||
+						   q->nmi_pending || interrupt || user));
 	p->trap_window = EVENT_RULE(TRAP_WINDOW, q->pending_dbg && !busy(q) && !trap_open(q, v));
-	p->exit_soon = EVENT_RULE(EXIT_SOON, busy(q) &&
-				  (smi_open(q, v) || init_open(q, v) || nmi_open(q, v) || trap_open(q, v) ||
-				   (v->guest_mode && (q->mtf || q->timer)) ||
-				   (to_l1 && interrupt && interrupt_open(q, v))));
+	p->exit_soon = EVENT_RULE(
+		EXIT_SOON, busy(q) && (smi_open(q, v) || init_open(q, v) || nmi_open(q, v) ||
+				       trap_open(q, v) || (v->guest_mode && (q->mtf || q->timer)) ||
+				       (to_l1 && interrupt && interrupt_open(q, v))));
 }
 
 /* The rows, highest first; what is in delivery comes before all of them. */

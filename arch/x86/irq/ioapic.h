@@ -96,7 +96,8 @@ static inline bool ioapic_wants_service(const struct ioapic *io, unsigned int pi
  * @source: 0..31
  * @level: up or down
  */
-static inline enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin, unsigned int source, bool level)
+static inline enum ioapic_result ioapic_set_line(struct ioapic *io, unsigned int pin,
+						 unsigned int source, bool level)
 {
 	u32 bit = BIT(pin);
 	bool was = io->lines & bit;

@@ -248,7 +248,10 @@ u8 lapic_ack(struct lapic *l)
 	*vector_word(l, LAPIC_IRR, vector) &= ~bit;
 	*vector_word(l, LAPIC_ISR, vector) |= bit;
 	l->irr_max = highest_vector(l, LAPIC_IRR, vector);
-	/* Its class is above the PPR, so above all in service and the TPR; nothing that is requested is above it. */
+	/*
+	 * Its class is above the PPR, so above all in service and the TPR; nothing that is
+	 * requested is above it.
+	 */
 	l->isr_max = vector;
 	lapic_set_reg(l, LAPIC_PPR, vector & 0xf0);
 	l->pending = 0;

@@ -4,8 +4,9 @@
  *
  * Only the vCPU's own thread changes a struct lapic. Other threads collect vectors in bitmaps that
  * belong to the layer around this one, which the vCPU's thread merges with lapic_drain(), and of
- * which images get a copy (struct lapic_posted); destinations are matched against a struct lapic_addr, a
- * copy of the few fields that matter, so nobody reads the registers of a running APIC.
+ * which images get a copy (struct lapic_posted); destinations are matched against a struct
+ * lapic_addr, a copy of the few fields that matter, so nobody reads the registers of a running
+ * APIC.
  *
  * Invariants: @irr_max and @isr_max are the highest bits of IRR and ISR (0: none, as vectors below
  * 16 do not exist); the PPR in the page and @pending follow TPR, ISR and IRR after every call;
@@ -24,8 +25,8 @@
  * struct lapic_config - what the VM decides about a local APIC
  * @id: x2APIC ID, which is the vCPU's id
  * @bus_ns: length of one bus cycle in nanoseconds, see lapic_bus_ns_valid(); the API's default is 1
- * @min_period_ns: shortest time between two expiries of the periodic timer: what a guest can make the
- *	host do by programming it; 0 for no limit
+ * @min_period_ns: shortest time between two expiries of the periodic timer: what a guest can make
+ *	the host do by programming it; 0 for no limit
  * @maxphyaddr: width of guest physical addresses, for the APIC base
  * @bsp: the bootstrap processor
  * @x2apic: CPUID offers x2APIC
@@ -52,7 +53,8 @@ struct lapic_config {
 };
 
 /**
- * struct lapic_kept - registers of which a write must know what was there, as it was when the model wrote them last
+ * struct lapic_kept - registers of which a write must know what was there, as it was when the model
+ * wrote them last
  * @svr: LAPIC_SVR
  * @lvtt: LAPIC_LVT_TIMER
  * @tmict: LAPIC_TMICT
@@ -268,7 +270,10 @@ u8 lapic_ack(struct lapic *l);
  */
 u8 lapic_eoi(struct lapic *l, bool *broadcast);
 
-/* Nobody waits for the end of @vector, just acknowledged: it is edge-triggered and nothing is behind it. */
+/*
+ * Nobody waits for the end of @vector, just acknowledged: it is edge-triggered and nothing is
+ * behind it.
+ */
 bool lapic_eoi_can_wait(const struct lapic *l, u8 vector);
 
 /* lapic_eoi_broadcasts(): the IOAPICs must hear of the end of this vector's service. */
@@ -394,8 +399,8 @@ enum lapic_clock lapic_timer_next(const struct lapic *l, u64 *when);
  * @l: the local APIC
  * @now: the present
  *
- * Periods that passed unnoticed are one interrupt, as in the IRR, and so are those that are shorter than
- * lapic_config.min_period_ns allows; the phase is kept.
+ * Periods that passed unnoticed are one interrupt, as in the IRR, and so are those that are shorter
+ * than lapic_config.min_period_ns allows; the phase is kept.
  *
  * Return: it expired (and interrupted, unless masked).
  */

@@ -35,8 +35,8 @@ struct lapic_addr lapic_addr(const struct lapic *l);
 
 static inline bool lapic_addr_same(const struct lapic_addr *a, const struct lapic_addr *b)
 {
-	return a->id == b->id && a->ldr == b->ldr && a->xid == b->xid && a->model == b->model && a->x2apic == b->x2apic &&
-	       a->enabled == b->enabled && a->sw_enabled == b->sw_enabled;
+	return a->id == b->id && a->ldr == b->ldr && a->xid == b->xid && a->model == b->model &&
+	       a->x2apic == b->x2apic && a->enabled == b->enabled && a->sw_enabled == b->sw_enabled;
 }
 
 /* lapic_x2_ldr(): logical x2APIC ID of an x2APIC ID. */

@@ -44,8 +44,8 @@ bool lapic_bus_ns_valid(u64 ns)
 }
 
 /*
- * Time left until the count runs out. An expiry that is late counts as past; one that is further away than
- * a period leaves some out.
+ * Time left until the count runs out. An expiry that is late counts as past; one that is further
+ * away than a period leaves some out.
  */
 static u64 remaining_ns(const struct lapic *l, u64 ns)
 {

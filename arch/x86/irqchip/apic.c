@@ -2,7 +2,8 @@
 /*
  * A vCPU's local APIC: what its register accesses ask for, its timer, and the ioctls.
  *
- * Everything here runs in the vCPU's thread, except for the timer's callback, which only sets a request.
+ * Everything here runs in the vCPU's thread, except for the timer's callback, which only sets a
+ * request.
  */
 #include "../backend.h"
 #include "../ioctl.h"
@@ -47,7 +48,8 @@ static u64 tsc_to_ns(struct vcpu *v, u64 tsc, const struct lapic_now *now)
 	if (tsc <= now->tsc)
 		return now->ns;
 	/* Longer than ten years is for ever. */
-	return now->ns + mul_u64_u64_div_u64(min_t(u64, delta, 1ull << 58), NSEC_PER_MSEC, v->cpu.tsc_khz);
+	return now->ns +
+	       mul_u64_u64_div_u64(min_t(u64, delta, 1ull << 58), NSEC_PER_MSEC, v->cpu.tsc_khz);
 }
 
 static void timer_passed(struct vcpu *v)
@@ -57,7 +59,10 @@ static void timer_passed(struct vcpu *v)
 	virt_request(&v->virt, REQ_APIC_TIMER);
 }
 
-/* By the host's timer. Too early is no harm: the model decides what has expired. So the callback is never waited for. */
+/*
+ * By the host's timer. Too early is no harm: the model decides what has expired. So the callback is
+ * never waited for.
+ */
 static void arm_host_timer(struct vcpu *v, enum lapic_clock clock, u64 when)
 {
 	struct lapic_now now = present(v);
@@ -70,7 +75,10 @@ static void arm_host_timer(struct vcpu *v, enum lapic_clock clock, u64 when)
 		hrtimer_start(&v->apic->timer, ns_to_ktime(when), HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
-/* By the CPU, which ends the guest then. While the vCPU is outside nobody has to tell it: it looks before it enters. */
+/*
+ * By the CPU, which ends the guest then. While the vCPU is outside nobody has to tell it: it looks
+ * before it enters.
+ */
 static void arm_due(struct vcpu *v, enum lapic_clock clock, u64 when)
 {
 	struct vcpu_apic *a = v->apic;
@@ -222,7 +230,10 @@ static void take_effects(struct vcpu *v, const struct lapic_effect *fx)
 	v->cr8 = lapic_cr8(&v->apic->lapic);
 }
 
-/* The page exists in xAPIC mode only. Elsewhere it is a hole that answers (KVM_X86_QUIRK_LAPIC_MMIO_HOLE). */
+/*
+ * The page exists in xAPIC mode only. Elsewhere it is a hole that answers
+ * (KVM_X86_QUIRK_LAPIC_MMIO_HOLE).
+ */
 bool apic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bool write)
 {
 	struct lapic *l = &v->apic->lapic;
@@ -341,7 +352,10 @@ static noinline void drain_word(struct vcpu_apic *a, unsigned int i)
 	lapic_drain(&a->lapic, i, irr, READ_ONCE(a->level[i]));
 }
 
-/* Level bits are not cleared: they say how the vector was posted last, and the next one to post it may be about to. */
+/*
+ * Level bits are not cleared: they say how the vector was posted last, and the next one to post it
+ * may be about to.
+ */
 void apic_drain(struct vcpu *v)
 {
 	struct vcpu_apic *a = v->apic;
@@ -488,7 +502,8 @@ static void want_all_eois(struct vcpu_apic *a)
 	for (vector = 16; vector < 256; vector++) {
 		unsigned int word = vector / 32 * 4;
 
-		if ((a->regs[LAPIC_IRR / 4 + word] | a->regs[LAPIC_ISR / 4 + word]) & BIT(vector % 32))
+		if ((a->regs[LAPIC_IRR / 4 + word] | a->regs[LAPIC_ISR / 4 + word]) &
+		    BIT(vector % 32))
 			apic_want_eoi(a, vector);
 	}
 }

@@ -2,8 +2,8 @@
 /*
  * PIC and IOAPIC in the kernel: their ports and window, their lines, and what happens at an EOI.
  *
- * Those who wait for an acknowledgement (PIT, resampling irqfds) are told with no lock held, and before a level-triggered pin whose line is
- * up is serviced again: they may lower it.
+ * Those who wait for an acknowledgement (PIT, resampling irqfds) are told with no lock held, and
+ * before a level-triggered pin whose line is up is serviced again: they may lower it.
  */
 #include "../strata.h"
 #include "../trace_queue.h"
@@ -129,7 +129,10 @@ static void nothing(struct virt_iodev *d)
 
 /* ---- IOAPIC ---- */
 
-/* Send what this pin has to say; io_lock held. One message: what nobody takes waits for the next change. */
+/*
+ * Send what this pin has to say; io_lock held. One message: what nobody takes waits for the next
+ * change.
+ */
 static __always_inline int service_pin(struct irq_chips *c, unsigned int pin)
 {
 	struct irq_msg m;
@@ -188,7 +191,10 @@ bool chips_ioapic_mmio(struct vcpu *v, u64 gpa, unsigned int len, void *data, bo
 	return true;
 }
 
-/* Edge-triggered interrupts have no acknowledgement of their own; the PIT's is the end of its vector's service. */
+/*
+ * Edge-triggered interrupts have no acknowledgement of their own; the PIT's is the end of its
+ * vector's service.
+ */
 static u32 edge_pins(struct irq_chips *c, u8 vector)
 {
 	unsigned int pin;

@@ -11,14 +11,23 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
-/* Candidates of one arbitration; those beyond do not take part. No logical destination but a broadcast has more. */
+/*
+ * Candidates of one arbitration; those beyond do not take part. No logical destination but a
+ * broadcast has more.
+ */
 #define MAX_RIVALS	32
 
-/* Bytes of replaced maps that may wait for their readers, and what an allocation takes beside its contents */
+/*
+ * Bytes of replaced maps that may wait for their readers, and what an allocation takes beside its
+ * contents
+ */
 #define MAX_OLD_MAPS	SZ_1M
 #define MAP_OVERHEAD	64
 
-/* A vector for another thread's APIC. Its level bit goes first: whoever sees the vector sees how it was triggered. */
+/*
+ * A vector for another thread's APIC. Its level bit goes first: whoever sees the vector sees how it
+ * was triggered.
+ */
 static int post_vector(struct vcpu *v, const struct irq_msg *m)
 {
 	struct vcpu_apic *a = v->apic;
@@ -126,7 +135,8 @@ static const struct apic_map_entry *by_index(const struct apic_map *map, const s
 	return (e->addr.x2apic ? e->addr.id : e->addr.xid) == m->dest && lapic_takes(&e->addr, m) ? e : NULL;
 }
 
-static noinline int send_by_match(const struct apic_map *map, const struct irq_msg *m, const struct vcpu *src)
+static noinline int send_by_match(const struct apic_map *map, const struct irq_msg *m,
+				  const struct vcpu *src)
 {
 	if (!map)
 		return -1;
@@ -179,7 +189,10 @@ static void free_old_maps(struct vm *vm)
 	vm->irq.old_size = 0;
 }
 
-/* A guest can replace the map as often as it likes: it waits for the readers of what it would otherwise hold too much of. */
+/*
+ * A guest can replace the map as often as it likes: it waits for the readers of what it would
+ * otherwise hold too much of.
+ */
 static void retire_map(struct vm *vm, struct apic_map *map)
 {
 	map->next = vm->irq.old_maps;

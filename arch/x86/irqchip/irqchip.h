@@ -2,9 +2,10 @@
 /*
  * The thin layer around the controllers of irq/: locks, timers, wake-ups, ioctls.
  *
- * A local APIC belongs to its vCPU's thread (v). Others post vectors in atomic bitmaps (a) and find destinations in an RCU
- * map of copies. PIC, IOAPIC and PIT have a raw lock each, so that interrupts can be raised from any context; none of them is held
- * while another is taken, except that the IOAPIC sends its messages with its lock held.
+ * A local APIC belongs to its vCPU's thread (v). Others post vectors in atomic bitmaps (a) and find
+ * destinations in an RCU map of copies. PIC, IOAPIC and PIT have a raw lock each, so that
+ * interrupts can be raised from any context; none of them is held while another is taken, except
+ * that the IOAPIC sends its messages with its lock held.
  */
 #ifndef STRATA_IRQCHIP_H
 #define STRATA_IRQCHIP_H
@@ -67,11 +68,14 @@ enum apic_mode {
  * @eoi_exit: (v) vector of the EOI that userspace's IOAPIC is to hear of (REQ_EOI_EXIT)
  * @mode: (v) as the backend was told; enum apic_mode
  * @page_hidden: (v) the vCPU counts in vm_mmu.apic_page_hidden
- * @hw: (v) the CPU takes vectors from the register page and ends their service by itself (APICv): they are not offered for injection
- * @eoi_wanted: (a) vectors that came as a level or from a pin: others want to hear of their EOI. Bits stay
+ * @hw: (v) the CPU takes vectors from the register page and ends their service by itself (APICv):
+ *	they are not offered for injection
+ * @eoi_wanted: (a) vectors that came as a level or from a pin: others want to hear of their EOI.
+ *	Bits stay
  * @eoi_fresh: (a) a bit of @eoi_wanted was set since the backend looked
  * @timer: (c) asks the vCPU's thread to let the APIC's timer expire
- * @due: (v) the host's TSC when it expires, where the backend ends the guest then and @timer is needed for a vCPU that waits only; 0: not so
+ * @due: (v) the host's TSC when it expires, where the backend ends the guest then and @timer is
+ *	needed for a vCPU that waits only; 0: not so
  * @regs: (v) register page; VMX uses it as virtual-APIC page
  * @vapic: (v) address of the word that shows TPR, 0 without (KVM_SET_VAPIC_ADDR)
  * @vapic_shown: (v) the word was written, and what the guest makes of it is to be taken
@@ -212,7 +216,10 @@ static inline bool apic_offers(const struct vcpu_apic *a)
 
 /* There is an interrupt that the processor could take, whoever delivers it. */
 bool apic_holds(const struct vcpu_apic *a);
-/* A vCPU whose controllers offer an interrupt acknowledges it, entry being certain: the vector, or -1 if another vCPU was faster. */
+/*
+ * A vCPU whose controllers offer an interrupt acknowledges it, entry being certain: the vector, or
+ * -1 if another vCPU was faster.
+ */
 int apic_ack(struct vcpu *v);
 /* The guest ended the interrupt in service without writing to a register. */
 void apic_eoi(struct vcpu *v);
@@ -277,9 +284,10 @@ void pit_dev_quiesce(struct pit_dev *p);
 void pit_dev_destroy(struct pit_dev *p);
 
 struct ioctl_row;
-extern const struct ioctl_row irqchip_vm_ioctls[], route_vm_ioctls[], pit_vm_ioctls[], apic_vcpu_ioctls[], vapic_vcpu_ioctls[];
-extern const unsigned int irqchip_nr_vm_ioctls, route_nr_vm_ioctls, pit_nr_vm_ioctls, apic_nr_vcpu_ioctls,
-			  vapic_nr_vcpu_ioctls;
+extern const struct ioctl_row irqchip_vm_ioctls[], route_vm_ioctls[], pit_vm_ioctls[],
+	apic_vcpu_ioctls[], vapic_vcpu_ioctls[];
+extern const unsigned int irqchip_nr_vm_ioctls, route_nr_vm_ioctls, pit_nr_vm_ioctls,
+	apic_nr_vcpu_ioctls, vapic_nr_vcpu_ioctls;
 
 /* KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API; vm->lock held */
 long irqchip_enable_split(struct vm *vm, u64 pins);

@@ -45,7 +45,8 @@ static void arm(struct pit_dev *p, u64 now)
 		hrtimer_try_to_cancel(&p->timer);
 		return;
 	}
-	hrtimer_start(&p->timer, ns_to_ktime(max(when, now + MIN_PERIOD_NS / 2)), HRTIMER_MODE_ABS_HARD);
+	hrtimer_start(&p->timer, ns_to_ktime(max(when, now + MIN_PERIOD_NS / 2)),
+		      HRTIMER_MODE_ABS_HARD);
 }
 
 static void pulse(struct pit_dev *p)
@@ -55,7 +56,10 @@ static void pulse(struct pit_dev *p)
 
 	if (ret > 0)
 		return;
-	/* Masked, or still pending from before: there is no acknowledgement to wait for, and no use in piling up ticks. */
+	/*
+	 * Masked, or still pending from before: there is no acknowledgement to wait for, and no use
+	 * in piling up ticks.
+	 */
 	raw_spin_lock_irqsave(&p->lock, flags);
 	p->pit.unacked = false;
 	p->pit.missed = 0;
@@ -116,7 +120,8 @@ void pit_dev_retry(struct pit_dev *p)
 
 /* ---- ports ---- */
 
-static bool ports_access(struct virt_iodev *d, struct virt_vcpu *v, u64 port, unsigned int len, void *data, bool write)
+static bool ports_access(struct virt_iodev *d, struct virt_vcpu *v, u64 port, unsigned int len,
+			 void *data, bool write)
 {
 	struct pit_dev *p = container_of(d, struct pit_dev, ports);
 	u64 now = ktime_get_ns();
@@ -136,7 +141,8 @@ static bool ports_access(struct virt_iodev *d, struct virt_vcpu *v, u64 port, un
 	return true;
 }
 
-static bool speaker_access(struct virt_iodev *d, struct virt_vcpu *v, u64 port, unsigned int len, void *data, bool write)
+static bool speaker_access(struct virt_iodev *d, struct virt_vcpu *v, u64 port, unsigned int len,
+			   void *data, bool write)
 {
 	struct pit_dev *p = container_of(d, struct pit_dev, speaker);
 	u64 now = ktime_get_ns();

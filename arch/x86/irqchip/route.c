@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * GSI routing: which pins and messages an interrupt number stands for, and the ioctls that raise interrupts.
+ * GSI routing: which pins and messages an interrupt number stands for, and the ioctls that raise
+ * interrupts.
  *
- * The table is replaced as a whole; whoever raises an interrupt reads it under RCU. KVM_SET_GSI_ROUTING returns when nobody uses the
- * old one any more.
+ * The table is replaced as a whole; whoever raises an interrupt reads it under RCU.
+ * KVM_SET_GSI_ROUTING returns when nobody uses the old one any more.
  */
 #include "../strata.h"
 #include "../trace_kvm.h"
@@ -76,7 +77,8 @@ static __always_inline bool decoded(const struct vm *vm, const struct irq_routes
 	return likely(msi_api_equal(&t->api, &vm->irq.api));
 }
 
-static __always_inline int raise_route(struct vm *vm, const struct irq_routes *t, const struct route *r, unsigned int source, bool level)
+static __always_inline int raise_route(struct vm *vm, const struct irq_routes *t,
+				       const struct route *r, unsigned int source, bool level)
 {
 	if (r->type == KVM_IRQ_ROUTING_MSI) {
 		if (!level)
@@ -89,7 +91,8 @@ static __always_inline int raise_route(struct vm *vm, const struct irq_routes *t
 }
 
 /* @pulse: pins are lowered again at once; a message has no level. */
-static __always_inline int raise_gsi(struct virt_vm *virt, enum virt_irq_source source, u32 gsi, bool level, bool pulse)
+static __always_inline int raise_gsi(struct virt_vm *virt, enum virt_irq_source source, u32 gsi,
+				     bool level, bool pulse)
 {
 	const struct route *r, *end;
 	struct vm *vm = to_vm(virt);
@@ -114,7 +117,8 @@ static __always_inline int raise_gsi(struct virt_vm *virt, enum virt_irq_source 
 	return ret;
 }
 
-static __always_inline int irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi, bool level)
+static __always_inline int irq_set(struct virt_vm *vm, enum virt_irq_source source, u32 gsi,
+				   bool level)
 {
 	trace_kvm_set_irq(gsi, level, source);
 	return raise_gsi(vm, source, gsi, level, false);
@@ -136,7 +140,8 @@ static noinline int pulse(struct virt_vm *vm, enum virt_irq_source source, u32 g
 }
 
 /* A message that is all its interrupt number stands for: most irqfds have one. */
-static __always_inline const struct irq_msg *only_message(const struct vm *vm, const struct irq_routes *t, u32 gsi)
+static __always_inline const struct irq_msg *only_message(const struct vm *vm,
+							  const struct irq_routes *t, u32 gsi)
 {
 	const struct route *r;
 
@@ -263,7 +268,8 @@ static void decode_messages(struct irq_routes *t, const struct msi_api *api)
 
 	t->api = *api;
 	for (r = t->route; r < t->route + t->nr; r++)
-		if (r->type == KVM_IRQ_ROUTING_MSI && msi_decode(r->lo, r->hi, r->data, api, &r->msg))
+		if (r->type == KVM_IRQ_ROUTING_MSI &&
+		    msi_decode(r->lo, r->hi, r->data, api, &r->msg))
 			r->msg.mode = IRQ_MODE_RESERVED;
 }
 
@@ -299,9 +305,10 @@ static bool on_ioapic(const struct irq_routes *t, u32 gsi)
 }
 
 /*
- * Pins that are no longer an interrupt number's: a line that its resampling irqfds hold up there has no owner any more. It falls; and if it was one
- * whose acknowledgement they wait for, it would reach nobody, so that they are told to look again. Of an IOAPIC's and a PIC's pin
- * that is the IOAPIC's.
+ * Pins that are no longer an interrupt number's: a line that its resampling irqfds hold up there
+ * has no owner any more. It falls; and if it was one whose acknowledgement they wait for, it would
+ * reach nobody, so that they are told to look again. Of an IOAPIC's and a PIC's pin that is the
+ * IOAPIC's.
  */
 static void leave_pins(struct vm *vm, const struct irq_routes *old, const struct irq_routes *new)
 {
@@ -358,10 +365,14 @@ static int set_routes(struct vm *vm, const struct kvm_irq_routing_entry *e, u32 
 	return ret;
 }
 
-/* Before userspace says otherwise: both controllers for the ISA interrupts, the IOAPIC alone for the others. */
+/*
+ * Before userspace says otherwise: both controllers for the ISA interrupts, the IOAPIC alone for
+ * the others.
+ */
 int routes_set_default(struct vm *vm)
 {
-	struct kvm_irq_routing_entry *e = kcalloc(16 + KVM_IOAPIC_NUM_PINS, sizeof(*e), GFP_KERNEL_ACCOUNT);
+	struct kvm_irq_routing_entry *e =
+		kcalloc(16 + KVM_IOAPIC_NUM_PINS, sizeof(*e), GFP_KERNEL_ACCOUNT);
 	u32 pin, nr = 0;
 	int ret;
 

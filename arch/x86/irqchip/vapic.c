@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * For guests that move their TPR into memory, as reading and writing the local APIC's exits: the reports by which a VMM finds the
- * instructions to patch (KVM_TPR_ACCESS_REPORTING), and the word that takes the register's place (KVM_SET_VAPIC_ADDR).
+ * For guests that move their TPR into memory, as reading and writing the local APIC's exits: the
+ * reports by which a VMM finds the instructions to patch (KVM_TPR_ACCESS_REPORTING), and the word
+ * that takes the register's place (KVM_SET_VAPIC_ADDR).
  *
- * The word has TPR in its first byte, the priority class of the interrupt in service in its second and the highest requested vector in its
- * fourth. It is written before each entry; what the guest made of the first byte is TPR after it. So outside the guest the local APIC is exact.
+ * The word has TPR in its first byte, the priority class of the interrupt in service in its second
+ * and the highest requested vector in its fourth. It is written before each entry; what the guest
+ * made of the first byte is TPR after it. So outside the guest the local APIC is exact.
  */
 #include "../ioctl.h"
 #include "../pv/memory.h"

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is mapped where guests look for their local APIC's registers, on CPUs that know accesses to it by the frame they end in.
+ * What is mapped where guests look for their local APIC's registers, on CPUs that know accesses to
+ * it by the frame they end in.
  *
- * The frame is nobody's memory: the CPU puts the vCPU's own registers in its place, or exits. That holds for vCPUs that have their
- * registers there and by MMIO. As all vCPUs of a VM share its tables, it is mapped only while each of them has; a memory slot at that
- * address is above it.
+ * The frame is nobody's memory: the CPU puts the vCPU's own registers in its place, or exits. That
+ * holds for vCPUs that have their registers there and by MMIO. As all vCPUs of a VM share its
+ * tables, it is mapped only while each of them has; a memory slot at that address is above it.
  */
 #include "tdp.h"
 #include "../../../virt/arch.h"
@@ -60,7 +61,8 @@ void arch_slot_added(struct virt_vm *virt, const struct virt_slot *slot)
 {
 	struct vm *vm = to_vm(virt);
 
-	if (!vm->mmu.apic_page || APIC_GFN < slot->base_gfn || APIC_GFN >= slot->base_gfn + slot->npages)
+	if (!vm->mmu.apic_page || APIC_GFN < slot->base_gfn ||
+	    APIC_GFN >= slot->base_gfn + slot->npages)
 		return;
 	write_lock(&virt->mmu_lock);
 	apic_page_unmap(vm, slot->as_id);

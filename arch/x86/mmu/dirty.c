@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What memory slots, dirty logging and the host's memory management ask of the nested page tables (virt/arch.h).
+ * What memory slots, dirty logging and the host's memory management ask of the nested page tables
+ * (virt/arch.h).
  *
- * Dirty logging protects pages against writing; the fault that follows marks the page and lifts the protection. Where the CPU notes
- * written pages (tdp_logged_bit()) clearing the D bit is enough, and no fault follows. Huge leaves of a logged slot are protected in
- * either case, and split by the first write into them.
+ * Dirty logging protects pages against writing; the fault that follows marks the page and lifts the
+ * protection. Where the CPU notes written pages (tdp_logged_bit()) clearing the D bit is enough,
+ * and no fault follows. Huge leaves of a logged slot are protected in either case, and split by the
+ * first write into them.
  */
 #include "fault.h"
 #include "shadow.h"
@@ -33,8 +35,8 @@ bool arch_zap_range(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u
 }
 
 /*
- * Without A bits a page is young if it is mapped, and becomes old by being unmapped. That needs its own flush, as the caller does not
- * always do one.
+ * Without A bits a page is young if it is mapped, and becomes old by being unmapped. That needs its
+ * own flush, as the caller does not always do one.
  */
 static bool age_by_zapping(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, u64 end)
 {
@@ -80,7 +82,8 @@ void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot)
 	bool flush;
 
 	write_lock(&vm->mmu_lock);
-	flush = tdp_zap(to_vm(vm), slot->as_id, slot->base_gfn, slot->base_gfn + slot->npages, true, &tables);
+	flush = tdp_zap(to_vm(vm), slot->as_id, slot->base_gfn, slot->base_gfn + slot->npages, true,
+			&tables);
 	if (flush)
 		flush_all(vm);
 	write_unlock(&vm->mmu_lock);
@@ -93,7 +96,10 @@ void arch_slot_zap(struct virt_vm *vm, const struct virt_slot *slot)
 /* Frames of one slot that are protected in the shadow without a pause */
 #define SHADOW_STEP	(1ULL << 15)
 
-/* Leaves that L2 still has in its TLB may be in the shadow no more: there is always something to flush. */
+/*
+ * Leaves that L2 still has in its TLB may be in the shadow no more: there is always something to
+ * flush.
+ */
 static void protect_slot_in_shadow(struct virt_vm *vm, const struct virt_slot *slot)
 {
 	u64 gfn, end = slot->base_gfn + slot->npages;
@@ -143,7 +149,8 @@ static bool host_is_huge(const struct virt_vm *vm, const struct virt_slot *slot,
 }
 
 /*
- * Tables that huge leaves can replace are dropped: the next access maps the huge page. Pages that are still protected need
+ * Tables that huge leaves can replace are dropped: the next access maps the huge page. Pages that
+ * are still protected need
  * nothing: a write lifts that as before.
  */
 void arch_slot_dirty_off(struct virt_vm *vm, const struct virt_slot *slot)
@@ -175,7 +182,8 @@ void arch_slot_dirty_off(struct virt_vm *vm, const struct virt_slot *slot)
 	tdp_free_tables(to_vm(vm), &tables);
 }
 
-void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn, unsigned long mask)
+void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gfn,
+			unsigned long mask)
 {
 	u64 bit = tdp_logged_bit(1);
 	u64 *entry = NULL;
@@ -189,7 +197,10 @@ void arch_dirty_protect(struct virt_vm *vm, const struct virt_slot *slot, u64 gf
 	for (; mask; mask &= mask - 1) {
 		u64 this = gfn + __ffs(mask);
 
-		/* Pages of one level 1 table are neighbours in it; @entry is that of its first page. */
+		/*
+		 * Pages of one level 1 table are neighbours in it; @entry is that of its first
+		 * page.
+		 */
 		if (!entry || level != 1 || ((this ^ gfn) & ~(u64)(TDP_ENTRIES - 1))) {
 			entry = tdp_find(to_vm(vm), slot->as_id, this, &level);
 			if (level == 1)

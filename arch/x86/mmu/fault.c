@@ -2,8 +2,9 @@
 /*
  * Nested page faults: find the slot and the host's page, put a leaf into the tables.
  *
- * Any number of vCPUs do this at once, with mmu_lock held shared, or without it where only write protection is lifted. Only where a
- * table has to make way for a huge leaf is the lock taken exclusively. See pfn.c for why no reference to the page is needed.
+ * Any number of vCPUs do this at once, with mmu_lock held shared, or without it where only write
+ * protection is lifted. Only where a table has to make way for a huge leaf is the lock taken
+ * exclusively. See pfn.c for why no reference to the page is needed.
  */
 #include "fault.h"
 #include "shadow.h"
@@ -23,7 +24,10 @@ static bool fault_logged(const struct fault *f)
 	return f->slot->flags & KVM_MEM_LOG_DIRTY_PAGES;
 }
 
-/* An invalidation of this address is under way, or one finished since the host's tables were read. mmu_lock held. */
+/*
+ * An invalidation of this address is under way, or one finished since the host's tables were read.
+ * mmu_lock held.
+ */
 static bool fault_stale(const struct fault *f)
 {
 	const struct virt_vm *vm = f->v->virt.vm;
@@ -54,9 +58,10 @@ static int fault_level(const struct fault *f)
 }
 
 /*
- * Write access to a page that only dirty logging protects: no need to look at the host, nor for a lock. Dirty logging takes
- * a page's bit, then protects the page; here the entry is changed, then the bit set, with full barriers between. So the bit is set when both are
- * done, or the page protected. True if that was it.
+ * Write access to a page that only dirty logging protects: no need to look at the host, nor for a
+ * lock. Dirty logging takes a page's bit, then protects the page; here the entry is changed, then
+ * the bit set, with full barriers between. So the bit is set when both are done, or the page
+ * protected. True if that was it.
  */
 static bool fault_unprotect(const struct fault *f)
 {
@@ -85,8 +90,8 @@ static void fault_dirty_host_page(u64 pfn)
 	struct page *page = pfn_to_page(pfn);
 
 	/*
-	 * The host may drop a page that neither its own mapping nor the page itself calls dirty. Before it cleans either of them
-	 * again it takes this mapping away.
+	 * The host may drop a page that neither its own mapping nor the page itself calls dirty.
+	 * Before it cleans either of them again it takes this mapping away.
 	 */
 	if (!PageDirty(page) && !PageReserved(page))
 		SetPageDirty(page);
@@ -99,7 +104,8 @@ static u64 fault_leaf(const struct fault *f, u64 pfn, int level, bool writable, 
 
 	if (writable)
 		flags |= TDP_MAY_WRITE;
-	if (writable && (!fault_logged(f) || (access & ACCESS_WRITE) || backend_caps.tdp_logs_writes))
+	if (writable &&
+	    (!fault_logged(f) || (access & ACCESS_WRITE) || backend_caps.tdp_logs_writes))
 		flags |= TDP_WRITE;
 	/* Nobody wants to know, so that the CPU is not to note it. */
 	if (!fault_logged(f))
@@ -112,8 +118,8 @@ static u64 fault_leaf(const struct fault *f, u64 pfn, int level, bool writable, 
 }
 
 /*
- * Map those neighbours that the host maps in the same way as the page itself, as far as slot and table go. @entry is the page's
- * own. They get their A bit when they are used.
+ * Map those neighbours that the host maps in the same way as the page itself, as far as slot and
+ * table go. @entry is the page's own. They get their A bit when they are used.
  */
 static void fault_map_group(const struct fault *f, u64 *entry)
 {
@@ -122,7 +128,8 @@ static void fault_map_group(const struct fault *f, u64 *entry)
 	u64 offset = f->gfn - f->slot->base_gfn;
 	int self = fault_group_index(f), index = tdp_index(f->gfn, 1);
 	int i = max(self - (int)min_t(u64, index, offset), 0);
-	int end = min_t(u64, self + min_t(u64, TDP_ENTRIES - index, f->slot->npages - offset), FAULT_GROUP);
+	int end = min_t(u64, self + min_t(u64, TDP_ENTRIES - index, f->slot->npages - offset),
+			FAULT_GROUP);
 
 	for (; i < end; i++) {
 		u64 *neighbour = &entry[i - self];
@@ -130,7 +137,8 @@ static void fault_map_group(const struct fault *f, u64 *entry)
 
 		if (((host ^ f->host) & differ) || READ_ONCE(*neighbour))
 			continue;
-		if (try_cmpxchg(neighbour, &old, leaf | (host & PTE_PFN_MASK)) && f->writable && !(host & _PAGE_DIRTY))
+		if (try_cmpxchg(neighbour, &old, leaf | (host & PTE_PFN_MASK)) && f->writable &&
+		    !(host & _PAGE_DIRTY))
 			fault_dirty_host_page((host & PTE_PFN_MASK) >> PAGE_SHIFT);
 	}
 }
@@ -191,7 +199,10 @@ static enum install fault_install(struct fault *f)
 		fault_dirty_host_page(f->pfn);
 	if (f->access & ACCESS_WRITE)
 		virt_mark_dirty(f->slot, f->gfn);
-	/* fault_stale() has judged the neighbours too, unless an invalidation is under way somewhere. */
+	/*
+	 * fault_stale() has judged the neighbours too, unless an invalidation is under way
+	 * somewhere.
+	 */
 	if (f->host && !f->v->virt.vm->inval_count)
 		fault_map_group(f, entry);
 	return ret;
@@ -219,7 +230,10 @@ static void fault_collapse(struct fault *f)
 	tdp_free_tables(vm, &tables);
 }
 
-/* The table where a leaf of f->level would be, after INSTALL_COLLAPSE: is it there because of a fetch? mmu_lock held. */
+/*
+ * The table where a leaf of f->level would be, after INSTALL_COLLAPSE: is it there because of a
+ * fetch? mmu_lock held.
+ */
 static bool fault_stays_split(const struct fault *f)
 {
 	const u64 *entry = tdp_reach(f->v, f->gfn, f->level, 0);
@@ -227,7 +241,10 @@ static bool fault_stays_split(const struct fault *f)
 	return nx_is_split(virt_to_page(tdp_child(READ_ONCE(*entry))));
 }
 
-/* The tables that a fetch needs where there could be a leaf of level @largest, the one that goes as a whole first. mmu_lock held. */
+/*
+ * The tables that a fetch needs where there could be a leaf of level @largest, the one that goes as
+ * a whole first. mmu_lock held.
+ */
 static void fault_note_split(const struct fault *f, int largest)
 {
 	int level;
@@ -281,7 +298,10 @@ static enum fault_result fault_failed(struct vcpu *v, unsigned long hva, int err
 		return FAULT_DONE;
 	if (error == -EHWPOISON) {
 		send_sig_mceerr(BUS_MCEERR_AR, (void __user *)hva, PAGE_SHIFT, current);
-		/* A VMM that listens turns it into a machine check; for one that does not the run ends. */
+		/*
+		 * A VMM that listens turns it into a machine check; for one that does not the run
+		 * ends.
+		 */
 		if (signal_pending(current))
 			return FAULT_DONE;
 	}

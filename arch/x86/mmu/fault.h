@@ -24,8 +24,10 @@
  * @writable: slot and host allow writing
  * @uncached: device memory
  * @clean: the host need not know that the page is written: where it is @writable, tell it
- * @host: the host's leaf of @hva; 0 if the answer did not come from the host's tables, or has no @group
- * @group: with @host of level 1: the host's entries of the aligned group that @hva is in, by fault_group_index()
+ * @host: the host's leaf of @hva; 0 if the answer did not come from the host's tables, or has no
+ *	@group
+ * @group: with @host of level 1: the host's entries of the aligned group that @hva is in, by
+ *	fault_group_index()
  */
 struct fault {
 	struct vcpu *v;
@@ -47,8 +49,10 @@ struct fault {
  * fault_find_pfn() - what the host has mapped at the fault's HVA
  * @f: the fault: @v, @slot, @gfn, @hva, @access are set; the rest is filled in
  *
- * Nothing is pinned: the answer holds as long as no invalidation of @hva began since @f->seq was read. May sleep.
- * Return: 0, -EINTR, -EHWPOISON, -EFAULT, -ENOMEM; -EINPROGRESS if the guest is told when the page has come.
+ * Nothing is pinned: the answer holds as long as no invalidation of @hva began since @f->seq was
+ * read. May sleep.
+ * Return: 0, -EINTR, -EHWPOISON, -EFAULT, -ENOMEM; -EINPROGRESS if the guest is told when the page
+ * has come.
  */
 int fault_find_pfn(struct fault *f);
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The two layouts of nested page-table entries (AMD APM vol. 2 "Nested Paging", Intel SDM vol. 3 "EPT Translation Mechanism").
+ * The two layouts of nested page-table entries (AMD APM vol. 2 "Nested Paging", Intel SDM vol. 3
+ * "EPT Translation Mechanism").
  *
- * Nested paging of AMD treats every access as a user access, so U is always set. Its entries carry no memory type: what the guest
- * chose holds, and PCD|PWT (UC in the kernel's PAT) overrides it for device memory. EPT ignores the guest's choice for RAM (IPAT):
- * nothing in the guest snoops without it, and aliases with different types are never made. Device memory stays combinable, so
- * that a guest's write-combining works.
+ * Nested paging of AMD treats every access as a user access, so U is always set. Its entries carry
+ * no memory type: what the guest chose holds, and PCD|PWT (UC in the kernel's PAT) overrides it for
+ * device memory. EPT ignores the guest's choice for RAM (IPAT): nothing in the guest snoops without
+ * it, and aliases with different types are never made. Device memory stays combinable, so that a
+ * guest's write-combining works.
  */
 #include "mmu.h"
 

@@ -84,7 +84,10 @@ void mmu_use_address_space(struct vcpu *v, unsigned int as_id)
 	/* The last hit came from the other one's array. */
 	v->virt.last_slots = NULL;
 	v->mmu.root_hpa = root_of(v);
-	/* L1's tables are in the other one as well: the shadow's root is looked for again before the next entry. The old one's are out of sight. */
+	/*
+	 * L1's tables are in the other one as well: the shadow's root is looked for again before
+	 * the next entry. The old one's are out of sight.
+	 */
 	if (mmu_nested_paging(v)) {
 		mmu_nested_leave(v);
 		virt_request(&v->virt, REQ_NESTED_PAGES);

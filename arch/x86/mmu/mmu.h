@@ -31,11 +31,13 @@ struct shadow_page;
  * @dirty: D bit, 0 if there is none
  * @memtype: memory type bits of ordinary RAM
  * @memtype_uc: memory type bits of MMIO-like PFNs
- * @soft_writable: software bit: the slot and the host mapping allow writing (write-protected for dirty logging)
+ * @soft_writable: software bit: the slot and the host mapping allow writing (write-protected for
+ *	dirty logging)
  * @addr: physical address bits
  */
 struct tdp_format {
-	u64 present, read, write, exec, noexec, huge, accessed, dirty, memtype, memtype_uc, soft_writable, addr;
+	u64 present, read, write, exec, noexec, huge, accessed, dirty, memtype, memtype_uc,
+		soft_writable, addr;
 };
 
 /**
@@ -45,9 +47,11 @@ struct tdp_format {
  * @pages: (a) table pages in use
  * @logs_writes: what the CPU notes about written pages is wanted: there was a logged slot. It stays
  * @shadow_limit: KVM_SET_NR_MMU_PAGES, 0: not called
- * @shadow: shadow of L1's nested tables, NULL before the first of them; set once, with mmu_lock held exclusively
+ * @shadow: shadow of L1's nested tables, NULL before the first of them; set once, with mmu_lock
+ *	held exclusively
  * @nx: NX huge pages
- * @apic_page: (c) once set, with vm->lock: stands for the local APICs' registers at their default address, NULL where the CPU knows no such page
+ * @apic_page: (c) once set, with vm->lock: stands for the local APICs' registers at their default
+ *	address, NULL where the CPU knows no such page
  * @apic_page_hidden: (mmu_lock) vCPUs that must not meet it
  */
 struct vm_mmu {
@@ -62,7 +66,10 @@ struct vm_mmu {
 	unsigned int apic_page_hidden;
 };
 
-/* Contexts of L2 that a vCPU remembers: as many guests L1 can run in turn without the shadow being compared each time. */
+/*
+ * Contexts of L2 that a vCPU remembers: as many guests L1 can run in turn without the shadow being
+ * compared each time.
+ */
 #define NESTED_CONTEXTS	4
 
 /**
@@ -71,7 +78,8 @@ struct vm_mmu {
  * @format: enum mmu_nested_format
  * @root: address of L1's table, 0 without nested paging
  * @cr4: @efer: @pat: what its entries mean
- * @compare: L1 flushed an address of it: before it is used again the shadow is compared with L1's tables
+ * @compare: L1 flushed an address of it: before it is used again the shadow is compared with L1's
+ *	tables
  */
 struct nested_context {
 	u32 asid;
@@ -178,10 +186,16 @@ enum fault_result mmu_fault(struct vcpu *v, u64 gpa, u32 access);
 /* apic_page.c: see there. A page for the VM: vm->lock held; 0 or -ENOMEM. */
 int mmu_apic_page_alloc(struct vm *vm);
 void mmu_apic_page_free(struct vm *vm);
-/* One more vCPU must not meet the page: no CPU has a translation to it any more; or one less. vCPU threads, outside the guest. */
+/*
+ * One more vCPU must not meet the page: no CPU has a translation to it any more; or one less. vCPU
+ * threads, outside the guest.
+ */
 void mmu_apic_page_hide(struct vm *vm);
 void mmu_apic_page_show(struct vm *vm);
-/* Nothing was mapped at the local APIC's address, and the vCPU may meet the page. srcu held; may sleep. True: go on. */
+/*
+ * Nothing was mapped at the local APIC's address, and the vCPU may meet the page. srcu held; may
+ * sleep. True: go on.
+ */
 bool mmu_apic_page_map(struct vcpu *v);
 
 /**
@@ -191,8 +205,10 @@ bool mmu_apic_page_map(struct vcpu *v);
  * @access: ACCESS_WRITE, ACCESS_USER, ACCESS_FETCH, ACCESS_IMPLICIT
  * @w: outcome
  *
- * Sets A and D bits in the guest's tables as the CPU would. In L2 both steps are taken: @w->gpa is L1's physical address.
- * Return: 0, 1 (#PF, @w->error), 2 (nested page fault of L1: see mmu_nested_take_fault()), -EFAULT (tables outside memory).
+ * Sets A and D bits in the guest's tables as the CPU would. In L2 both steps are taken: @w->gpa is
+ * L1's physical address.
+ * Return: 0, 1 (#PF, @w->error), 2 (nested page fault of L1: see mmu_nested_take_fault()), -EFAULT
+ * (tables outside memory).
  */
 int mmu_walk(struct vcpu *v, u64 linear, u32 access, struct walk *w);
 
@@ -200,12 +216,16 @@ int mmu_walk(struct vcpu *v, u64 linear, u32 access, struct walk *w);
 int mmu_walk_peek(struct vcpu *v, u64 linear, u32 access, struct walk *w);
 
 /*
- * Up to 16 bytes of the instruction that the vCPU has just executed, at a linear address; interrupts may be off, srcu held. Rights are not
- * checked, nor bits set: the CPU has done that. 0 or -EAGAIN (not without sleeping: take the slow way).
+ * Up to 16 bytes of the instruction that the vCPU has just executed, at a linear address;
+ * interrupts may be off, srcu held. Rights are not checked, nor bits set: the CPU has done that. 0
+ * or -EAGAIN (not without sleeping: take the slow way).
  */
 int mmu_fetch_nofault(struct vcpu *v, u64 linear, void *buf, unsigned int len);
 
-/* PAE: load the four pointers from guest memory at CR3. 0, 1 (reserved bits, or no memory there: #GP). May sleep. */
+/*
+ * PAE: load the four pointers from guest memory at CR3. 0, 1 (reserved bits, or no memory there:
+ * #GP). May sleep.
+ */
 int mmu_load_pdptrs(struct vcpu *v, u64 cr3);
 /* The bits that one which is present may not have set. */
 u64 mmu_pdptr_rsvd(const struct vcpu *v);
@@ -217,12 +237,15 @@ static inline void mmu_want_log(struct vm_mmu *mmu)
 		WRITE_ONCE(mmu->logs_writes, true);
 }
 
-/* The CPU set the D bit of a 4K leaf at @gpa (backend_caps.tdp_logs_writes). srcu held; interrupts may be off. */
+/*
+ * The CPU set the D bit of a 4K leaf at @gpa (backend_caps.tdp_logs_writes). srcu held; interrupts
+ * may be off.
+ */
 void mmu_log_write(struct vcpu *v, u64 gpa);
 
 /*
- * CPUID of the guest changed: what the walker caches about the mode is stale. Changes of CR0, CR4 and EFER it sees by itself; calling
- * this for them does no harm.
+ * CPUID of the guest changed: what the walker caches about the mode is stale. Changes of CR0, CR4
+ * and EFER it sees by itself; calling this for them does no harm.
  */
 void mmu_mode_changed(struct vcpu *v);
 

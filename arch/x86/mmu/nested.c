@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * L2 on L1's tables: entering and leaving, contexts, and the two steps of a translation done by software.
+ * L2 on L1's tables: entering and leaving, contexts, and the two steps of a translation done by
+ * software.
  *
- * A context is what tags translations in L1's CPU: an ASID with the tables it was used with. L1 may use one without a flush as long as it has
- * not flushed it; the first use of an ASID, or of other tables under it, counts as a flush, as L1 may rely on the CPU holding nothing then.
+ * A context is what tags translations in L1's CPU: an ASID with the tables it was used with. L1 may
+ * use one without a flush as long as it has not flushed it; the first use of an ASID, or of other
+ * tables under it, counts as a flush, as L1 may rely on the CPU holding nothing then.
  */
 #include "nested_walk.h"
 #include "shadow.h"
@@ -16,8 +18,8 @@
 
 static bool same_context(const struct nested_context *a, const struct nested_context *b)
 {
-	return a->asid == b->asid && a->format == b->format && a->root == b->root && a->cr4 == b->cr4 && a->efer == b->efer &&
-	       a->pat == b->pat;
+	return a->asid == b->asid && a->format == b->format && a->root == b->root &&
+	       a->cr4 == b->cr4 && a->efer == b->efer && a->pat == b->pat;
 }
 
 /* Remember a context. Return: it was known, so what the CPU has of it may be used. */
@@ -85,8 +87,8 @@ static void update_mode(struct vcpu *v, const struct mmu_nested_conf *conf)
 		.amd = guest_has(v, GUEST_AMD),
 	};
 
-	if (n->mode.limit && n->mode_cr4 == conf->cr4 && n->mode_efer == conf->efer && n->mode_features == v->cpu.features &&
-	    n->mode_maxphyaddr == v->cpu.maxphyaddr)
+	if (n->mode.limit && n->mode_cr4 == conf->cr4 && n->mode_efer == conf->efer &&
+	    n->mode_features == v->cpu.features && n->mode_maxphyaddr == v->cpu.maxphyaddr)
 		return;
 	nested_mode_init(&n->mode, conf->cr4, conf->efer, &cpuid);
 	n->mode_cr4 = conf->cr4;
@@ -103,7 +105,8 @@ static u64 own_root(struct vcpu *v)
 }
 
 /* L1 uses nested paging: the shadow, at least its root. 0, -ENOMEM, -EOPNOTSUPP. */
-static int enter_shadow(struct vcpu *v, const struct mmu_nested_conf *conf, struct nested_context *c)
+static int enter_shadow(struct vcpu *v, const struct mmu_nested_conf *conf,
+			struct nested_context *c)
 {
 	struct vcpu_nested *n = &v->mmu.nested;
 	int ret;
@@ -207,7 +210,8 @@ static int l1_cmpxchg(void *ctx, u64 gpa, u64 old, u64 new, unsigned int size)
 static const struct walk_ops l1_ops = { .read = l1_read, .cmpxchg = l1_cmpxchg };
 static const struct walk_ops l1_peek_ops = { .read = l1_read };
 
-int nested_walk_vcpu(struct nested_reader *r, u64 gpa, u32 access, struct walk *w, struct walk_path *path)
+int nested_walk_vcpu(struct nested_reader *r, u64 gpa, u32 access, struct walk *w,
+		     struct walk_path *path)
 {
 	struct vcpu_nested *n = &r->v->mmu.nested;
 	u64 root = n->known[n->last].root;
@@ -215,7 +219,8 @@ int nested_walk_vcpu(struct nested_reader *r, u64 gpa, u32 access, struct walk *
 	return nested_walk(&n->mode, root, gpa, access, r->peek ? &l1_peek_ops : &l1_ops, r, w, path);
 }
 
-static int translate(struct nested_reader *r, u64 gpa, u32 access, u64 kind, u64 *l1_gpa, struct mmu_nested_fault *f)
+static int translate(struct nested_reader *r, u64 gpa, u32 access, u64 kind, u64 *l1_gpa,
+		     struct mmu_nested_fault *f)
 {
 	struct walk_path path;
 	struct walk w;
@@ -228,7 +233,8 @@ static int translate(struct nested_reader *r, u64 gpa, u32 access, u64 kind, u64
 	return ret;
 }
 
-int mmu_nested_translate(struct vcpu *v, u64 gpa, u32 access, u64 *l1_gpa, struct mmu_nested_fault *f)
+int mmu_nested_translate(struct vcpu *v, u64 gpa, u32 access, u64 *l1_gpa,
+			 struct mmu_nested_fault *f)
 {
 	struct nested_reader r = { .v = v };
 
@@ -292,8 +298,12 @@ static int l2_cmpxchg(void *ctx, u64 gpa, u64 old, u64 new, unsigned int size)
 static const struct walk_ops l2_ops = { .read = l2_read, .cmpxchg = l2_cmpxchg };
 static const struct walk_ops l2_peek_ops = { .read = l2_read };
 
-/* One of PAE's four pointers. The CPU reads it at each walk under nested paging (AMD APM vol. 2, "Legacy PAE Mode"). */
-static int l2_read_pdptr(struct nested_reader *r, const struct walk_mode *mode, const struct walk_in *in, struct walk *w, u64 *pdptr)
+/*
+ * One of PAE's four pointers. The CPU reads it at each walk under nested paging (AMD APM vol. 2,
+ * "Legacy PAE Mode").
+ */
+static int l2_read_pdptr(struct nested_reader *r, const struct walk_mode *mode,
+			 const struct walk_in *in, struct walk *w, u64 *pdptr)
 {
 	unsigned int i = in->linear >> 30 & 3;
 	int ret = l2_read(r, (in->cr3 & GENMASK_ULL(31, 5)) + i * 8, &pdptr[i], 8);
@@ -304,7 +314,8 @@ static int l2_read_pdptr(struct nested_reader *r, const struct walk_mode *mode, 
 	return 1;
 }
 
-int nested_walk_linear(struct nested_reader *r, const struct walk_mode *mode, struct walk_in *in, struct walk *w)
+int nested_walk_linear(struct nested_reader *r, const struct walk_mode *mode, struct walk_in *in,
+		       struct walk *w)
 {
 	u64 pdptr[4] = { };
 	int ret;

@@ -8,7 +8,8 @@
 #define CR4_MODE	(BIT(4) | BIT(5) | BIT(12) | BIT(20))	/* PSE, PAE, LA57, SMEP */
 #define PDPTR_LEVEL	3
 
-void nested_mode_init(struct nested_mode *m, unsigned long cr4, u64 efer, const struct walk_cpuid *cpuid)
+void nested_mode_init(struct nested_mode *m, unsigned long cr4, u64 efer,
+		      const struct walk_cpuid *cpuid)
 {
 	struct walk_mode *w = &m->walk;
 
@@ -31,8 +32,8 @@ void nested_mode_init(struct nested_mode *m, unsigned long cr4, u64 efer, const 
 }
 
 /* Return: 0, 1 (@w->error), or what reading returned. */
-static int read_pdptr(const struct nested_mode *m, u64 root, u64 gpa, const struct walk_ops *ops, void *ctx, struct walk *w,
-		      struct walk_step *step)
+static int read_pdptr(const struct nested_mode *m, u64 root, u64 gpa, const struct walk_ops *ops,
+		      void *ctx, struct walk *w, struct walk_step *step)
 {
 	int ret;
 
@@ -48,8 +49,8 @@ static int read_pdptr(const struct nested_mode *m, u64 root, u64 gpa, const stru
 	return 1;
 }
 
-int nested_walk(const struct nested_mode *m, u64 root, u64 gpa, u32 access, const struct walk_ops *ops, void *ctx, struct walk *w,
-		struct walk_path *path)
+int nested_walk(const struct nested_mode *m, u64 root, u64 gpa, u32 access,
+		const struct walk_ops *ops, void *ctx, struct walk *w, struct walk_path *path)
 {
 	u64 pdptr[4] = { };
 	struct walk_in in = {

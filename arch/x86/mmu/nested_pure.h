@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The walk of L1's nested tables as a function of nothing but its arguments (AMD APM vol. 2, "Nested Paging"). Pure, as walk_pure.h.
+ * The walk of L1's nested tables as a function of nothing but its arguments (AMD APM vol. 2,
+ * "Nested Paging"). Pure, as walk_pure.h.
  *
- * The tables have the format of L1's own paging mode. What differs from a walk of L1's own: every access is a user access, so that neither
- * WP nor SMEP, SMAP and protection keys have a say; the four pointers of PAE are read as part of each walk.
+ * The tables have the format of L1's own paging mode. What differs from a walk of L1's own: every
+ * access is a user access, so that neither WP nor SMEP, SMAP and protection keys have a say; the
+ * four pointers of PAE are read as part of each walk.
  */
 #ifndef STRATA_NESTED_PURE_H
 #define STRATA_NESTED_PURE_H
@@ -31,7 +33,8 @@ struct nested_mode {
  * @efer: L1's EFER: NXE, LMA
  * @cpuid: L1's CPUID
  */
-void nested_mode_init(struct nested_mode *m, unsigned long cr4, u64 efer, const struct walk_cpuid *cpuid);
+void nested_mode_init(struct nested_mode *m, unsigned long cr4, u64 efer,
+		      const struct walk_cpuid *cpuid);
 
 /**
  * nested_walk() - translate an address of L2's
@@ -46,17 +49,19 @@ void nested_mode_init(struct nested_mode *m, unsigned long cr4, u64 efer, const 
  *
  * Return: as walk_tables().
  */
-int nested_walk(const struct nested_mode *m, u64 root, u64 gpa, u32 access, const struct walk_ops *ops, void *ctx, struct walk *w,
-		struct walk_path *path);
+int nested_walk(const struct nested_mode *m, u64 root, u64 gpa, u32 access,
+		const struct walk_ops *ops, void *ctx, struct walk *w, struct walk_path *path);
 
 /**
- * nested_memtype() - the memory type that a leaf of L1's asks for (AMD APM vol. 2, "Page-Attribute Table")
+ * nested_memtype() - the memory type that a leaf of L1's asks for (AMD APM vol. 2, "Page-Attribute
+ * Table")
  * @entry: the leaf
  * @level: its level
  * @l1_pat: L1's PAT
  * @host_pat: the host's PAT
  *
- * Return: index of that type in the host's PAT; of the nearest one that is stricter if the host has it not.
+ * Return: index of that type in the host's PAT; of the nearest one that is stricter if the host has
+ * it not.
  */
 unsigned int nested_memtype(u64 entry, int level, u64 l1_pat, u64 host_pat);
 

@@ -29,13 +29,16 @@ struct nested_reader {
 };
 
 /* L1's tables: nested_walk() with what the vCPU entered L2 with */
-int nested_walk_vcpu(struct nested_reader *r, u64 gpa, u32 access, struct walk *w, struct walk_path *path);
+int nested_walk_vcpu(struct nested_reader *r, u64 gpa, u32 access, struct walk *w,
+		     struct walk_path *path);
 
 /*
- * L2's tables, each of their addresses through L1's, and the result too: @w->gpa is L1's. @in without @pdptr, @in->cr3 is L2's in any mode.
+ * L2's tables, each of their addresses through L1's, and the result too: @w->gpa is L1's. @in
+ * without @pdptr, @in->cr3 is L2's in any mode.
  * Return: as walk_tables(), or WALK_NESTED_FAULT.
  */
-int nested_walk_linear(struct nested_reader *r, const struct walk_mode *mode, struct walk_in *in, struct walk *w);
+int nested_walk_linear(struct nested_reader *r, const struct walk_mode *mode, struct walk_in *in,
+		       struct walk *w);
 
 /* Userspace address of guest memory; a walk stays in one slot mostly, which @slot remembers. */
 static __always_inline void __user *walk_hva(struct vcpu *v, u64 gpa, const struct virt_slot **slot)

@@ -2,9 +2,10 @@
 /*
  * NX huge pages: the module's parameters, the list of split pages, and their recovery.
  *
- * A table that was made for a fetch is removed as a whole after some time: data then maps the huge page again, code splits it again. Who
- * changes the mode at run time removes all mappings of all VMs. Locks: nx_lock, then a VM's mmu_lock; none that is held while userspace's memory
- * is touched, which may take for ever.
+ * A table that was made for a fetch is removed as a whole after some time: data then maps the huge
+ * page again, code splits it again. Who changes the mode at run time removes all mappings of all
+ * VMs. Locks: nx_lock, then a VM's mmu_lock; none that is held while userspace's memory is touched,
+ * which may take for ever.
  */
 #include "nx.h"
 #include "tdp.h"
@@ -54,7 +55,10 @@ static void recovery_start(struct vm_nx *nx)
 		queue_delayed_work(system_unbound_wq, &nx->recover, recovery_delay());
 }
 
-/* Where a table is: the address of what it covers, with the address space and the level in bits that an address does not have. */
+/*
+ * Where a table is: the address of what it covers, with the address space and the level in bits
+ * that an address does not have.
+ */
 static unsigned long place(unsigned int as_id, u64 gfn, int level)
 {
 	return (gfn & ~(tdp_span(level) - 1)) << PAGE_SHIFT | as_id << 2 | level;
@@ -83,7 +87,10 @@ void nx_forget(struct vm *vm, struct page *table)
 	vm->mmu.nx.nr--;
 }
 
-/* While writes are logged all leaves are small anyway; when that ends, huge ones come back without us. */
+/*
+ * While writes are logged all leaves are small anyway; when that ends, huge ones come back without
+ * us.
+ */
 static bool small_anyway(struct vm *vm, unsigned int as_id, u64 gfn)
 {
 	const struct virt_slot *slot = virt_find_slot(virt_slots(&vm->virt, as_id), gfn);
@@ -117,7 +124,9 @@ static void recover_some(struct vm *vm, unsigned long nr)
 		flush |= recover_one(vm, &tables);
 		if (!need_resched() && !rwlock_needbreak(&virt->mmu_lock))
 			continue;
-		/* Who takes the lock next must not find translations in TLBs that the tables lack. */
+		/*
+		 * Who takes the lock next must not find translations in TLBs that the tables lack.
+		 */
 		if (flush)
 			virt_request_all(virt, VIRT_REQ_TLB_FLUSH);
 		flush = false;
@@ -186,7 +195,10 @@ static void zap_vm(struct vm *vm)
 	unsigned int as_id, i;
 	int idx;
 
-	/* A slot that comes meanwhile is of the new mode, one that goes is zapped by who removes it. */
+	/*
+	 * A slot that comes meanwhile is of the new mode, one that goes is zapped by who removes
+	 * it.
+	 */
 	idx = srcu_read_lock(&vm->virt.srcu);
 	for (as_id = 0; as_id < VIRT_ADDRESS_SPACES; as_id++) {
 		const struct virt_slots *slots = virt_slots(&vm->virt, as_id);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * NX huge pages: huge leaves are not executable and are split when something is fetched from them, so that a CPU with the ITLB multihit
- * erratum never sees an executable page whose size changes. What was split becomes huge again in time.
+ * NX huge pages: huge leaves are not executable and are split when something is fetched from them,
+ * so that a CPU with the ITLB multihit erratum never sees an executable page whose size changes.
+ * What was split becomes huge again in time.
  *
- * A table that is there for a fetch only is noted in its struct page and in a list of the VM, the oldest first. The list grows with
- * mmu_lock held shared (and the list's own lock) and shrinks with it held exclusively.
+ * A table that is there for a fetch only is noted in its struct page and in a list of the VM, the
+ * oldest first. The list grows with mmu_lock held shared (and the list's own lock) and shrinks with
+ * it held exclusively.
  */
 #ifndef STRATA_NX_H
 #define STRATA_NX_H
@@ -21,7 +23,8 @@ struct vm;
 /**
  * struct vm_nx - NX huge pages of a VM
  * @vms: in the list of all VMs
- * @exempt: KVM_CAP_VM_DISABLE_NX_HUGE_PAGES: huge leaves are executable all the same; before the first vCPU
+ * @exempt: KVM_CAP_VM_DISABLE_NX_HUGE_PAGES: huge leaves are executable all the same; before the
+ *	first vCPU
  * @lock: adding to @splits
  * @splits: tables that stand where a huge leaf could be, by page->lru
  * @nr: how many

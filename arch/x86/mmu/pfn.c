@@ -2,11 +2,12 @@
 /*
  * From a userspace address to a host frame.
  *
- * The usual way is to read the host's page tables, with interrupts off so that they stay: that gives frame, permissions, size
- * and neighbours in one go and takes no reference. It is safe because who takes a page from the address space announces that
- * through the MMU notifier first, and the fault is only finished if no such announcement came meanwhile. What is not there
- * is faulted in with get_user_pages() and looked up again. What remains (zero page, DAX: frames that only GUP may name; then
- * mappings without struct page) takes its own way, as 4K pages.
+ * The usual way is to read the host's page tables, with interrupts off so that they stay: that
+ * gives frame, permissions, size and neighbours in one go and takes no reference. It is safe
+ * because who takes a page from the address space announces that through the MMU notifier first,
+ * and the fault is only finished if no such announcement came meanwhile. What is not there is
+ * faulted in with get_user_pages() and looked up again. What remains (zero page, DAX: frames that
+ * only GUP may name; then mappings without struct page) takes its own way, as 4K pages.
  */
 #include "fault.h"
 #include "../strata.h"
@@ -18,8 +19,9 @@
 #include <asm/pgtable.h>
 
 /*
- * May a present host entry of any size be mapped, for reading or for writing? Flags are in the same places at all levels. The
- * protection keys of the thread count as for its own accesses; pages under NUMA hinting are not present.
+ * May a present host entry of any size be mapped, for reading or for writing? Flags are in the same
+ * places at all levels. The protection keys of the thread count as for its own accesses; pages
+ * under NUMA hinting are not present.
  */
 static bool host_entry_ok(u64 entry, bool write)
 {
@@ -27,9 +29,11 @@ static bool host_entry_ok(u64 entry, bool write)
 }
 
 /*
- * Find the host's leaf of an address. Interrupts off. Return: its level, 0 if there is none; for level 1 @ptep is its place.
+ * Find the host's leaf of an address. Interrupts off. Return: its level, 0 if there is none; for
+ * level 1 @ptep is its place.
  */
-static __always_inline int host_leaf(struct mm_struct *mm, unsigned long hva, u64 *entry, u64 *pfn, pte_t **ptep)
+static __always_inline int host_leaf(struct mm_struct *mm, unsigned long hva, u64 *entry, u64 *pfn,
+				     pte_t **ptep)
 {
 	pgd_t pgd = READ_ONCE(*pgd_offset(mm, hva));
 	p4d_t p4d;
@@ -117,7 +121,10 @@ static bool fault_host_walk(struct fault *f)
 	return true;
 }
 
-/* Frame of a mapping without struct page. mmap_lock held for reading. Return: 0, -EAGAIN (fault it in), -EFAULT. */
+/*
+ * Frame of a mapping without struct page. mmap_lock held for reading. Return: 0, -EAGAIN (fault it
+ * in), -EFAULT.
+ */
 static int fault_follow_pfnmap(struct fault *f)
 {
 	struct vm_area_struct *vma = vma_lookup(f->v->virt.vm->mm, f->hva);
@@ -136,7 +143,10 @@ static int fault_follow_pfnmap(struct fault *f)
 		f->level = 1;
 		f->clean = false;	/* nobody's page cache */
 		f->writable = args.writable && slot_writable(f);
-		/* The type that the host chose for its own mapping; write-back has none of the three bits. */
+		/*
+		 * The type that the host chose for its own mapping; write-back has none of the
+		 * three bits.
+		 */
 		f->uncached = pgprot_val(args.pgprot) & (_PAGE_PWT | _PAGE_PCD | _PAGE_PAT);
 	}
 	follow_pfnmap_end(&args);
@@ -201,7 +211,10 @@ int fault_find_pfn(struct fault *f)
 
 	for (tries = 0; ; tries++) {
 		f->seq = READ_ONCE(f->v->virt.vm->inval_seq);
-		/* Pairs with the notifier's writes under mmu_lock: the tables are read after the count. */
+		/*
+		 * Pairs with the notifier's writes under mmu_lock: the tables are read after the
+		 * count.
+		 */
 		smp_rmb();
 		if (fault_host_walk(f))
 			return 0;
@@ -213,7 +226,10 @@ int fault_find_pfn(struct fault *f)
 			return fault_pfnmap(f);
 		if (ret < 0)
 			return signal_pending(current) ? -EINTR : ret;
-		/* The first time the page is looked up again, as that tells more; then GUP's word is taken. */
+		/*
+		 * The first time the page is looked up again, as that tells more; then GUP's word
+		 * is taken.
+		 */
 		if (tries)
 			return 0;
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages of the shadow: making, finding, giving back; roots, and the shadow as a whole. See shadow.h.
+ * Pages of the shadow: making, finding, giving back; roots, and the shadow as a whole. See
+ * shadow.h.
  */
 #include "shadow.h"
 
@@ -16,7 +17,10 @@ MODULE_PARM_DESC(shadow_pages, "Limit of shadow pages (12K each) of a VM whose g
 
 /* However small the VM: a vCPU in L2 has a root and needs a way down from it. */
 #define SHADOW_PAGES_MIN	64
-/* However large: who takes all of the VM's memory away goes through all leaves with a spinlock held. It is enough for 512G of L2's in 4K pages. */
+/*
+ * However large: who takes all of the VM's memory away goes through all leaves with a spinlock
+ * held. It is enough for 512G of L2's in 4K pages.
+ */
 #define SHADOW_PAGES_MAX	(1U << 18)
 #define SHADOW_PAGES_VCPU	(2 * WALK_MAX_LEVELS)
 
@@ -27,7 +31,8 @@ MODULE_PARM_DESC(shadow_pages, "Limit of shadow pages (12K each) of a VM whose g
 
 static struct hlist_head *shadow_bucket(struct vm_shadow *s, const struct shadow_role *role)
 {
-	return &s->hash[jhash2((const u32 *)role, sizeof(*role) / sizeof(u32), s->seed) >> (32 - SHADOW_HASH_BITS)];
+	return &s->hash[jhash2((const u32 *)role, sizeof(*role) / sizeof(u32), s->seed) >>
+			(32 - SHADOW_HASH_BITS)];
 }
 
 struct shadow_page *shadow_find(struct vm_shadow *s, const struct shadow_role *role)
@@ -154,7 +159,8 @@ int shadow_fill_spare(struct vcpu *v)
 		n->spare[n->spare_nr++] = sp;
 	}
 	/* More than once where the limit has fallen */
-	while (unlikely(READ_ONCE(s->nr) + ARRAY_SIZE(n->spare) > READ_ONCE(s->max)) && reclaim(vm, s, SHADOW_BATCH))
+	while (unlikely(READ_ONCE(s->nr) + ARRAY_SIZE(n->spare) > READ_ONCE(s->max)) &&
+	       reclaim(vm, s, SHADOW_BATCH))
 		cond_resched();
 	return 0;
 }
@@ -250,7 +256,10 @@ static u32 page_limit(struct vcpu *v)
 
 	for (i = 0; i < slots->nr; i++)
 		pages += slots->slot[i]->npages;
-	/* L2 that has all of the memory in 4K pages needs one for 512 of them; L1 may have it twice, and more guests than one. */
+	/*
+	 * L2 that has all of the memory in 4K pages needs one for 512 of them; L1 may have it
+	 * twice, and more guests than one.
+	 */
 	if (!limit)
 		limit = pages / (TDP_ENTRIES / 4);
 	limit = max_t(u64, limit, pages_needed(vcpu_vm(v)));

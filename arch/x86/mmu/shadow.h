@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The shadow: tables for the CPU that do L1's nested translation and the VM's own (tdp.h) in one step.
+ * The shadow: tables for the CPU that do L1's nested translation and the VM's own (tdp.h) in one
+ * step.
  *
- * A shadow page stands for one of L1's tables (or a part of it), or for a piece of a large page of L1's that the host maps in smaller ones, or
- * for the levels above L1's root. It is found by its whole role and shared by all vCPUs whose L1 uses that table in that way.
+ * A shadow page stands for one of L1's tables (or a part of it), or for a piece of a large page of
+ * L1's that the host maps in smaller ones, or for the levels above L1's root. It is found by its
+ * whole role and shared by all vCPUs whose L1 uses that table in that way.
  *
  * What the pages hold:
- *  - A leaf never allows what the VM's own leaf of the same frame of L1's does not: whoever takes from that takes from the shadow too
- *    (shadow_zap() and others), found by the frame. So no translation of L2's outlives one of L1's, in the tables or in a TLB.
- *  - An entry shows what L1's table said at some time not before the generation of its page (@valid), and a link leads only to a page whose
- *    generation is not older: as in a CPU's walk, what is below was read after what led there. Each comparison of a page with L1's table is a generation of its
- *    own: what differs is dropped, links are cut. A flush by L1 compares a few pages, from the root on; the rest when a fault comes to them.
- *  - What L1 has changed in a table before it made it reachable needs no flush. So the page behind a new link is compared, too.
+ *  - A leaf never allows what the VM's own leaf of the same frame of L1's does not: whoever takes
+ *    from that takes from the shadow too (shadow_zap() and others), found by the frame. So no
+ *    translation of L2's outlives one of L1's, in the tables or in a TLB.
+ *  - An entry shows what L1's table said at some time not before the generation of its page
+ *    (@valid), and a link leads only to a page whose generation is not older: as in a CPU's walk,
+ *    what is below was read after what led there. Each comparison of a page with L1's table is a
+ *    generation of its
+ *    own: what differs is dropped, links are cut. A flush by L1 compares a few pages, from the root
+ *    on; the rest when a fault comes to them.
+ *  - What L1 has changed in a table before it made it reachable needs no flush. So the page behind
+ *    a new link is compared, too.
  *
- * Everything is under vm_shadow.lock, taken inside vm->mmu_lock (held shared at least, which keeps the VM's own leaves; A bits are looked at without
- * it). Pages that are out of use are freed after a flush of all TLBs. The number of pages is limited; the least recently used ones go.
+ * Everything is under vm_shadow.lock, taken inside vm->mmu_lock (held shared at least, which keeps
+ * the VM's own leaves; A bits are looked at without it). Pages that are out of use are freed after
+ * a flush of all TLBs. The number of pages is limited; the least recently used ones go.
  */
 #ifndef STRATA_SHADOW_H
 #define STRATA_SHADOW_H
@@ -44,7 +52,8 @@ enum shadow_kind {
  * @flags: SHADOW_NX and others
  * @memtype: pieces: index into the host's PAT
  * @as_id: address space of L1's
- * @owner: pages above L1's root: the vCPU, by index plus one. Its flushes must not keep other vCPUs from getting anywhere.
+ * @owner: pages above L1's root: the vCPU, by index plus one. Its flushes must not keep other vCPUs
+ *	from getting anywhere.
  */
 struct shadow_role {
 	u64 base;
@@ -68,8 +77,9 @@ static_assert(sizeof(struct shadow_role) == 32);
 #define SHADOW_AMD	BIT(3)	/* AMD's reserved bits */
 
 /*
- * An entry of a shadow page, as a number: the page's @id and the entry's index. Entries that map the same frame of L1's, and links to the same
- * page, are in doubly linked lists of these; 0 ends a list.
+ * An entry of a shadow page, as a number: the page's @id and the entry's index. Entries that map
+ * the same frame of L1's, and links to the same page, are in doubly linked lists of these; 0 ends a
+ * list.
  */
 struct shadow_chain {
 	u32 next;
@@ -88,7 +98,8 @@ struct shadow_chain {
  * @parents: first of the links to it
  * @links: how many
  * @present: entries present
- * @known: entries not present because they were cut in generation @valid, when L1's table had what is in @seen
+ * @known: entries not present because they were cut in generation @valid, when L1's table had what
+ *	is in @seen
  * @used: how many are present
  * @users: vCPUs that have it as their root
  * @valid: generation, see above; pieces: always the highest
@@ -112,10 +123,16 @@ struct shadow_page {
 
 #define SHADOW_HASH_BITS	12
 
-/* So many steps are taken, of which few are needed unless others get in the way; then the guest tries itself. */
+/*
+ * So many steps are taken, of which few are needed unless others get in the way; then the guest
+ * tries itself.
+ */
 #define SHADOW_TRIES		20
 
-/* Lists of the leaves that map frames of L1's, and how many are in each: by level of the leaf, for 512 leaves each */
+/*
+ * Lists of the leaves that map frames of L1's, and how many are in each: by level of the leaf, for
+ * 512 leaves each
+ */
 struct shadow_frames {
 	u32 used;
 	u32 head[TDP_ENTRIES];
@@ -158,7 +175,8 @@ static inline struct vm_shadow *vm_shadow(const struct vm *vm)
 /* ---- what the rest of the MMU calls; each does nothing in a VM that has no shadow ---- */
 
 /*
- * The VM's own leaves of these frames are removed, or allow less: so do the shadow's. vm->mmu_lock held; for shadow_protect() exclusively.
+ * The VM's own leaves of these frames are removed, or allow less: so do the shadow's. vm->mmu_lock
+ * held; for shadow_protect() exclusively.
  * Return: something was changed.
  */
 bool shadow_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end);
@@ -170,13 +188,17 @@ bool shadow_age(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool clear)
 /* The frames have no leaves any more: nor are lists of them kept. No lock held; may sleep. */
 void shadow_forget(struct vm *vm, unsigned int as_id, u64 gfn, u64 end);
 
-/* As if L1 had flushed everything: each page is compared with L1's table before it is used again. No lock held. */
+/*
+ * As if L1 had flushed everything: each page is compared with L1's table before it is used again.
+ * No lock held.
+ */
 void shadow_reset(struct vm *vm);
 
 /**
  * shadow_set_limit() - how many pages the VM's shadow may have (KVM_SET_NR_MMU_PAGES)
  * @vm: the machine
- * @nr: pages; what a vCPU in L2 cannot do without is always there. If the shadow is in use already, it does not grow.
+ * @nr: pages; what a vCPU in L2 cannot do without is always there. If the shadow is in use already,
+ *	it does not grow.
  *
  * Return: 0, -EINVAL.
  */
@@ -208,26 +230,35 @@ void shadow_vcpu_destroy(struct vcpu *v);
 /* ---- shadow_sync.c ---- */
 
 /*
- * L1 has flushed what is below the vCPU's root. A few tables are compared with L1's at once; the way to the others is cut, and they are
- * compared when a fault comes to them.
+ * L1 has flushed what is below the vCPU's root. A few tables are compared with L1's at once; the
+ * way to the others is cut, and they are compared when a fault comes to them.
  */
 void shadow_flush_root(struct vcpu *v);
 
-/* Which bytes of L1's a page shows, and how many bits an entry's index has to lose to be that of L1's entry */
+/*
+ * Which bytes of L1's a page shows, and how many bits an entry's index has to lose to be that of
+ * L1's entry
+ */
 unsigned int shadow_table_bytes(const struct shadow_role *r, u64 *gpa, unsigned int *shift);
 
 /*
- * Drop what L1's table does not have any more, where that is at hand. shadow_renew() follows without a pause of the lock. Return: 0;
- * -EFAULT: it cannot be read without sleeping.
+ * Drop what L1's table does not have any more, where that is at hand. shadow_renew() follows
+ * without a pause of the lock. Return: 0; -EFAULT: it cannot be read without sleeping.
  */
 int shadow_cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp);
 
-/* ---- between shadow.c, shadow_entry.c, shadow_fault.c and shadow_sync.c; lock held unless said otherwise ---- */
+/*
+ * ---- between shadow.c, shadow_entry.c, shadow_fault.c and shadow_sync.c; lock held unless said
+ * otherwise ----
+ */
 
 /* Have pages at hand for one fault, and make room for them. No lock held, may sleep. 0, -ENOMEM. */
 int shadow_fill_spare(struct vcpu *v);
 
-/* The list that a leaf of this level at this frame is to be in. No lock held, may sleep. 0, -ENOMEM. */
+/*
+ * The list that a leaf of this level at this frame is to be in. No lock held, may sleep. 0,
+ * -ENOMEM.
+ */
 int shadow_prepare_frames(struct vm *vm, unsigned int as_id, u64 gfn, int level);
 bool shadow_has_frames(struct vm_shadow *s, unsigned int as_id, u64 gfn, int level);
 
@@ -237,23 +268,35 @@ struct shadow_page *shadow_child(struct vm_shadow *s, const struct shadow_page *
 
 /* Remove an entry if it is present. */
 void shadow_drop(struct vm_shadow *s, struct shadow_page *sp, unsigned int i);
-/* The same for a link that is to be made again after the page behind it has been compared; @sp has been. */
+/*
+ * The same for a link that is to be made again after the page behind it has been compared; @sp has
+ * been.
+ */
 void shadow_cut(struct vm_shadow *s, struct shadow_page *sp, unsigned int i);
 /* Remove all entries of a page, and all links to it. */
 void shadow_isolate(struct vm_shadow *s, struct shadow_page *sp);
-/* The list that the leaf @i, whose L1 entry is @seen, belongs to; neighbours in a piece have it in common. */
-struct shadow_frames *shadow_frames_of(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen);
-/* Put an entry where none is. A leaf's list of frames is there already: @f. */
-void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, struct shadow_page *child, u64 entry, u64 seen);
-void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen, struct shadow_frames *f);
 /*
- * The same for @nr leaves of a piece from @first on, where none is yet: as @leaf, if the VM's own leaves @own differ from @like, the one that @leaf was made
- * from, in the frame only
+ * The list that the leaf @i, whose L1 entry is @seen, belongs to; neighbours in a piece have it in
+ * common.
  */
-void shadow_map_alike(struct vm_shadow *s, struct shadow_page *sp, unsigned int first, unsigned int nr, const u64 *own, u64 like, u64 leaf,
-		      struct shadow_frames *f);
+struct shadow_frames *shadow_frames_of(struct vm_shadow *s, const struct shadow_page *sp,
+				       unsigned int i, u64 seen);
+/* Put an entry where none is. A leaf's list of frames is there already: @f. */
+void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i,
+		 struct shadow_page *child, u64 entry, u64 seen);
+void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen,
+		struct shadow_frames *f);
+/*
+ * The same for @nr leaves of a piece from @first on, where none is yet: as @leaf, if the VM's own
+ * leaves @own differ from @like, the one that @leaf was made from, in the frame only
+ */
+void shadow_map_alike(struct vm_shadow *s, struct shadow_page *sp, unsigned int first,
+		      unsigned int nr, const u64 *own, u64 like, u64 leaf, struct shadow_frames *f);
 
-/* Begin a generation with a page, and cut its links. @compared: L1's table has what is left, or there is none. Return: the generation. */
+/*
+ * Begin a generation with a page, and cut its links. @compared: L1's table has what is left, or
+ * there is none. Return: the generation.
+ */
 u64 shadow_renew(struct vm_shadow *s, struct shadow_page *sp, bool compared);
 
 /* L1's frame that a leaf's L1 entry maps: of the shadow entry @i, whose L1 entry is @seen */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Entries of the shadow's pages: linking and dropping; and the lists by which the VM's own tables reach them. See shadow.h.
+ * Entries of the shadow's pages: linking and dropping; and the lists by which the VM's own tables
+ * reach them. See shadow.h.
  */
 #include "shadow.h"
 
@@ -8,8 +9,9 @@
 #include <linux/slab.h>
 
 /*
- * So many leaves may show one frame of L1's, and so many links lead to one page; one more takes the place of the last. Whoever takes a frame or a page away goes
- * through all of them with a spinlock held.
+ * So many leaves may show one frame of L1's, and so many links lead to one page; one more takes the
+ * place of the last. Whoever takes a frame or a page away goes through all of them with a spinlock
+ * held.
  */
 #define SHADOW_SHARES_MAX	1024
 
@@ -64,7 +66,8 @@ static u64 frame_unit(u64 gfn, int level)
 	return gfn >> (TDP_INDEX_BITS * (level - 1));
 }
 
-static struct shadow_frames *find_frames(struct vm_shadow *s, unsigned int as_id, u64 unit, int level)
+static struct shadow_frames *find_frames(struct vm_shadow *s, unsigned int as_id, u64 unit,
+					 int level)
 {
 	return xa_load(&s->frames, shadow_frames_index(as_id, unit, level));
 }
@@ -86,7 +89,8 @@ int shadow_prepare_frames(struct vm *vm, unsigned int as_id, u64 gfn, int level)
 	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
 	if (!f)
 		return -ENOMEM;
-	old = xa_cmpxchg(&s->frames, shadow_frames_index(as_id, unit, level), NULL, f, GFP_KERNEL_ACCOUNT);
+	old = xa_cmpxchg(&s->frames, shadow_frames_index(as_id, unit, level), NULL, f,
+			 GFP_KERNEL_ACCOUNT);
 	if (!old)
 		return 0;
 	kfree(f);
@@ -98,11 +102,13 @@ u64 shadow_leaf_gfn(const struct shadow_page *sp, unsigned int i, u64 seen)
 	if (sp->role.kind == SHADOW_PIECE)
 		return (sp->role.base >> PAGE_SHIFT) + i * tdp_span(sp->role.level);
 	if (sp->role.paging != WALK_32BIT)
-		return ((seen & GENMASK_ULL(51, 12)) >> PAGE_SHIFT) & ~(tdp_span(sp->role.level) - 1);
+		return ((seen & GENMASK_ULL(51, 12)) >> PAGE_SHIFT) &
+		       ~(tdp_span(sp->role.level) - 1);
 	if (sp->role.level == 1)
 		return (u32)seen >> PAGE_SHIFT;
 	/* Half of a 4M page, with the upper bits of the address where PSE-36 has them */
-	return (seen & GENMASK(31, 22)) >> PAGE_SHIFT | (seen >> 13 & 0xff) << 20 | (i & 1) * tdp_span(2);
+	return (seen & GENMASK(31, 22)) >> PAGE_SHIFT | (seen >> 13 & 0xff) << 20 |
+	       (i & 1) * tdp_span(2);
 }
 
 static u64 leaf_unit(const struct shadow_page *sp, unsigned int i, u64 seen)
@@ -110,7 +116,8 @@ static u64 leaf_unit(const struct shadow_page *sp, unsigned int i, u64 seen)
 	return frame_unit(shadow_leaf_gfn(sp, i, seen), sp->role.level);
 }
 
-struct shadow_frames *shadow_frames_of(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen)
+struct shadow_frames *shadow_frames_of(struct vm_shadow *s, const struct shadow_page *sp,
+				       unsigned int i, u64 seen)
 {
 	return find_frames(s, sp->role.as_id, leaf_unit(sp, i, seen), sp->role.level);
 }
@@ -153,14 +160,18 @@ void shadow_drop(struct vm_shadow *s, struct shadow_page *sp, unsigned int i)
 	sp->used--;
 }
 
-/* Room for one more in a list that has @nr. What CPUs still have of the entry that goes stays right: neither L1 nor the VM takes anything away. */
+/*
+ * Room for one more in a list that has @nr. What CPUs still have of the entry that goes stays
+ * right: neither L1 nor the VM takes anything away.
+ */
 static void make_room(struct vm_shadow *s, u32 head, u32 nr)
 {
 	if (unlikely(nr >= SHADOW_SHARES_MAX))
 		shadow_drop(s, entry_page(s, head), head % TDP_ENTRIES);
 }
 
-static void list_leaf(struct vm_shadow *s, struct shadow_frames *f, u64 unit, struct shadow_page *sp, unsigned int i)
+static void list_leaf(struct vm_shadow *s, struct shadow_frames *f, u64 unit,
+		      struct shadow_page *sp, unsigned int i)
 {
 	unsigned int at = unit % TDP_ENTRIES;
 
@@ -180,7 +191,8 @@ static void set_entry(struct shadow_page *sp, unsigned int i, u64 entry, u64 see
 	WRITE_ONCE(sp->table[i], entry);
 }
 
-void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, struct shadow_page *child, u64 entry, u64 seen)
+void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i,
+		 struct shadow_page *child, u64 entry, u64 seen)
 {
 	make_room(s, child->parents, child->links);
 	child->links++;
@@ -188,16 +200,18 @@ void shadow_link(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, st
 	set_entry(sp, i, entry, seen);
 }
 
-void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen, struct shadow_frames *f)
+void shadow_map(struct vm_shadow *s, struct shadow_page *sp, unsigned int i, u64 entry, u64 seen,
+		struct shadow_frames *f)
 {
 	list_leaf(s, f, leaf_unit(sp, i, seen), sp, i);
 	set_entry(sp, i, entry, seen);
 }
 
-void shadow_map_alike(struct vm_shadow *s, struct shadow_page *sp, unsigned int first, unsigned int nr, const u64 *own, u64 like, u64 leaf,
-		      struct shadow_frames *f)
+void shadow_map_alike(struct vm_shadow *s, struct shadow_page *sp, unsigned int first,
+		      unsigned int nr, const u64 *own, u64 like, u64 leaf, struct shadow_frames *f)
 {
-	const u64 frame = tdp_format()->addr, free = frame | tdp_format()->accessed | tdp_format()->dirty;
+	const u64 frame = tdp_format()->addr,
+		  free = frame | tdp_format()->accessed | tdp_format()->dirty;
 	u64 unit = frame_unit(sp->role.base >> PAGE_SHIFT, sp->role.level);
 	unsigned int i;
 
@@ -231,11 +245,14 @@ u64 shadow_renew(struct vm_shadow *s, struct shadow_page *sp, bool compared)
 {
 	unsigned int i;
 
-	/* A full barrier: what L1 wrote before a flush is read by whoever has seen the generation. */
+	/*
+	 * A full barrier: what L1 wrote before a flush is read by whoever has seen the generation.
+	 */
 	sp->valid = atomic64_inc_return(&s->gen);
 	bitmap_zero(sp->known, TDP_ENTRIES);
 	for_each_set_bit(i, sp->present, TDP_ENTRIES) {
-		if (entry_is_leaf(sp, READ_ONCE(sp->table[i])) || shadow_child(s, sp, i)->role.kind == SHADOW_PIECE)
+		if (entry_is_leaf(sp, READ_ONCE(sp->table[i])) ||
+		    shadow_child(s, sp, i)->role.kind == SHADOW_PIECE)
 			continue;
 		if (compared)
 			shadow_cut(s, sp, i);
@@ -299,7 +316,8 @@ static bool each_in_chain(struct vm_shadow *s, u32 number, leaf_fn fn)
 }
 
 /* Units [first, last] of leaves of one level */
-static bool each_leaf(struct vm_shadow *s, unsigned int as_id, u64 first, u64 last, int level, leaf_fn fn)
+static bool each_leaf(struct vm_shadow *s, unsigned int as_id, u64 first, u64 last, int level,
+		      leaf_fn fn)
 {
 	unsigned long index, end = shadow_frames_index(as_id, last, level);
 	struct shadow_frames *f;
@@ -326,7 +344,8 @@ static bool each_leaf_of(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, le
 		return false;
 	spin_lock(&s->lock);
 	for (level = 1; level <= backend_caps.tdp_max_level; level++)
-		ret |= each_leaf(s, as_id, frame_unit(gfn, level), frame_unit(end - 1, level), level, fn);
+		ret |= each_leaf(s, as_id, frame_unit(gfn, level), frame_unit(end - 1, level),
+				 level, fn);
 	spin_unlock(&s->lock);
 	return ret;
 }
@@ -371,7 +390,9 @@ void shadow_forget(struct vm *vm, unsigned int as_id, u64 gfn, u64 end)
 
 	for (level = 1; s && level <= backend_caps.tdp_max_level; level++) {
 		last = shadow_frames_index(as_id, frame_unit(end - 1, level), level);
-		xa_for_each_range(&s->frames, index, f, shadow_frames_index(as_id, frame_unit(gfn, level), level), last) {
+		xa_for_each_range(&s->frames, index, f,
+				  shadow_frames_index(as_id, frame_unit(gfn, level), level), last)
+		{
 			forget_list(s, index);
 			cond_resched();
 		}

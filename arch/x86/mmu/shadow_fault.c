@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A nested page fault of L2: walk L1's tables, have the VM's own tables map the frame, put both steps into the shadow.
+ * A nested page fault of L2: walk L1's tables, have the VM's own tables map the frame, put both
+ * steps into the shadow.
  *
- * L1's tables are read before the lock is taken, and each entry once. What was read is good for a page if no flush came between the reading and the
- * page's generation: that is compared under the lock, and else the walk is done again.
+ * L1's tables are read before the lock is taken, and each entry once. What was read is good for a
+ * page if no flush came between the reading and the page's generation: that is compared under the
+ * lock, and else the walk is done again.
  */
 #include "fault.h"
 #include "nested_walk.h"
@@ -32,7 +34,8 @@ u64 shadow_host_pat __ro_after_init;
  * @own_at: where it is
  * @own_level: its level
  * @level: of the leaf to be made
- * @flush: a present entry was replaced by what is not only more permissive: the CPU's own translations of it must go
+ * @flush: a present entry was replaced by what is not only more permissive: the CPU's own
+ *	translations of it must go
  * @table: L1's table that is to be brought in
  */
 struct shadow_fault {
@@ -63,7 +66,9 @@ enum shadow_step {
 
 /* ---- what L1's entries say ---- */
 
-/* L1's tables have no entry at this level of the shadow: above their root, or below a large page. */
+/*
+ * L1's tables have no entry at this level of the shadow: above their root, or below a large page.
+ */
 static bool above_l1(const struct shadow_fault *f, int level)
 {
 	return level > f->path.top;
@@ -80,7 +85,8 @@ static bool is_pdptr(const struct shadow_page *sp)
 }
 
 /* What an entry of L1's allows below it. A page that is not dirty must fault to become so. */
-static void l1_rights(const struct shadow_fault *f, const struct shadow_page *sp, u64 entry, bool *write, bool *exec)
+static void l1_rights(const struct shadow_fault *f, const struct shadow_page *sp, u64 entry,
+		      bool *write, bool *exec)
 {
 	*write = *exec = true;
 	if (above_l1(f, sp->role.level) || sp->role.kind == SHADOW_PIECE || is_pdptr(sp))
@@ -95,7 +101,8 @@ static unsigned int l1_memtype(const struct shadow_fault *f)
 {
 	const struct shadow_role *r = &f->v->mmu.nested.root->role;
 
-	return nested_memtype(f->path.step[f->path.level].entry, f->path.level, r->pat, shadow_host_pat);
+	return nested_memtype(f->path.step[f->path.level].entry, f->path.level, r->pat,
+			      shadow_host_pat);
 }
 
 /* ---- roles ---- */
@@ -108,7 +115,8 @@ static u8 table_part(const struct shadow_role *parent, u64 gpa, int level)
 }
 
 /* The page that an entry of @sp leads to on the way to the fault's address */
-static void child_role(const struct shadow_fault *f, const struct shadow_page *sp, struct shadow_role *role)
+static void child_role(const struct shadow_fault *f, const struct shadow_page *sp,
+		       struct shadow_role *role)
 {
 	int level = sp->role.level - 1;
 
@@ -140,18 +148,24 @@ static int bring_table(struct shadow_fault *f)
 }
 
 /* Entry @i of @sp is to lead to a page, which has to be compared after L1's entry was read. */
-static enum shadow_step renew_child(struct shadow_fault *f, const struct shadow_page *sp, unsigned int i, u64 seen, struct shadow_page *child)
+static enum shadow_step renew_child(struct shadow_fault *f, const struct shadow_page *sp,
+				    unsigned int i, u64 seen, struct shadow_page *child)
 {
 	unsigned int shift;
 	u64 gen;
 
-	if (child->role.kind == SHADOW_PIECE || (child->valid >= sp->valid && test_bit(i, sp->known) && sp->seen[i] == seen))
+	if (child->role.kind == SHADOW_PIECE ||
+	    (child->valid >= sp->valid && test_bit(i, sp->known) && sp->seen[i] == seen))
 		return SHADOW_DONE;
-	if (child->role.kind == SHADOW_TABLE && child->used && shadow_cut_differences(f->v, f->s, child)) {
+	if (child->role.kind == SHADOW_TABLE && child->used &&
+	    shadow_cut_differences(f->v, f->s, child)) {
 		shadow_table_bytes(&child->role, &f->table, &shift);
 		return SHADOW_TABLE_IN;
 	}
-	/* Walks that went on before put nothing into the page any more, except for this fault's own, which has read the entry. */
+	/*
+	 * Walks that went on before put nothing into the page any more, except for this fault's
+	 * own, which has read the entry.
+	 */
 	gen = shadow_renew(f->s, child, true);
 	if (f->gen == gen - 1)
 		f->gen = gen;
@@ -172,7 +186,8 @@ static u64 make_link(const struct shadow_page *child, bool write, bool exec)
 	return entry;
 }
 
-static bool leads_to(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen, const struct shadow_role *role)
+static bool leads_to(struct vm_shadow *s, const struct shadow_page *sp, unsigned int i, u64 seen,
+		     const struct shadow_role *role)
 {
 	u64 entry = READ_ONCE(sp->table[i]);
 
@@ -235,7 +250,8 @@ static bool own_uncached(u64 own)
 }
 
 /* A leaf with what the VM's own leaf @own (of @own_level) allows for @gfn, and L1 too */
-static u64 make_leaf(u64 own, int own_level, u64 gfn, int level, bool write, bool exec, unsigned int memtype)
+static u64 make_leaf(u64 own, int own_level, u64 gfn, int level, bool write, bool exec,
+		     unsigned int memtype)
 {
 	u64 pfn = tdp_pfn(own) + (gfn & (tdp_span(own_level) - 1) & ~(tdp_span(level) - 1));
 	bool uncached = own_uncached(own);
@@ -252,13 +268,18 @@ static u64 make_leaf(u64 own, int own_level, u64 gfn, int level, bool write, boo
 	return uncached ? leaf : leaf | nested_memtype_bits(memtype, level);
 }
 
-/* The new leaf only allows more, which the CPU sees when it faults on what it has of the old one (AMD APM vol. 2, "TLB Management"). */
+/*
+ * The new leaf only allows more, which the CPU sees when it faults on what it has of the old one
+ * (AMD APM vol. 2, "TLB Management").
+ */
 static bool only_more(u64 old, u64 new)
 {
 	const struct tdp_format *fmt = tdp_format();
-	u64 grants = fmt->write | fmt->exec, denies = fmt->noexec, differs = (old ^ new) & ~(fmt->accessed | fmt->dirty);
+	u64 grants = fmt->write | fmt->exec, denies = fmt->noexec,
+	    differs = (old ^ new) & ~(fmt->accessed | fmt->dirty);
 
-	return !(differs & ~(grants | denies)) && !(differs & grants & old) && !(differs & denies & new);
+	return !(differs & ~(grants | denies)) && !(differs & grants & old) &&
+	       !(differs & denies & new);
 }
 
 /* Return: the leaf. */
@@ -271,7 +292,8 @@ static u64 put_leaf(struct shadow_fault *f, struct shadow_page *sp)
 	bool write, exec;
 
 	l1_rights(f, sp, seen, &write, &exec);
-	new = make_leaf(f->own, f->own_level, f->gfn, sp->role.level, write, exec, memtype) | tdp_format()->accessed;
+	new = make_leaf(f->own, f->own_level, f->gfn, sp->role.level, write, exec, memtype) |
+	      tdp_format()->accessed;
 	if (tdp_present(old)) {
 		if (!((old ^ new) & ~ad) && (!sp->seen || sp->seen[i] == seen))
 			return new;	/* another vCPU was here */
@@ -284,17 +306,19 @@ static u64 put_leaf(struct shadow_fault *f, struct shadow_page *sp)
 }
 
 /*
- * A piece of a large page: neighbours of a 4K page that the VM's own tables have already, too, if they differ from the page's own @leaf in the frame only. They get
- * their A bit when they are used.
+ * A piece of a large page: neighbours of a 4K page that the VM's own tables have already, too, if
+ * they differ from the page's own @leaf in the frame only. They get their A bit when they are used.
  */
 static void put_neighbours(struct shadow_fault *f, struct shadow_page *sp, u64 leaf)
 {
-	unsigned int self = tdp_index(f->gpa >> PAGE_SHIFT, 1), first = round_down(self, FAULT_GROUP);
+	unsigned int self = tdp_index(f->gpa >> PAGE_SHIFT, 1),
+		     first = round_down(self, FAULT_GROUP);
 
 	if (sp->role.kind != SHADOW_PIECE || f->level > 1 || f->own_level > 1)
 		return;
 	leaf &= ~(tdp_format()->accessed | tdp_format()->dirty);
-	shadow_map_alike(f->s, sp, first, FAULT_GROUP, f->own_at - (self - first), f->own, leaf, shadow_frames_of(f->s, sp, self, 0));
+	shadow_map_alike(f->s, sp, first, FAULT_GROUP, f->own_at - (self - first), f->own, leaf,
+			 shadow_frames_of(f->s, sp, self, 0));
 }
 
 /* Both locks held. */
@@ -419,7 +443,8 @@ static enum nested_fault_result fix(struct shadow_fault *f, u64 kind, struct mmu
 	return r;
 }
 
-enum nested_fault_result mmu_nested_fault(struct vcpu *v, u64 gpa, u32 access, bool table, struct mmu_nested_fault *nf)
+enum nested_fault_result mmu_nested_fault(struct vcpu *v, u64 gpa, u32 access, bool table,
+					  struct mmu_nested_fault *nf)
 {
 	enum nested_fault_result r;
 	struct shadow_fault f;

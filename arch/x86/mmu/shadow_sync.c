@@ -20,8 +20,12 @@ unsigned int shadow_table_bytes(const struct shadow_role *r, u64 *gpa, unsigned 
 	return 2048 >> *shift;
 }
 
-/* Entries of one word of @present that L1's table does not have any more. User access is open; -EFAULT leaves it so. */
-static __always_inline int find_in_word(const struct shadow_page *sp, const void __user *table, unsigned int shift, unsigned int word,
+/*
+ * Entries of one word of @present that L1's table does not have any more. User access is open;
+ * -EFAULT leaves it so.
+ */
+static __always_inline int find_in_word(const struct shadow_page *sp, const void __user *table,
+					unsigned int shift, unsigned int word,
 					unsigned long *differ, unsigned int *todo)
 {
 	unsigned long left = sp->present[word];
@@ -45,9 +49,12 @@ fault:
 	return -EFAULT;
 }
 
-/* Return: 0; 1: something differs; -EFAULT: it cannot be read without sleeping. @differ has the words up to the last entry. */
-static int find_differences(const struct shadow_page *sp, const void __user *table, unsigned int len, unsigned int shift,
-			    unsigned long *differ)
+/*
+ * Return: 0; 1: something differs; -EFAULT: it cannot be read without sleeping. @differ has the
+ * words up to the last entry.
+ */
+static int find_differences(const struct shadow_page *sp, const void __user *table,
+			    unsigned int len, unsigned int shift, unsigned long *differ)
 {
 	unsigned int word, todo = sp->used;
 	unsigned long any = 0;
@@ -80,7 +87,8 @@ static void drop_words(struct vm_shadow *s, struct shadow_page *sp, const unsign
 }
 
 /* Page faults are disabled. @slot: of the last table, as walk_hva() has it */
-static int cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp, const struct virt_slot **slot)
+static int cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_page *sp,
+			   const struct virt_slot **slot)
 {
 	DECLARE_BITMAP(differ, TDP_ENTRIES);
 	const void __user *table;
@@ -112,11 +120,17 @@ int shadow_cut_differences(struct vcpu *v, struct vm_shadow *s, struct shadow_pa
 	return ret;
 }
 
-/* How much a flush compares itself, in entries, and what a page costs beside them: not more than the faults would that it saves */
+/*
+ * How much a flush compares itself, in entries, and what a page costs beside them: not more than
+ * the faults would that it saves
+ */
 #define REFRESH_BUDGET	512
 #define REFRESH_PAGE	16
 
-/* L1's table has the entries that the page shows; else it is above L1's root. (Pieces are never old enough for the question.) */
+/*
+ * L1's table has the entries that the page shows; else it is above L1's root. (Pieces are never old
+ * enough for the question.)
+ */
 static bool is_table(const struct shadow_page *sp)
 {
 	return sp->role.kind == SHADOW_TABLE || sp->role.level == sp->role.levels;
@@ -158,7 +172,10 @@ static void refresh_children(struct refresh *r, struct shadow_page *sp)
 	}
 }
 
-/* Compare a page, and those below it, as far as the budget goes; in this order, as in shadow_renew(). False: it is as old as before. */
+/*
+ * Compare a page, and those below it, as far as the budget goes; in this order, as in
+ * shadow_renew(). False: it is as old as before.
+ */
 static bool refresh(struct refresh *r, struct shadow_page *sp)
 {
 	bool table = is_table(sp);

@@ -2,9 +2,9 @@
 /*
  * Tables of nested paging. See tdp.h for the rules of the lock.
  *
- * A table goes away only when its whole range is zapped (or replaced by a huge leaf), at most 1G at a time; directories above live
- * as long as the VM. Tables that are out of use wait on a list until TLBs and paging-structure caches were flushed, and then for a
- * grace period.
+ * A table goes away only when its whole range is zapped (or replaced by a huge leaf), at most 1G at
+ * a time; directories above live as long as the VM. Tables that are out of use wait on a list until
+ * TLBs and paging-structure caches were flushed, and then for a grace period.
  */
 #include "shadow.h"
 
@@ -149,8 +149,8 @@ static void tdp_fill_split(u64 *table, u64 old, int level, u32 split)
 }
 
 /*
- * Put a table where the entry's value is @old: not present, or a huge leaf that is to be split. Return: the new value, or the one
- * somebody else was faster to write; 0 without memory.
+ * Put a table where the entry's value is @old: not present, or a huge leaf that is to be split.
+ * Return: the new value, or the one somebody else was faster to write; 0 without memory.
  */
 static u64 tdp_grow(struct vcpu *v, u64 *entry, u64 old, int level, u32 split)
 {
@@ -184,7 +184,10 @@ u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, u32 split)
 	while (l > level) {
 		u64 old = READ_ONCE(*entry);
 
-		/* Lost races end too: hardware sets A and D once after each time the host looked for them, and others only ever write a table here. */
+		/*
+		 * Lost races end too: hardware sets A and D once after each time the host looked
+		 * for them, and others only ever write a table here.
+		 */
 		while (unlikely(!tdp_step_down(&step, old))) {
 			old = tdp_grow(v, entry, old, l, split);
 			if (!old)
@@ -253,7 +256,10 @@ void tdp_iter_resched(struct tdp_iter *it, struct vm *vm, bool *flush)
 {
 	if (!need_resched() && !rwlock_needbreak(&vm->virt.mmu_lock))
 		return;
-	/* Who comes next finds nothing to remove and does not flush: no translation may be left by then. */
+	/*
+	 * Who comes next finds nothing to remove and does not flush: no translation may be left by
+	 * then.
+	 */
 	if (*flush)
 		virt_request_all(&vm->virt, VIRT_REQ_TLB_FLUSH);
 	*flush = false;
@@ -315,7 +321,8 @@ static void zapped_done(struct zapped *z, struct vm *vm, unsigned int as_id)
 	z->end = 0;
 }
 
-bool tdp_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool resched, struct list_head *tables)
+bool tdp_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool resched,
+	     struct list_head *tables)
 {
 	struct zapped zapped = { };
 	struct tdp_iter it;

@@ -2,13 +2,15 @@
 /*
  * Tables of nested paging: entries, finding them, and giving tables back.
  *
- * Levels count from 1 (4K leaves) to vm_mmu.levels (the root). A gfn is a guest frame, spans are in 4K pages. Entries are added
- * with vm->mmu_lock held shared and removed with it held exclusively, so a pointer to an entry stays good as long as the lock
- * is held in either way. Hardware sets A and D bits at any time: every change of a present entry is an atomic one.
+ * Levels count from 1 (4K leaves) to vm_mmu.levels (the root). A gfn is a guest frame, spans are in
+ * 4K pages. Entries are added with vm->mmu_lock held shared and removed with it held exclusively,
+ * so a pointer to an entry stays good as long as the lock is held in either way. Hardware sets A
+ * and D bits at any time: every change of a present entry is an atomic one.
  *
- * Who only looks, clears A bits, or lifts the write protection of dirty logging needs no lock but an RCU read section: tables are
- * freed after a grace period. The entry found may then be in a table that is out of use, where changing it has no effect once TLBs
- * were flushed, or be changed by others at any time.
+ * Who only looks, clears A bits, or lifts the write protection of dirty logging needs no lock but
+ * an RCU read section: tables are freed after a grace period. The entry found may then be in a
+ * table that is out of use, where changing it has no effect once TLBs were flushed, or be changed
+ * by others at any time.
  */
 #ifndef STRATA_TDP_H
 #define STRATA_TDP_H
@@ -41,8 +43,9 @@ static inline const struct tdp_format *tdp_format(void)
 }
 
 /*
- * What makes a 4K leaf of a logged slot tell of the next write: its D bit is clear, where the CPU notes that it sets it; elsewhere
- * it is write-protected. Huge leaves are always protected: the write has to split them.
+ * What makes a 4K leaf of a logged slot tell of the next write: its D bit is clear, where the CPU
+ * notes that it sets it; elsewhere it is write-protected. Huge leaves are always protected: the
+ * write has to split them.
  */
 static inline u64 tdp_logged_bit(int level)
 {
@@ -146,7 +149,8 @@ u64 *tdp_reach(struct vcpu *v, u64 gfn, int level, u32 split);
  * struct tdp_iter - visits present leaves in [@next, @end); mmu_lock held or in an RCU read section
  * @root: root table
  * @levels: depth
- * @tables: also stop at entries of level 2 and 3 that point to tables and lie in the range as a whole
+ * @tables: also stop at entries of level 2 and 3 that point to tables and lie in the range as a
+ *	whole
  * @next: where to go on
  * @end: exclusive
  * @start: first frame asked for
@@ -188,13 +192,18 @@ void tdp_iter_resched(struct tdp_iter *it, struct vm *vm, bool *flush);
  * @gfn: first frame
  * @end: last frame plus one
  * @resched: the lock may be dropped on the way
- * @tables: collects the tables that fell out of use: to be given to tdp_free_tables() after a TLB flush
+ * @tables: collects the tables that fell out of use: to be given to tdp_free_tables() after a TLB
+ *	flush
  *
  * Return: something was removed, TLBs must be flushed.
  */
-bool tdp_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool resched, struct list_head *tables);
+bool tdp_zap(struct vm *vm, unsigned int as_id, u64 gfn, u64 end, bool resched,
+	     struct list_head *tables);
 
-/* Detach what is below a table entry whose value was @entry: adds all its tables to the list. mmu_lock held exclusively, or the VM is going. */
+/*
+ * Detach what is below a table entry whose value was @entry: adds all its tables to the list.
+ * mmu_lock held exclusively, or the VM is going.
+ */
 void tdp_collect(struct vm *vm, u64 entry, int level, struct list_head *tables);
 /* No TLB refers to the tables any more; walkers without a lock may. */
 void tdp_free_tables(struct vm *vm, struct list_head *tables);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The walker of guest page tables, bound to a vCPU and to guest memory. The walk itself is in walk_pure.c.
+ * The walker of guest page tables, bound to a vCPU and to guest memory. The walk itself is in
+ * walk_pure.c.
  */
 #include "../backend.h"
 #include "nested_walk.h"
@@ -14,7 +15,10 @@ void mmu_mode_changed(struct vcpu *v)
 {
 	struct vcpu_mmu *mmu = &v->mmu;
 
-	/* Called for every CR3, and the rest of the mode is compared at each walk: only CPUID needs the call. */
+	/*
+	 * Called for every CR3, and the rest of the mode is compared at each walk: only CPUID needs
+	 * the call.
+	 */
 	if (mmu->mode_features != v->cpu.features || mmu->mode_maxphyaddr != v->cpu.maxphyaddr)
 		mmu->mode_valid = false;
 }
@@ -41,7 +45,8 @@ static const struct walk_mode *walk_mode(struct vcpu *v)
 	unsigned long cr0 = vcpu_cr0(v), cr4 = vcpu_cr4(v);
 	struct vcpu_mmu *mmu = &v->mmu;
 
-	if (unlikely(!mmu->mode_valid || mmu->mode_cr0 != cr0 || mmu->mode_cr4 != cr4 || mmu->mode_efer != v->efer))
+	if (unlikely(!mmu->mode_valid || mmu->mode_cr0 != cr0 || mmu->mode_cr4 != cr4 ||
+		     mmu->mode_efer != v->efer))
 		mode_rebuild(v, cr0, cr4);
 	return &mmu->mode;
 }
@@ -83,7 +88,8 @@ static void walk_registers(struct vcpu *v, const struct walk_mode *mode, struct 
 		in->pkru = v->cpu.pkru;
 }
 
-static noinline int walk_l2(struct nested_reader *r, const struct walk_mode *mode, struct walk_in *in, struct walk *w)
+static noinline int walk_l2(struct nested_reader *r, const struct walk_mode *mode,
+			    struct walk_in *in, struct walk *w)
 {
 	struct vcpu_nested *n = &r->v->mmu.nested;
 	int ret = nested_walk_linear(r, mode, in, w);
@@ -96,7 +102,8 @@ static noinline int walk_l2(struct nested_reader *r, const struct walk_mode *mod
 	return ret;
 }
 
-static int walk_with(struct vcpu *v, u64 linear, u32 access, const struct walk_ops *ops, struct walk *w)
+static int walk_with(struct vcpu *v, u64 linear, u32 access, const struct walk_ops *ops,
+		     struct walk *w)
 {
 	const struct walk_mode *mode = walk_mode(v);
 	struct walk_in in = { .linear = linear, .access = access, .pdptr = v->pdptr };
@@ -124,15 +131,18 @@ int mmu_walk_peek(struct vcpu *v, u64 linear, u32 access, struct walk *w)
 }
 
 /*
- * Fetching an instruction is on the path of every exit whose length the CPU does not report, so it is written for few instructions:
- * user access is opened once, and closed only to look up another slot.
+ * Fetching an instruction is on the path of every exit whose length the CPU does not report, so it
+ * is written for few instructions: user access is opened once, and closed only to look up another
+ * slot.
  */
 struct fetch {
 	struct vcpu *v;
 	const struct virt_slot *slot;
 };
 
-/* User access is open, before and after; if @gpa is nowhere it is closed, and the return is false. */
+/*
+ * User access is open, before and after; if @gpa is nowhere it is closed, and the return is false.
+ */
 static __always_inline bool fetch_hva(struct fetch *f, u64 gpa, const void __user **at)
 {
 	u64 gfn = gpa >> PAGE_SHIFT;
@@ -149,10 +159,11 @@ static __always_inline bool fetch_hva(struct fetch *f, u64 gpa, const void __use
 }
 
 /*
- * From @table on to the page of an address. @wide is constant: 8-byte entries. User access is open and stays so if the return is 0; it is
- * closed with -EAGAIN.
+ * From @table on to the page of an address. @wide is constant: 8-byte entries. User access is open
+ * and stays so if the return is 0; it is closed with -EAGAIN.
  */
-static __always_inline int fetch_walk(struct fetch *f, const struct walk_mode *m, u64 table, u64 linear, bool wide, u64 *gpa)
+static __always_inline int fetch_walk(struct fetch *f, const struct walk_mode *m, u64 table,
+				      u64 linear, bool wide, u64 *gpa)
 {
 	const unsigned int bits = wide ? 9 : 10, size = wide ? 8 : 4;
 	unsigned int shift = PAGE_SHIFT + bits * (m->levels - 1);
@@ -161,7 +172,8 @@ static __always_inline int fetch_walk(struct fetch *f, const struct walk_mode *m
 	for (;; shift -= bits) {
 		const void __user *at;
 
-		if (!fetch_hva(f, (table & m->addr) + (linear >> shift & ((1U << bits) - 1)) * size, &at))
+		if (!fetch_hva(f, (table & m->addr) + (linear >> shift & ((1U << bits) - 1)) * size,
+			       &at))
 			return -EAGAIN;
 		if (wide)
 			unsafe_get_user(entry, (const u64 __user *)at, fault);
@@ -207,7 +219,8 @@ fault:
 }
 
 /* Where the walk starts. False: nowhere. */
-static __always_inline bool fetch_start(struct vcpu *v, const struct walk_mode *m, u64 linear, u64 *table)
+static __always_inline bool fetch_start(struct vcpu *v, const struct walk_mode *m, u64 linear,
+					u64 *table)
 {
 	if (m->paging == WALK_PAE) {
 		vcpu_need_reg(v, REG_PDPTR);
@@ -219,7 +232,8 @@ static __always_inline bool fetch_start(struct vcpu *v, const struct walk_mode *
 }
 
 /* The same in L2 under L1's nested paging: two walks in one, which are slow anyway. */
-static noinline int fetch_in_l2(struct vcpu *v, const struct walk_mode *m, u64 linear, void *buf, unsigned int len)
+static noinline int fetch_in_l2(struct vcpu *v, const struct walk_mode *m, u64 linear, void *buf,
+				unsigned int len)
 {
 	struct walk_in in = { .linear = linear, .access = ACCESS_FETCH };
 	struct nested_reader r = { .v = v, .peek = true };
@@ -228,7 +242,8 @@ static noinline int fetch_in_l2(struct vcpu *v, const struct walk_mode *m, u64 l
 	walk_registers(v, m, &in);
 	if (backend_call(cpl)(v) == 3)
 		in.access |= ACCESS_USER;
-	if (nested_walk_linear(&r, m, &in, &w) || virt_guest_read_nofault(&v->virt, w.gpa, buf, len))
+	if (nested_walk_linear(&r, m, &in, &w) ||
+	    virt_guest_read_nofault(&v->virt, w.gpa, buf, len))
 		return -EAGAIN;
 	return 0;
 }
@@ -297,7 +312,10 @@ int mmu_load_pdptrs(struct vcpu *v, u64 cr3)
 		struct mmu_nested_fault f;
 		u64 gpa;
 
-		/* The CPU would read them when it needs them: what is not to be had now is no error. */
+		/*
+		 * The CPU would read them when it needs them: what is not to be had now is no
+		 * error.
+		 */
 		if (!mmu_nested_translate(v, cr3 & GENMASK_ULL(31, 5), 0, &gpa, &f))
 			virt_guest_read(&v->virt, gpa, pdptr, sizeof(pdptr));
 	} else if (virt_guest_read(&v->virt, cr3 & GENMASK_ULL(31, 5), pdptr, sizeof(pdptr))) {

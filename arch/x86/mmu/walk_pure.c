@@ -2,8 +2,8 @@
 /*
  * The walk of a guest's page tables; see walk_pure.h.
  *
- * Order of the checks is the CPU's: on the way down each entry must be present, then free of reserved bits; rights are judged at
- * the end, over all levels together.
+ * Order of the checks is the CPU's: on the way down each entry must be present, then free of
+ * reserved bits; rights are judged at the end, over all levels together.
  */
 #include "walk_pure.h"
 
@@ -82,7 +82,8 @@ static void mode_init_wide(struct walk_mode *m, bool lma, bool la57, const struc
  * @efer: EFER
  * @cpuid: CPUID's part
  */
-void walk_mode_init(struct walk_mode *m, unsigned long cr0, unsigned long cr4, u64 efer, const struct walk_cpuid *cpuid)
+void walk_mode_init(struct walk_mode *m, unsigned long cr0, unsigned long cr4, u64 efer,
+		    const struct walk_cpuid *cpuid)
 {
 	*m = (struct walk_mode) {
 		.paging = WALK_NO_PAGING,
@@ -117,7 +118,10 @@ static bool is_leaf(const struct walk_mode *m, u64 entry, int level)
 		return true;
 	if (!(entry & PTE_PS))
 		return false;
-	/* Without CR4.PSE 32-bit paging ignores the bit; above level 3 it is reserved, which rsvd_leaf says. */
+	/*
+	 * Without CR4.PSE 32-bit paging ignores the bit; above level 3 it is reserved, which
+	 * rsvd_leaf says.
+	 */
 	return m->paging != WALK_32BIT || m->pse;
 }
 
@@ -162,8 +166,8 @@ static int walk_start(const struct walk_mode *m, const struct walk_in *in, u64 l
 }
 
 /* Down to the leaf. Return: 0, 1 (#PF with @error's bits P and RSVD), or what reading returned. */
-static int descend(const struct walk_mode *m, const struct walk_in *in, u64 linear, const struct walk_ops *ops, void *ctx,
-		   struct walk_path *path, u32 *error)
+static int descend(const struct walk_mode *m, const struct walk_in *in, u64 linear,
+		   const struct walk_ops *ops, void *ctx, struct walk_path *path, u32 *error)
 {
 	unsigned int size = entry_size(m), bits = index_bits(m);
 	u64 table, entry = 0;
@@ -230,7 +234,8 @@ static bool rights_deny(const struct walk_mode *m, const struct walk_in *in, con
 }
 
 /* May the access be done? Return: 0, 1 (#PF with @error's bits). */
-static int judge(const struct walk_mode *m, const struct walk_in *in, const struct walk_path *path, struct walk *w, u32 *error)
+static int judge(const struct walk_mode *m, const struct walk_in *in, const struct walk_path *path,
+		 struct walk *w, u32 *error)
 {
 	bool denied;
 
@@ -238,7 +243,8 @@ static int judge(const struct walk_mode *m, const struct walk_in *in, const stru
 	w->writable = (path->all & PTE_W) || (!(in->access & ACCESS_USER) && !m->wp);
 	w->exec = !(m->nx && (path->any & PTE_NX));
 	denied = rights_deny(m, in, w);
-	if (m->pke && w->user && !(in->access & ACCESS_FETCH) && pkey_denies(m, in, path->step[path->level].entry)) {
+	if (m->pke && w->user && !(in->access & ACCESS_FETCH) &&
+	    pkey_denies(m, in, path->step[path->level].entry)) {
 		*error |= ACCESS_PKEY;
 		denied = true;
 	}
@@ -248,8 +254,8 @@ static int judge(const struct walk_mode *m, const struct walk_in *in, const stru
 }
 
 /* Return: 0, -EAGAIN, -EFAULT. */
-static int set_accessed(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx,
-			struct walk_path *path)
+static int set_accessed(const struct walk_mode *m, const struct walk_in *in,
+			const struct walk_ops *ops, void *ctx, struct walk_path *path)
 {
 	int level, ret;
 
@@ -269,8 +275,8 @@ static int set_accessed(const struct walk_mode *m, const struct walk_in *in, con
 	return 0;
 }
 
-int walk_tables_path(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx, struct walk *w,
-		     struct walk_path *path)
+int walk_tables_path(const struct walk_mode *m, const struct walk_in *in,
+		     const struct walk_ops *ops, void *ctx, struct walk *w, struct walk_path *path)
 {
 	u64 linear = m->paging == WALK_LONG ? in->linear : (u32)in->linear;
 	int ret;
@@ -289,11 +295,13 @@ int walk_tables_path(const struct walk_mode *m, const struct walk_in *in, const 
 		return ret;
 	w->level = path->level;
 	w->error = 0;
-	w->gpa = leaf_base(m, path->step[path->level].entry, path->level) | (linear & page_offset_mask(m, path->level));
+	w->gpa = leaf_base(m, path->step[path->level].entry, path->level) |
+		 (linear & page_offset_mask(m, path->level));
 	return 0;
 }
 
-int walk_tables(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx, struct walk *w)
+int walk_tables(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops,
+		void *ctx, struct walk *w)
 {
 	struct walk_path path;
 

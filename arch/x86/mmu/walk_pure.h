@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The walk of a guest's page tables as a function of nothing but its arguments (AMD APM vol. 2 "Page Translation and Protection",
- * Intel SDM vol. 3 "Paging"). No kernel header beyond types and bits: the unit suite links it too.
+ * The walk of a guest's page tables as a function of nothing but its arguments (AMD APM vol. 2
+ * "Page Translation and Protection", Intel SDM vol. 3 "Paging"). No kernel header beyond types and
+ * bits: the unit suite links it too.
  */
 #ifndef STRATA_WALK_PURE_H
 #define STRATA_WALK_PURE_H
@@ -22,7 +23,8 @@
  * struct walk - outcome of a walk of the guest's page tables
  * @gpa: guest physical address
  * @level: size of the mapping: 1 (4K), 2 (2M; 4M with 32-bit paging), 3 (1G); 1 without paging
- * @writable: writing is allowed in the mode of the access (user, or supervisor with CR0.WP as it is)
+ * @writable: writing is allowed in the mode of the access (user, or supervisor with CR0.WP as it
+ *	is)
  * @user: user mode may access the page
  * @exec: no NX bit on the way
  * @error: #PF error code if the walk failed
@@ -73,7 +75,8 @@ struct walk_cpuid {
 	bool amd;
 };
 
-void walk_mode_init(struct walk_mode *m, unsigned long cr0, unsigned long cr4, u64 efer, const struct walk_cpuid *cpuid);
+void walk_mode_init(struct walk_mode *m, unsigned long cr0, unsigned long cr4, u64 efer,
+		    const struct walk_cpuid *cpuid);
 
 /**
  * struct walk_in - one walk
@@ -95,8 +98,10 @@ struct walk_in {
 
 /**
  * struct walk_ops - guest memory, by guest physical address
- * @read: an entry of @size (4 or 8) bytes. 0, -EFAULT, or a value above 1 that ends the walk and is handed on
- * @cmpxchg: set A and D bits. 0, -EAGAIN (not @old any more: the walk starts again), -EFAULT, or as @read. NULL: leave the tables alone
+ * @read: an entry of @size (4 or 8) bytes. 0, -EFAULT, or a value above 1 that ends the walk and is
+ *	handed on
+ * @cmpxchg: set A and D bits. 0, -EAGAIN (not @old any more: the walk starts again), -EFAULT, or as
+ *	@read. NULL: leave the tables alone
  */
 struct walk_ops {
 	int (*read)(void *ctx, u64 gpa, u64 *entry, unsigned int size);
@@ -140,11 +145,15 @@ struct walk_path {
  * A bits on the way are set only when the access is allowed.
  * Return: 0, 1 (#PF, @w->error), -EFAULT, or what @ops handed on.
  */
-int walk_tables(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx, struct walk *w);
+int walk_tables(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops,
+		void *ctx, struct walk *w);
 
-/* The same, with the entries; only with paging, and only if the return is 0. PAE: without the pointers. */
-int walk_tables_path(const struct walk_mode *m, const struct walk_in *in, const struct walk_ops *ops, void *ctx, struct walk *w,
-		     struct walk_path *path);
+/*
+ * The same, with the entries; only with paging, and only if the return is 0. PAE: without the
+ * pointers.
+ */
+int walk_tables_path(const struct walk_mode *m, const struct walk_in *in,
+		     const struct walk_ops *ops, void *ctx, struct walk *w, struct walk_path *path);
 
 /* Bits that the error code of a fault without any entry has, of a user or supervisor access */
 u32 walk_access_error(const struct walk_mode *m, u32 access);

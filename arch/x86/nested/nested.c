@@ -21,7 +21,8 @@ void nested_switch_regs(struct vcpu *v, const struct nested_regs *r)
 	v->regs[REG_RIP] = r->rip;
 	v->regs[REG_RSP] = r->rsp;
 	v->regs[REG_RFLAGS] = r->rflags;
-	v->regs_avail |= BIT(REG_RIP) | BIT(REG_RSP) | BIT(REG_RFLAGS) | BIT(REG_CR0) | BIT(REG_CR3) | BIT(REG_CR4);
+	v->regs_avail |= BIT(REG_RIP) | BIT(REG_RSP) | BIT(REG_RFLAGS) | BIT(REG_CR0) |
+			 BIT(REG_CR3) | BIT(REG_CR4);
 	v->regs_avail &= ~BIT(REG_PDPTR);
 	v->regs_dirty |= BIT(REG_RIP) | BIT(REG_RSP) | BIT(REG_RFLAGS);
 	v->cpu.pdptr_stale = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What nested SVM and nested VMX share: the parameter, the state ioctls' dispatch, page requests, and the change of registers at a switch of
- * levels. What is in a control block is the backends'.
+ * What nested SVM and nested VMX share: the parameter, the state ioctls' dispatch, page requests,
+ * and the change of registers at a switch of levels. What is in a control block is the backends'.
  */
 #ifndef STRATA_NESTED_H
 #define STRATA_NESTED_H
@@ -9,7 +9,10 @@
 #include "../../../virt/ioctl.h"
 #include "../strata.h"
 
-/* The module parameter "nested": guests are offered the CPU's virtualization. False, too, where the backend has nothing to offer. */
+/*
+ * The module parameter "nested": guests are offered the CPU's virtualization. False, too, where the
+ * backend has nothing to offer.
+ */
 extern bool nested_enabled;
 
 /**

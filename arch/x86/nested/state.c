@@ -12,7 +12,8 @@ int nested_check_state(const struct kvm_nested_state *head, u16 format, u16 flag
 	if (head->format != format || (head->flags & ~flags) || head->size < sizeof(*head))
 		return -EINVAL;
 	/* An entry that has begun is one into guest mode. */
-	if ((head->flags & KVM_STATE_NESTED_RUN_PENDING) && !(head->flags & KVM_STATE_NESTED_GUEST_MODE))
+	if ((head->flags & KVM_STATE_NESTED_RUN_PENDING) &&
+	    !(head->flags & KVM_STATE_NESTED_GUEST_MODE))
 		return -EINVAL;
 	return 0;
 }

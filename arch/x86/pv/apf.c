@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Asynchronous page faults. A guest whose memory the host has swapped out, or not fetched yet, need not wait for a page: it gets a page fault with a
- * token for an address, runs something else, and is interrupted when the page has come.
+ * Asynchronous page faults. A guest whose memory the host has swapped out, or not fetched yet, need
+ * not wait for a page: it gets a page fault with a token for an address, runs something else, and
+ * is interrupted when the page has come.
  *
- * The page is fetched by a work item, which holds a reference to the VM. Tokens of pages that have come are handed over one at a time: the
- * guest clears the word and acknowledges each. Nothing of it is in an image but the MSRs: whoever sets MSR_KVM_ASYNC_PF_EN from
- * userspace has the guest woken altogether (token ~0), and its tasks look again. So a restored guest waits for no page that never comes, and
- * pages that the vCPU had on their way before are forgotten.
+ * The page is fetched by a work item, which holds a reference to the VM. Tokens of pages that have
+ * come are handed over one at a time: the guest clears the word and acknowledges each. Nothing of
+ * it is in an image but the MSRs: whoever sets MSR_KVM_ASYNC_PF_EN from userspace has the guest
+ * woken altogether (token ~0), and its tasks look again. So a restored guest waits for no page that
+ * never comes, and pages that the vCPU had on their way before are forgotten.
  */
 #include "../backend.h"
 #include "../strata.h"
@@ -48,7 +50,10 @@ struct apf_page {
 	u32 epoch;
 };
 
-/* A queue of the module's own: a work item may be all that is left of a VM, and must have ended before the module goes. */
+/*
+ * A queue of the module's own: a work item may be all that is left of a VM, and must have ended
+ * before the module goes.
+ */
 static struct workqueue_struct *fetchers;
 
 int apf_module_init(void)
@@ -121,21 +126,26 @@ static void fetch(struct work_struct *work)
 /* ---- the page fault ---- */
 
 /*
- * A page fault instead of the access must not come on top of another event, nor where the guest could not switch to something else: with interrupts off, or
- * in its kernel if it did not say that this is fine. L2's faults are L1's own business.
+ * A page fault instead of the access must not come on top of another event, nor where the guest
+ * could not switch to something else: with interrupts off, or in its kernel if it did not say that
+ * this is fine. L2's faults are L1's own business.
  */
 static bool can_take(struct vcpu *v)
 {
 	const struct event_queue *q = &v->events;
 
-	if (v->guest_mode || q->smm || q->delivering.type || q->exception.type || v->pv.apf.vector < 16)
+	if (v->guest_mode || q->smm || q->delivering.type || q->exception.type ||
+	    v->pv.apf.vector < 16)
 		return false;
 	if (!(v->pv.apf.en & KVM_ASYNC_PF_SEND_ALWAYS) && backend_call(cpl)(v) != 3)
 		return false;
 	return (vcpu_rflags(v) & X86_EFLAGS_IF) && !backend_call(shadow)(v);
 }
 
-/* Neither 0, which is no token, nor the one for all; unique among the vCPUs that have few enough on their way. */
+/*
+ * Neither 0, which is no token, nor the one for all; unique among the vCPUs that have few enough on
+ * their way.
+ */
 static u32 next_token(struct vcpu *v)
 {
 	struct vcpu_apf *a = &v->pv.apf;
@@ -144,7 +154,10 @@ static u32 next_token(struct vcpu *v)
 	return a->last << 12 | (v->virt.id & 0xfff);
 }
 
-/* The word that says which kind of page fault it is: while it is set the guest has not looked at the last one. */
+/*
+ * The word that says which kind of page fault it is: while it is set the guest has not looked at
+ * the last one.
+ */
 static bool mark(struct vcpu *v)
 {
 	u32 flags;
@@ -242,7 +255,10 @@ void apf_update(struct vcpu *v)
 
 	if (!a->on || a->unacked)
 		return;
-	/* In a restored guest that has not acknowledged the last one yet, its acknowledgement asks again. */
+	/*
+	 * In a restored guest that has not acknowledged the last one yet, its acknowledgement asks
+	 * again.
+	 */
 	if (pv_read(v, TOKEN_GPA(v), &token, sizeof(token)) || token)
 		return;
 	token = take_token(a, &gpa);

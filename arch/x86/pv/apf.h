@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Asynchronous page faults: what a vCPU's guest was told of pages that the host does not have in memory.
+ * Asynchronous page faults: what a vCPU's guest was told of pages that the host does not have in
+ * memory.
  */
 #ifndef STRATA_PV_APF_H
 #define STRATA_PV_APF_H

@@ -2,9 +2,10 @@
 /*
  * The clock of a VM: KVM_GET/SET_CLOCK, kvmclock pages, the wall clock.
  *
- * On a host with a stable TSC the clock is that TSC from an anchor on: guests and host evaluate the same formula over the same numbers, so it is
- * the same on every vCPU and cannot go back, as the anchor moves only when userspace sets the clock, and forwards after a suspend. Else it is
- * the boot-time clock plus an offset, and pages are renewed whenever a vCPU comes to another CPU.
+ * On a host with a stable TSC the clock is that TSC from an anchor on: guests and host evaluate the
+ * same formula over the same numbers, so it is the same on every vCPU and cannot go back, as the
+ * anchor moves only when userspace sets the clock, and forwards after a suspend. Else it is the
+ * boot-time clock plus an offset, and pages are renewed whenever a vCPU comes to another CPU.
  */
 #include "../backend.h"
 #include "../strata.h"
@@ -49,8 +50,8 @@ struct look {
 };
 
 /*
- * The rate follows the first vCPU; the others are in step or not. There may be many: this is done before the lock is taken, and a look
- * that comes too late is not taken over.
+ * The rate follows the first vCPU; the others are in step or not. There may be many: this is done
+ * before the lock is taken, and a look that comes too late is not taken over.
  */
 static struct look look_at_vcpus(struct vm *vm)
 {
@@ -69,7 +70,8 @@ static struct look look_at_vcpus(struct vm *vm)
 			l.ratio = READ_ONCE(cpu->tsc_ratio);
 			offset = tsc_offset_now(to_vcpu(vv));
 		}
-		l.in_step &= READ_ONCE(cpu->tsc_khz) == l.khz && READ_ONCE(cpu->tsc_ratio) == l.ratio &&
+		l.in_step &= READ_ONCE(cpu->tsc_khz) == l.khz &&
+			     READ_ONCE(cpu->tsc_ratio) == l.ratio &&
 			     tsc_offset_now(to_vcpu(vv)) == offset;
 	}
 	return l;
@@ -97,7 +99,10 @@ static void take_look(struct vm_clock *c, const struct look *l)
 	c->scale = pv_scale_of(khz);
 }
 
-/* The host's TSC restarted, or is not to be relied upon any more: a new anchor, not behind what guests have seen. */
+/*
+ * The host's TSC restarted, or is not to be relied upon any more: a new anchor, not behind what
+ * guests have seen.
+ */
 static void move_anchor(struct vm_clock *c, bool by_tsc, u64 restarts)
 {
 	u64 tsc = rdtsc_ordered(), boot = ktime_get_boottime_ns(), ns = boot + c->boot;
@@ -227,7 +232,10 @@ void clock_update(struct vcpu *v)
 		v->pv.clock_stopped = false;
 }
 
-/* Clock, wall clock and host TSC of one moment: the best of a few tries, by the distance of the TSC reads around them. */
+/*
+ * Clock, wall clock and host TSC of one moment: the best of a few tries, by the distance of the TSC
+ * reads around them.
+ */
 static void read_clocks(struct vm *vm, struct kvm_clock_data *data)
 {
 	struct look look = look_at_vcpus(vm);

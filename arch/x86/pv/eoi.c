@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PV EOI: the guest ends an interrupt by clearing a bit in memory instead of writing to its local APIC.
+ * PV EOI: the guest ends an interrupt by clearing a bit in memory instead of writing to its local
+ * APIC.
  *
- * The bit is set when an edge-triggered interrupt goes in with nothing behind it, so that nobody waits for its end, and taken back
- * at the next exit to the run loop. So the local APIC is exact whenever anybody else looks at it, and there is no state to be saved.
+ * The bit is set when an edge-triggered interrupt goes in with nothing behind it, so that nobody
+ * waits for its end, and taken back at the next exit to the run loop. So the local APIC is exact
+ * whenever anybody else looks at it, and there is no state to be saved.
  */
 #include "../strata.h"
 #include "memory.h"

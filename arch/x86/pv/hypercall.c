@@ -57,7 +57,8 @@ static long send_ipi(struct vcpu *v, const struct args *r)
 		return v->apic ? -KVM_EINVAL : -KVM_EOPNOTSUPP;
 	if (m.mode != IRQ_MODE_NMI && (m.mode != IRQ_MODE_FIXED || m.vector < 16))
 		return -KVM_EINVAL;
-	return send_to(vcpu_vm(v), &m, r->a[0], lowest) + send_to(vcpu_vm(v), &m, r->a[1], (u64)lowest + width);
+	return send_to(vcpu_vm(v), &m, r->a[0], lowest) +
+	       send_to(vcpu_vm(v), &m, r->a[1], (u64)lowest + width);
 }
 
 static long kick_cpu(struct vcpu *v, u32 apic_id)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Guest memory that paravirtual interfaces share with the guest: always of the first address space. The guest's system chose the address; what lies there
- * in system management mode is not its own.
+ * Guest memory that paravirtual interfaces share with the guest: always of the first address space.
+ * The guest's system chose the address; what lies there in system management mode is not its own.
  */
 #ifndef STRATA_PV_MEMORY_H
 #define STRATA_PV_MEMORY_H

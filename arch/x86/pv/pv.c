@@ -15,8 +15,9 @@
 
 u32 pv_offered(void)
 {
-	u32 features = BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_NOP_IO_DELAY) | BIT(KVM_FEATURE_CLOCKSOURCE2) |
-		       BIT(KVM_FEATURE_POLL_CONTROL) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT) | NEEDS_APIC;
+	u32 features = BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_NOP_IO_DELAY) |
+		       BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_POLL_CONTROL) |
+		       BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT) | NEEDS_APIC;
 
 	/* A TLB flush is asked for in the page of the steal time. */
 	if (sched_info_on())
@@ -91,7 +92,8 @@ void pv_reset(struct vcpu *v)
 void pv_load(struct vcpu *v, int cpu)
 {
 	/* Without a TSC that all CPUs share a page is good for one of them. */
-	if (unlikely(check_tsc_unstable()) && cpu != v->virt.last_cpu && (v->pv.clock_page & PV_PAGE_ON))
+	if (unlikely(check_tsc_unstable()) && cpu != v->virt.last_cpu &&
+	    (v->pv.clock_page & PV_PAGE_ON))
 		virt_request(&v->virt, REQ_CLOCK);
 	if (unlikely(READ_ONCE(vcpu_vm(v)->clock.host_khz) != tsc_khz))
 		clock_tsc_changed(vcpu_vm(v), NULL);
@@ -141,7 +143,8 @@ static u64 *msr_place(struct vcpu *v, u32 msr)
 
 static bool is_apf(u32 msr)
 {
-	return msr == MSR_KVM_ASYNC_PF_EN || msr == MSR_KVM_ASYNC_PF_INT || msr == MSR_KVM_ASYNC_PF_ACK;
+	return msr == MSR_KVM_ASYNC_PF_EN || msr == MSR_KVM_ASYNC_PF_INT ||
+	       msr == MSR_KVM_ASYNC_PF_ACK;
 }
 
 int pv_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host)

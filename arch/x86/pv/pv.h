@@ -2,8 +2,9 @@
 /*
  * The KVM paravirtual interfaces: kvmclock, steal time, PV EOI, hypercalls.
  *
- * A guest names a page by an MSR. Setting an MSR from userspace touches no guest memory: pages are looked up by address whenever they are
- * written, by the vCPU's own thread on its way into the guest.
+ * A guest names a page by an MSR. Setting an MSR from userspace touches no guest memory: pages are
+ * looked up by address whenever they are written, by the vCPU's own thread on its way into the
+ * guest.
  */
 #ifndef STRATA_PV_H
 #define STRATA_PV_H
@@ -21,7 +22,8 @@ struct cpuid_table;
 /**
  * struct vm_clock - the clock of a VM: KVM_GET/SET_CLOCK and what kvmclock pages say
  * @lock: the fields below
- * @by_tsc: it runs with the host's TSC from one anchor on, the same for all vCPUs; else it follows the boot-time clock
+ * @by_tsc: it runs with the host's TSC from one anchor on, the same for all vCPUs; else it follows
+ *	the boot-time clock
  * @changes: (a) counts changes of vCPUs' TSCs
  * @seen: the last of them that @in_step and the rate take into account
  * @in_step: the TSCs of all vCPUs read alike, so that a page of one serves all of them
@@ -99,8 +101,9 @@ bool pv_has(const struct vcpu *v, unsigned int feature);
 /* KVM_FEATURE_* bits that are offered */
 u32 pv_offered(void);
 /*
- * Entries of KVM_SET_CPUID2 before they are the vCPU's: without a local APIC in the kernel, what needs it is taken out. Returns the
- * KVM_FEATURE_* bits that are left, those of pv_offered() if there are no entries.
+ * Entries of KVM_SET_CPUID2 before they are the vCPU's: without a local APIC in the kernel, what
+ * needs it is taken out. Returns the KVM_FEATURE_* bits that are left, those of pv_offered() if
+ * there are no entries.
  */
 u32 pv_cpuid_features(const struct vcpu *v, struct cpuid_table *t);
 
@@ -134,14 +137,20 @@ void clock_write_wall(struct vcpu *v, u64 gpa);
 void steal_load(struct vcpu *v);
 /* The scheduler takes the thread off its CPU; no sleeping. */
 void steal_sched_out(struct vcpu *v);
-/* REQ_STEAL: the page is brought up to date, and a TLB flush that was asked for there is done. May sleep. */
+/*
+ * REQ_STEAL: the page is brought up to date, and a TLB flush that was asked for there is done. May
+ * sleep.
+ */
 void steal_update(struct vcpu *v);
 
 /* ---- eoi.c ---- */
 
 /* An interrupt of the local APIC is going in; interrupts off. */
 void eoi_offer(struct vcpu *v, u8 vector);
-/* The guest was left: find out whether it ended the interrupt. Without @sleep false if the page is not at hand. */
+/*
+ * The guest was left: find out whether it ended the interrupt. Without @sleep false if the page is
+ * not at hand.
+ */
 bool eoi_collect(struct vcpu *v, bool sleep);
 
 /* ---- hypercall.c ---- */

@@ -4,7 +4,10 @@
  */
 #include "scale.h"
 
-/* ns = ticks * 10^6 / khz. The shift brings the factor into [1/2, 1), so that its fraction uses all 32 bits. */
+/*
+ * ns = ticks * 10^6 / khz. The shift brings the factor into [1/2, 1), so that its fraction uses all
+ * 32 bits.
+ */
 struct pv_scale pv_scale_of(u32 khz)
 {
 	u64 num = 1000000, den = khz;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * TSC ticks to nanoseconds as a kvmclock page has the guest compute it: one multiplication and one shift. Pure.
+ * TSC ticks to nanoseconds as a kvmclock page has the guest compute it: one multiplication and one
+ * shift. Pure.
  */
 #ifndef STRATA_PV_SCALE_H
 #define STRATA_PV_SCALE_H

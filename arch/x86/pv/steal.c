@@ -2,9 +2,9 @@
 /*
  * Steal time: how long the vCPU's thread waited for a CPU, and whether it has one.
  *
- * While the page says KVM_VCPU_PREEMPTED, other vCPUs may ask there for a TLB flush instead of interrupting this one. So
- * whoever sets the mark makes sure that the page is looked at before the next entry (REQ_STEAL), and a page that cannot be read
- * then counts as one that asks.
+ * While the page says KVM_VCPU_PREEMPTED, other vCPUs may ask there for a TLB flush instead of
+ * interrupting this one. So whoever sets the mark makes sure that the page is looked at before the
+ * next entry (REQ_STEAL), and a page that cannot be read then counts as one that asks.
  */
 #include "../backend.h"
 #include "../strata.h"

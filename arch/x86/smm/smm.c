@@ -2,8 +2,8 @@
 /*
  * System management mode: state into SMRAM at an SMI, and back at RSM.
  *
- * SMRAM is memory of the second address space. Nothing of the vCPU changes before the save area is written (or, by RSM, has passed every check), so
- * a failure leaves the state as it was.
+ * SMRAM is memory of the second address space. Nothing of the vCPU changes before the save area is
+ * written (or, by RSM, has passed every check), so a failure leaves the state as it was.
  */
 #include "smm.h"
 #include "smram.h"
@@ -20,9 +20,11 @@
 #define AS_SMM		1
 
 static_assert(SMRAM_ES == (int)SEG_ES && SMRAM_TR == (int)SEG_TR && SMRAM_NR_SEGS == (int)NR_SEGS);
-static_assert(SMRAM_IO_IN == STRATA_IO_IN && SMRAM_IO_VALID == STRATA_IO_VALID && SMRAM_IO_STRING == STRATA_IO_STRING &&
-	      SMRAM_IO_REP == STRATA_IO_REP && 1 << SMRAM_IO_SIZE_SHIFT == STRATA_IO_8);
-static_assert(SMRAM_SHADOW_MOV_SS == KVM_X86_SHADOW_INT_MOV_SS && SMRAM_SHADOW_STI == KVM_X86_SHADOW_INT_STI);
+static_assert(SMRAM_IO_IN == STRATA_IO_IN && SMRAM_IO_VALID == STRATA_IO_VALID &&
+	      SMRAM_IO_STRING == STRATA_IO_STRING && SMRAM_IO_REP == STRATA_IO_REP &&
+	      1 << SMRAM_IO_SIZE_SHIFT == STRATA_IO_8);
+static_assert(SMRAM_SHADOW_MOV_SS == KVM_X86_SHADOW_INT_MOV_SS &&
+	      SMRAM_SHADOW_STI == KVM_X86_SHADOW_INT_STI);
 
 void smm_follow(struct vcpu *v)
 {
@@ -119,7 +121,8 @@ static void save_io(struct vcpu *v, struct smram_state *s, bool map64)
 
 	if (!io || s->auto_halt)
 		return;
-	smram_io_store(s, io, vcpu_cs_long(v), !map64 && emu_io_immediate(v, vcpu_rip(v) - io->len));
+	smram_io_store(s, io, vcpu_cs_long(v),
+		       !map64 && emu_io_immediate(v, vcpu_rip(v) - io->len));
 }
 
 /* Flat 4 GiB segments, and a 16-bit CS at SMBASE; tables, LDTR and TR stay. */
@@ -216,8 +219,9 @@ static bool pae_paging(const struct smram_state *s)
 }
 
 /*
- * The save area, checked; *@again: an I/O instruction is restarted. Page-directory pointers are read last, from the address space that the vCPU goes back to. False: shutdown, and nothing
- * has changed.
+ * The save area, checked; *@again: an I/O instruction is restarted. Page-directory pointers are
+ * read last, from the address space that the vCPU goes back to. False: shutdown, and nothing has
+ * changed.
  */
 static bool load(struct vcpu *v, struct smram_state *s, bool *again)
 {
@@ -236,7 +240,8 @@ static bool load(struct vcpu *v, struct smram_state *s, bool *again)
 	if (smram_check(s, &limits) != SMRAM_OK)
 		return false;
 	mmu_use_address_space(v, AS_NORMAL);
-	if ((!s->svm_guest && pae_paging(s) && mmu_load_pdptrs(v, s->cr3)) || backend_call(nested_rsm)(v, s)) {
+	if ((!s->svm_guest && pae_paging(s) && mmu_load_pdptrs(v, s->cr3)) ||
+	    backend_call(nested_rsm)(v, s)) {
 		mmu_use_address_space(v, AS_SMM);
 		return false;
 	}

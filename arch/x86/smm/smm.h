@@ -2,7 +2,8 @@
 /*
  * System management mode: entered for an SMI that the event core has decided to take, left by RSM.
  *
- * Being in SMM is v->events.smm, and nothing else; what depends on it (the address space, intercepts) follows by smm_follow().
+ * Being in SMM is v->events.smm, and nothing else; what depends on it (the address space,
+ * intercepts) follows by smm_follow().
  */
 #ifndef STRATA_SMM_H
 #define STRATA_SMM_H
@@ -16,8 +17,9 @@
  *
  * APM "SMM Operating-Environment", SDM "SMI Handler Execution Environment". May sleep.
  *
- * Return: EXIT_RESUME, or EXIT_TO_USER with KVM_EXIT_INTERNAL_ERROR if there is no memory to store it in: then the vCPU is as it was before, with the SMI pending.
- * From L2 the vCPU goes to L1's level, and L1's state into guest memory, too.
+ * Return: EXIT_RESUME, or EXIT_TO_USER with KVM_EXIT_INTERNAL_ERROR if there is no memory to store
+ * it in: then the vCPU is as it was before, with the SMI pending. From L2 the vCPU goes to L1's
+ * level, and L1's state into guest memory, too.
  */
 enum exit_result smm_enter(struct vcpu *v);
 
@@ -26,7 +28,8 @@ enum exit_result smm_enter(struct vcpu *v);
  * @v: the vCPU, srcu held
  * @e: the emulation: gets the registers of the interrupted program
  *
- * APM "Leaving SMM". A save area that fails a check is a triple fault, pending in the queue; the vCPU stays in SMM. May sleep.
+ * APM "Leaving SMM". A save area that fails a check is a triple fault, pending in the queue; the
+ * vCPU stays in SMM. May sleep.
  *
  * Return: EMU_OK; EMU_FAULT (#UD) outside SMM; EMU_RETRY with the triple fault.
  */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The state save area of system management mode: a row per field and map, copied either way, and the checks of RSM.
+ * The state save area of system management mode: a row per field and map, copied either way, and
+ * the checks of RSM.
  *
  * Little endian, and fields that are narrower in the map are zero-extended.
  */
@@ -151,7 +152,8 @@ void smram_io_store(struct smram_state *s, const struct smram_io *io, bool wide,
 
 bool smram_io_restart(struct smram_state *s)
 {
-	if ((u8)s->io_restart != 0xff || !((s->io_dword & SMRAM_IO_VALID) | (s->io_state & IO_STATE_SMI)))
+	if ((u8)s->io_restart != 0xff ||
+	    !((s->io_dword & SMRAM_IO_VALID) | (s->io_state & IO_STATE_SMI)))
 		return false;
 	s->rip = s->io_rip;
 	s->gpr[RCX] = s->io_rcx;
@@ -178,7 +180,8 @@ static bool cs_is_long(const struct smram_state *s)
 
 static bool cr0_legal(u64 cr0)
 {
-	return !(cr0 >> 32) && !((cr0 & CR0_PG) && !(cr0 & CR0_PE)) && !((cr0 & CR0_NW) && !(cr0 & CR0_CD));
+	return !(cr0 >> 32) && !((cr0 & CR0_PG) && !(cr0 & CR0_PE)) &&
+	       !((cr0 & CR0_NW) && !(cr0 & CR0_CD));
 }
 
 static bool efer_legal(const struct smram_state *s, const struct cr_limits *l)
@@ -204,8 +207,10 @@ static bool bases_legal(const struct smram_state *s)
 {
 	bool la57 = s->cr4 & CR4_LA57;
 
-	return linear_canonical(s->seg[SMRAM_FS].base, la57) && linear_canonical(s->seg[SMRAM_GS].base, la57) &&
-	       linear_canonical(s->seg[SMRAM_LDTR].base, la57) && linear_canonical(s->seg[SMRAM_TR].base, la57) &&
+	return linear_canonical(s->seg[SMRAM_FS].base, la57) &&
+	       linear_canonical(s->seg[SMRAM_GS].base, la57) &&
+	       linear_canonical(s->seg[SMRAM_LDTR].base, la57) &&
+	       linear_canonical(s->seg[SMRAM_TR].base, la57) &&
 	       linear_canonical(s->gdtr.base, la57) && linear_canonical(s->idtr.base, la57);
 }
 
@@ -222,7 +227,8 @@ static unsigned int dpl_of(const struct smram_seg *seg)
 /* The limit is one that a descriptor can say. */
 static bool limit_legal(const struct smram_seg *seg)
 {
-	return !(seg->attrib & SMRAM_SEG_P) || seg->limit <= 0xfffff || (seg->limit & 0xfff) == 0xfff;
+	return !(seg->attrib & SMRAM_SEG_P) || seg->limit <= 0xfffff ||
+	       (seg->limit & 0xfff) == 0xfff;
 }
 
 /* Code; outside protected mode also what SMM itself and real mode have there. */
@@ -244,7 +250,8 @@ static bool ss_legal(const struct smram_state *s)
 
 	if (!(s->cr0 & CR0_PE) && dpl_of(ss))
 		return false;
-	return !(ss->attrib & SMRAM_SEG_P) || ((ss->attrib & SMRAM_SEG_S) && (type_of(ss) & 10) == 2);
+	return !(ss->attrib & SMRAM_SEG_P) ||
+	       ((ss->attrib & SMRAM_SEG_S) && (type_of(ss) & 10) == 2);
 }
 
 static bool data_legal(const struct smram_seg *seg)
@@ -260,9 +267,11 @@ static bool system_legal(const struct smram_state *s)
 	const struct smram_seg *tr = &s->seg[SMRAM_TR], *ldtr = &s->seg[SMRAM_LDTR];
 	unsigned int tss = type_of(tr) | 2;
 
-	if ((tr->attrib & SMRAM_SEG_P) && ((tr->attrib & SMRAM_SEG_S) || (tss != 11 && (tss != 3 || in_long_mode(s)))))
+	if ((tr->attrib & SMRAM_SEG_P) &&
+	    ((tr->attrib & SMRAM_SEG_S) || (tss != 11 && (tss != 3 || in_long_mode(s)))))
 		return false;
-	return !(ldtr->attrib & SMRAM_SEG_P) || (!(ldtr->attrib & SMRAM_SEG_S) && type_of(ldtr) == 2);
+	return !(ldtr->attrib & SMRAM_SEG_P) ||
+	       (!(ldtr->attrib & SMRAM_SEG_S) && type_of(ldtr) == 2);
 }
 
 /* Virtual-8086 mode has one kind of segment. */
@@ -273,7 +282,8 @@ static bool v86_legal(const struct smram_state *s)
 	for (i = SMRAM_ES; i <= SMRAM_GS; i++) {
 		const struct smram_seg *seg = &s->seg[i];
 
-		if (seg->base != (u32)seg->selector << 4 || seg->limit != 0xffff || (seg->attrib | 1) != 0xf3)
+		if (seg->base != (u32)seg->selector << 4 || seg->limit != 0xffff ||
+		    (seg->attrib | 1) != 0xf3)
 			return false;
 	}
 	return true;
@@ -290,14 +300,16 @@ static bool segments_legal(const struct smram_state *s)
 		return false;
 	if (in_v86_mode(s))
 		return v86_legal(s);
-	return cs_legal(s) && ss_legal(s) && data_legal(&s->seg[SMRAM_DS]) && data_legal(&s->seg[SMRAM_ES]) &&
-	       data_legal(&s->seg[SMRAM_FS]) && data_legal(&s->seg[SMRAM_GS]);
+	return cs_legal(s) && ss_legal(s) && data_legal(&s->seg[SMRAM_DS]) &&
+	       data_legal(&s->seg[SMRAM_ES]) && data_legal(&s->seg[SMRAM_FS]) &&
+	       data_legal(&s->seg[SMRAM_GS]);
 }
 
 /* A guest's guest has SVM, and its control block is a page. */
 static bool nested_legal(const struct smram_state *s)
 {
-	return !s->svm_guest || (s->svm_guest == 1 && (s->efer & EFER_BIT_SVME) && !(s->svm_block & 0xfff));
+	return !s->svm_guest ||
+	       (s->svm_guest == 1 && (s->efer & EFER_BIT_SVME) && !(s->svm_block & 0xfff));
 }
 
 enum smram_fault smram_check(const struct smram_state *s, const struct cr_limits *l)

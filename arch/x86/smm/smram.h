@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The state save area of system management mode: what an SMI stores there and RSM loads from there. Pure.
+ * The state save area of system management mode: what an SMI stores there and RSM loads from there.
+ * Pure.
  *
- * Two maps: the 64-bit one of the APM ("SMRAM State-Save Area") for guests whose CPUID has long mode, the 32-bit one of the SDM ("SMRAM State Save Map")
- * for the others. Both end at SMBASE + 0xffff and have the revision identifier at the same place. What the manuals leave reserved (the hidden parts of
- * segments in the 32-bit map, the interrupt shadow in both) is where VMMs of this ABI have it, so that a vCPU can be moved while it is in SMM; what the
- * 32-bit map needs besides, to restart an I/O instruction, is where it leaves room.
+ * Two maps: the 64-bit one of the APM ("SMRAM State-Save Area") for guests whose CPUID has long
+ * mode, the 32-bit one of the SDM ("SMRAM State Save Map") for the others. Both end at SMBASE +
+ * 0xffff and have the revision identifier at the same place. What the manuals leave reserved (the
+ * hidden parts of segments in the 32-bit map, the interrupt shadow in both) is where VMMs of this
+ * ABI have it, so that a vCPU can be moved while it is in SMM; what the 32-bit map needs besides,
+ * to restart an I/O instruction, is where it leaves room.
  */
 #ifndef STRATA_SMRAM_H
 #define STRATA_SMRAM_H
@@ -37,7 +40,17 @@ enum smram_map { SMRAM_MAP_32, SMRAM_MAP_64 };
 #define SMRAM_SEG_G		0x8000
 
 /* Segments by the number the CPU encodes them with, LDTR, TR */
-enum { SMRAM_ES, SMRAM_CS, SMRAM_SS, SMRAM_DS, SMRAM_FS, SMRAM_GS, SMRAM_LDTR, SMRAM_TR, SMRAM_NR_SEGS };
+enum {
+	SMRAM_ES,
+	SMRAM_CS,
+	SMRAM_SS,
+	SMRAM_DS,
+	SMRAM_FS,
+	SMRAM_GS,
+	SMRAM_LDTR,
+	SMRAM_TR,
+	SMRAM_NR_SEGS
+};
 
 /* Interrupt shadow, as KVM_GET_VCPU_EVENTS has it */
 #define SMRAM_SHADOW_MOV_SS	1
@@ -155,7 +168,8 @@ void smram_pack(const struct smram_state *s, enum smram_map map, u8 *image);
  * @map: which map
  * @image: SMRAM_SIZE bytes
  *
- * Reserved bits that a CPU does not store are dropped: of RFLAGS, and upper halves of the bases of CS, DS, ES and SS.
+ * Reserved bits that a CPU does not store are dropped: of RFLAGS, and upper halves of the bases of
+ * CS, DS, ES and SS.
  */
 void smram_unpack(struct smram_state *s, enum smram_map map, const u8 *image);
 
@@ -164,7 +178,8 @@ void smram_unpack(struct smram_state *s, enum smram_map map, const u8 *image);
  * @long_mode: the guest's CPUID has long mode
  * @image: the save area
  *
- * A VMM may run long mode on a vCPU whose CPUID does not have it: then the revision identifier tells.
+ * A VMM may run long mode on a vCPU whose CPUID does not have it: then the revision identifier
+ * tells.
  */
 enum smram_map smram_map_of(bool long_mode, const u8 *image);
 
@@ -175,14 +190,16 @@ enum smram_map smram_map_of(bool long_mode, const u8 *image);
  * @wide: RIP has 64 bits
  * @immediate: the port is in the instruction
  *
- * APM "I/O Instruction Restart", SDM "I/O State Implementation", "I/O Instruction Restart". What a 32-bit address size has cleared, upper halves of RCX,
- * RSI and RDI, is not looked at by the instruction, and stays 0.
+ * APM "I/O Instruction Restart", SDM "I/O State Implementation", "I/O Instruction Restart". What a
+ * 32-bit address size has cleared, upper halves of RCX, RSI and RDI, is not looked at by the
+ * instruction, and stays 0.
  */
 void smram_io_store(struct smram_state *s, const struct smram_io *io, bool wide, bool immediate);
 
 /**
  * smram_io_restart() - RSM: does the I/O instruction run again?
- * @s: the state, unpacked; if so, it becomes the one before the instruction, whose breakpoint has been seen to (RF)
+ * @s: the state, unpacked; if so, it becomes the one before the instruction, whose breakpoint has
+ *	been seen to (RF)
  */
 bool smram_io_restart(struct smram_state *s);
 
@@ -221,7 +238,8 @@ enum smram_fault {
  * @s: the state, unpacked
  * @l: what the guest's CPUID allows
  *
- * APM "Leaving SMM", SDM "Exiting From SMM" and RSM: state that the processor finds invalid shuts it down.
+ * APM "Leaving SMM", SDM "Exiting From SMM" and RSM: state that the processor finds invalid shuts
+ * it down.
  *
  * Return: the first check that fails, SMRAM_OK if none does.
  */

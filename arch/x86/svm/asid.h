@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Which ASID a vCPU's translations are tagged with, and what has to be flushed (APM vol. 2, "TLB Control"). Pure.
+ * Which ASID a vCPU's translations are tagged with, and what has to be flushed (APM vol. 2, "TLB
+ * Control"). Pure.
  *
- * ASIDs are handed out per CPU in generations: a vCPU whose generation is not the CPU's takes a new one; when they run out the
- * generation ends and the TLB is flushed once. A flush of one vCPU's translations is a new ASID, or, where the CPU can, a flush by ASID.
+ * ASIDs are handed out per CPU in generations: a vCPU whose generation is not the CPU's takes a new
+ * one; when they run out the generation ends and the TLB is flushed once. A flush of one vCPU's
+ * translations is a new ASID, or, where the CPU can, a flush by ASID.
  */
 #ifndef STRATA_SVM_ASID_H
 #define STRATA_SVM_ASID_H
 
 #include <linux/types.h>
 
-/* The control block's TLB_CONTROL: do nothing, flush all, flush this guest's, flush this guest's that are not global. */
+/*
+ * The control block's TLB_CONTROL: do nothing, flush all, flush this guest's, flush this guest's
+ * that are not global.
+ */
 enum svm_tlb { TLB_NOTHING = 0, TLB_ALL = 1, TLB_THIS = 3, TLB_THIS_LOCAL = 7 };
 
 /**
@@ -25,7 +30,8 @@ struct svm_asids {
 
 /**
  * struct svm_asid - one of the host's ASIDs
- * @gen: generation that it belongs to on the CPU that the vCPU ran on; 0: before it is used again, what it tags has to go
+ * @gen: generation that it belongs to on the CPU that the vCPU ran on; 0: before it is used again,
+ *	what it tags has to go
  * @held: the same, but not 0 for that reason
  * @asid: its number
  */
@@ -36,7 +42,8 @@ struct svm_asid {
 };
 
 /**
- * svm_asid_take() - make an ASID one of the CPU's current generation, with nothing that must not be used behind it
+ * svm_asid_take() - make an ASID one of the CPU's current generation, with nothing that must not be
+ * used behind it
  * @cpu: of the CPU that the vCPU is about to be entered on
  * @a: whose generation is another; zero in both generations if it comes from another CPU
  * @nr: how many ASIDs the CPU has, 0, which is the host's, among them

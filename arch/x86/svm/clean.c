@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The VMCB's clean bits under watch, with the module parameter clean_bits_check: at each entry, what the CPU is told to be as it left it must be so. A
- * CPU without clean bits, such as an emulated one, ignores them, so that they can be watched there as well.
+ * The VMCB's clean bits under watch, with the module parameter clean_bits_check: at each entry,
+ * what the CPU is told to be as it left it must be so. A CPU without clean bits, such as an
+ * emulated one, ignores them, so that they can be watched there as well.
  *
  * The watch hangs on the tracepoints of entry and exit: without it there is nothing on the way.
  */

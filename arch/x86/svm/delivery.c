@@ -37,8 +37,9 @@ u32 svm_inject_type(const struct event *e)
 }
 
 /*
- * INT3 and INTO go in as software interrupts: the gate's DPL is checked, which may not have been done when their delivery was interrupted. In
- * virtual-8086 mode that type would ask for IOPL 3 too. L1's goes in as L1 said.
+ * INT3 and INTO go in as software interrupts: the gate's DPL is checked, which may not have been
+ * done when their delivery was interrupted. In virtual-8086 mode that type would ask for IOPL 3
+ * too. L1's goes in as L1 said.
  */
 u32 svm_inject_info(const struct event *e, bool l1s, bool v86, bool pe)
 {
@@ -50,8 +51,8 @@ u32 svm_inject_info(const struct event *e, bool l1s, bool v86, bool pe)
 }
 
 /*
- * EXITINTINFO tells INT1, and whatever else went in as an exception, from no trap of its vector, and INT3 and INTO that went in as software
- * interrupts not from INT n.
+ * EXITINTINFO tells INT1, and whatever else went in as an exception, from no trap of its vector,
+ * and INT3 and INTO that went in as software interrupts not from INT n.
  */
 static bool same(const struct event *injected, const struct event *e)
 {
@@ -67,7 +68,10 @@ static bool same(const struct event *injected, const struct event *e)
 	}
 }
 
-/* Whatever the field says, other events have none; but who injects an exception may give it one that the CPU does not know of. */
+/*
+ * Whatever the field says, other events have none; but who injects an exception may give it one
+ * that the CPU does not know of.
+ */
 static bool may_have_error(const struct event *injected, const struct event *e)
 {
 	if (e->type != EVENT_EXCEPTION || e->vector > 31)
@@ -92,15 +96,17 @@ void svm_interrupted(u32 info, u32 error, const struct event *injected, struct e
 }
 
 /*
- * It is the same event with the same RIP, unless its handler has returned and the instruction there raises another one: that has a next RIP of its own,
- * where the CPU saves it.
+ * It is the same event with the same RIP, unless its handler has returned and the instruction there
+ * raises another one: that has a next RIP of its own, where the CPU saves it.
  */
-unsigned long svm_soft_end(struct svm_soft *s, const struct event *interrupted, u64 next_rip, unsigned long rip)
+unsigned long svm_soft_end(struct svm_soft *s, const struct event *interrupted, u64 next_rip,
+			   unsigned long rip)
 {
 	bool moved = s->moved;
 
 	s->moved = false;
-	if (!moved || interrupted->type != s->type || interrupted->vector != s->vector || rip != s->to)
+	if (!moved || interrupted->type != s->type || interrupted->vector != s->vector ||
+	    rip != s->to)
 		return rip;
 	return next_rip && next_rip != s->to ? rip : s->from;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * EVENTINJ and EXITINTINFO as events, and where RIP is while a soft event is injected (APM vol. 2, "Event Injection", "Events That Cause #VMEXIT
- * During Event Delivery"). Pure.
+ * EVENTINJ and EXITINTINFO as events, and where RIP is while a soft event is injected (APM vol. 2,
+ * "Event Injection", "Events That Cause #VMEXIT During Event Delivery"). Pure.
  */
 #ifndef STRATA_SVM_DELIVERY_H
 #define STRATA_SVM_DELIVERY_H
@@ -24,7 +24,9 @@ struct svm_soft {
 	unsigned long to;
 };
 
-/* svm_event_type(): EVENT_* of an EVENTINJ or EXITINTINFO; #BP and #OF are those of INT3 and INTO. */
+/*
+ * svm_event_type(): EVENT_* of an EVENTINJ or EXITINTINFO; #BP and #OF are those of INT3 and INTO.
+ */
 u8 svm_event_type(u32 info);
 
 /* svm_inject_type(): the type field of an event, as L1 would have it */
@@ -44,7 +46,8 @@ u32 svm_inject_info(const struct event *e, bool l1s, bool v86, bool pe);
  * @info: EXITINTINFO
  * @error: its error code, if the field says that there is one
  * @injected: what had been injected, EVENT_NONE if nothing
- * @e: filled in; EVENT_NONE if @info is not valid. A soft event's length is 0 if only decoding can tell it
+ * @e: filled in; EVENT_NONE if @info is not valid. A soft event's length is 0 if only decoding can
+ *	tell it
  */
 void svm_interrupted(u32 info, u32 error, const struct event *injected, struct event *e);
 
@@ -57,6 +60,7 @@ void svm_interrupted(u32 info, u32 error, const struct event *injected, struct e
  *
  * Return: @rip, or that of the instruction if its event was not delivered.
  */
-unsigned long svm_soft_end(struct svm_soft *s, const struct event *interrupted, u64 next_rip, unsigned long rip);
+unsigned long svm_soft_end(struct svm_soft *s, const struct event *interrupted, u64 next_rip,
+			   unsigned long rip);
 
 #endif

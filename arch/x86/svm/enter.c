@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Entering the guest and coming back, with the exits that need neither sleep nor lock handled in between.
+ * Entering the guest and coming back, with the exits that need neither sleep nor lock handled in
+ * between.
  */
 #include "nested.h"
 #include "../trace_kvm.h"
@@ -11,7 +12,10 @@
 #include <asm/nospec-branch.h>
 #include <asm/spec-ctrl.h>
 
-/* Registers that the VMCB holds and that every exit copies out: few enough not to be worth a test each. */
+/*
+ * Registers that the VMCB holds and that every exit copies out: few enough not to be worth a test
+ * each.
+ */
 #define EXIT_AVAIL (GENMASK(REG_R15, REG_RAX) | BIT(REG_RIP) | BIT(REG_RFLAGS) | BIT(REG_CR4))
 
 static __always_inline void regs_to_vmcb(struct vcpu *v, struct vmcb *vmcb)
@@ -43,7 +47,10 @@ static __always_inline void world_switch(struct svm_vcpu *svm)
 	guest_context_exit();
 }
 
-/* SPEC_CTRL: switched by the CPU where it can; else the guest's writes exit, and it is switched by hand if the values differ. */
+/*
+ * SPEC_CTRL: switched by the CPU where it can; else the guest's writes exit, and it is switched by
+ * hand if the values differ.
+ */
 static __always_inline void spec_ctrl_prepare(struct svm_vcpu *svm)
 {
 	if (svm_caps.virt_spec_ctrl) {
@@ -57,7 +64,9 @@ static __always_inline void spec_ctrl_prepare(struct svm_vcpu *svm)
 	svm->sw.spec_switch = svm->sw.guest_spec != svm->sw.host_spec;
 }
 
-/* What the CPU says about the event that went in. True: it is over, and nothing else is on its way. */
+/*
+ * What the CPU says about the event that went in. True: it is over, and nothing else is on its way.
+ */
 static bool finish_events(struct svm_vcpu *svm)
 {
 	struct vmcb_control_area *c = &svm->vmcb->control;
@@ -91,7 +100,8 @@ void svm_enter(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
 	struct vmcb *vmcb = svm->vmcb;
-	bool ssbd = v->cpu.virt_spec_ctrl, flushing = svm->asid->gen != this_cpu_read(svm_cpu.asids.gen);
+	bool ssbd = v->cpu.virt_spec_ctrl,
+	     flushing = svm->asid->gen != this_cpu_read(svm_cpu.asids.gen);
 
 	if (unlikely(flushing))
 		svm_new_asid(svm);
@@ -117,13 +127,16 @@ void svm_enter(struct vcpu *v)
 		trace_kvm_exit(v);
 		vmcb->control.tlb_ctl = 0;
 		vmcb->control.clean = svm_caps.clean_bits ? CLEAN_KEPT : 0;
-		if (unlikely(vmcb->control.event_inj | vmcb->control.exit_int_info | v->events.delivering.type |
-			     v->events.run_pending)) {
+		if (unlikely(vmcb->control.event_inj | vmcb->control.exit_int_info |
+			     v->events.delivering.type | v->events.run_pending)) {
 			if (!finish_events(svm))
 				break;
 		}
 	} while (svm_fast_exit(svm));
-	/* The CPU need not have flushed for an entry that it refused, and whoever gets the next ASID relies on that. */
+	/*
+	 * The CPU need not have flushed for an entry that it refused, and whoever gets the next
+	 * ASID relies on that.
+	 */
 	if (unlikely(flushing) && vmcb->control.exit_code == (u32)SVM_EXIT_ERR)
 		svm_asids_reset(&this_cpu_ptr(&svm_cpu)->asids, svm_caps.nr_asids);
 	if (unlikely(svm->step))
@@ -143,8 +156,8 @@ void svm_after_enter(struct vcpu *v)
 	struct vmcb *vmcb = to_svm(v)->vmcb;
 
 	/*
-	 * NMIs were taken at STGI and interrupts come when the caller enables them; a machine check was
-	 * consumed by the exit and is raised again for the host.
+	 * NMIs were taken at STGI and interrupts come when the caller enables them; a machine check
+	 * was consumed by the exit and is raised again for the host.
 	 */
 	if (unlikely(vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + MC_VECTOR))
 		asm volatile("int $18");

@@ -14,7 +14,10 @@
 
 /* ---- stepping over the instruction that exited ---- */
 
-/* Without next-RIP save the length follows from the bytes, for instructions that the exit code names. */
+/*
+ * Without next-RIP save the length follows from the bytes, for instructions that the exit code
+ * names.
+ */
 static u32 skip_opcode(u32 exit_code)
 {
 	switch (exit_code) {
@@ -105,10 +108,15 @@ static __always_inline bool plain(const struct vcpu *v)
 	return fast_plain(v, v->regs[REG_RFLAGS]);
 }
 
-/* Not a code of the CPU: the exit was handled with interrupts off, and the run loop has something to do. */
+/*
+ * Not a code of the CPU: the exit was handled with interrupts off, and the run loop has something
+ * to do.
+ */
 #define EXIT_DONE	0x7fffffff
 
-/* Something may be to do before the next entry: then the fast path is left, with the exit handled. */
+/*
+ * Something may be to do before the next entry: then the fast path is left, with the exit handled.
+ */
 static __always_inline void done(struct vcpu *v)
 {
 	if (fast_leaves_work(v))
@@ -116,8 +124,8 @@ static __always_inline void done(struct vcpu *v)
 }
 
 /*
- * The write and the step over it, or neither: an IPI must not be sent twice. So RIP moves first, which may need bytes that are not at hand, and
- * goes back if the value is refused.
+ * The write and the step over it, or neither: an IPI must not be sent twice. So RIP moves first,
+ * which may need bytes that are not at hand, and goes back if the value is refused.
  */
 static bool fast_wrmsr(struct svm_vcpu *svm)
 {
@@ -151,7 +159,8 @@ static noinline bool fast_rdmsr(struct svm_vcpu *svm)
 	u64 val;
 
 	/* Where the CPU switches SPEC_CTRL its value is still in the control block. */
-	if (rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) || (svm_caps.virt_spec_ctrl && msr == MSR_IA32_SPEC_CTRL))
+	if (rcu_access_pointer(vcpu_vm(v)->cpu.msr_filter) ||
+	    (svm_caps.virt_spec_ctrl && msr == MSR_IA32_SPEC_CTRL))
 		return false;
 	if (!msr_get_plain(v, msr, &val) || !svm_skip(v))
 		return false;
@@ -182,7 +191,10 @@ static noinline bool fast_hypercall(struct vcpu *v)
 	return true;
 }
 
-/* The step needs nothing that may not be at hand: the CPU says where the next instruction is. At 0, the bell must not ring before the step fails. */
+/*
+ * The step needs nothing that may not be at hand: the CPU says where the next instruction is. At 0,
+ * the bell must not ring before the step fails.
+ */
 static bool fast_out(struct vcpu *v)
 {
 	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
@@ -223,7 +235,8 @@ bool svm_fast_exit(struct svm_vcpu *svm)
 	case SVM_EXIT_VMMCALL:
 		return plain(v) && fast_hypercall(v) && vmcb->control.exit_code != EXIT_DONE;
 	case SVM_EXIT_IOIO:
-		return io_has_doorbells(v) && plain(v) && fast_out(v) && vmcb->control.exit_code != EXIT_DONE;
+		return io_has_doorbells(v) && plain(v) && fast_out(v) &&
+		       vmcb->control.exit_code != EXIT_DONE;
 	default:
 		return false;
 	}
@@ -253,7 +266,10 @@ static enum exit_result on_hlt(struct vcpu *v)
 	return exit_hlt(v);
 }
 
-/* The VMCB is undefined after a shutdown (APM vol. 2, "Shutdown Intercept"): INIT makes it a defined one. */
+/*
+ * The VMCB is undefined after a shutdown (APM vol. 2, "Shutdown Intercept"): INIT makes it a
+ * defined one.
+ */
 static enum exit_result on_shutdown(struct vcpu *v)
 {
 	memset(&v->events, 0, sizeof(v->events));
@@ -283,7 +299,8 @@ static enum exit_result on_io(struct vcpu *v)
 {
 	u32 info = to_svm(v)->vmcb->control.exit_info_1;
 
-	return exit_io(v, info >> 16, (info >> SVM_IOIO_SIZE_SHIFT) & 7, info & SVM_IOIO_TYPE_MASK, info & SVM_IOIO_STR_MASK);
+	return exit_io(v, info >> 16, (info >> SVM_IOIO_SIZE_SHIFT) & 7, info & SVM_IOIO_TYPE_MASK,
+		       info & SVM_IOIO_STR_MASK);
 }
 
 static enum exit_result on_npf(struct vcpu *v)
@@ -307,7 +324,9 @@ static enum exit_result on_mov_dr(struct vcpu *v)
 	bool write = code >= SVM_EXIT_WRITE_DR0;
 
 	if (!d->guest_debug) {
-		/* Let the guest have its debug registers until the next exit that gives them back. */
+		/*
+		 * Let the guest have its debug registers until the next exit that gives them back.
+		 */
 		d->guest_owned = true;
 		svm_update_intercepts(v);
 		return EXIT_RESUME;
@@ -338,11 +357,13 @@ static enum exit_result on_task_switch(struct vcpu *v)
 {
 	const struct vmcb_control_area *c = &to_svm(v)->vmcb->control;
 	struct event_queue *q = &v->events;
-	bool gate = q->delivering.type, soft = !gate || event_is_soft(&q->delivering), l1s = gate && q->run_pending, masked = q->nmi_masked;
+	bool gate = q->delivering.type, soft = !gate || event_is_soft(&q->delivering),
+	     l1s = gate && q->run_pending, masked = q->nmi_masked;
 	u64 info = c->exit_info_2;
 	int reason = gate ? EMU_TASK_GATE : info & BIT_ULL(36) ? EMU_TASK_IRET : info & BIT_ULL(38) ? EMU_TASK_JMP : EMU_TASK_CALL;
 	unsigned long next = l1s && soft ? svm_soft_return(to_svm(v)) : soft ? emu_next_rip(v) : vcpu_rip(v);
-	enum exit_result r = exit_task_switch(v, c->exit_info_1, reason, gate && (info & BIT_ULL(44)), info, next);
+	enum exit_result r = exit_task_switch(v, c->exit_info_1, reason,
+					      gate && (info & BIT_ULL(44)), info, next);
 
 	/* As in finish_events() */
 	if (l1s)
@@ -364,7 +385,10 @@ static enum exit_result on_iret(struct vcpu *v)
 
 	v->virt.stats.nmi_window_exits++;
 	r = exit_emulate(v);
-	/* Emulated, it has opened the window; if it faulted NMIs stay masked, as its handler will IRET again. */
+	/*
+	 * Emulated, it has opened the window; if it faulted NMIs stay masked, as its handler will
+	 * IRET again.
+	 */
 	if (likely(v->virt.stats.insn_emulation_fail == failed))
 		return r;
 	/* An IRET that the emulator cannot do: let the CPU, and stop behind it. */
@@ -391,11 +415,17 @@ static enum exit_result on_db(struct vcpu *v)
 	u64 dr6 = svm->vmcb->save.dr6 ^ DR6_RESERVED;
 	u64 causes = dr6 & (DR_TRAP_BITS | DR_STEP | DR_SWITCH | BIT(13) | BIT(16));
 
-	/* The CPU wrote DR6 already; what the guest sees is written when the exception is delivered. */
+	/*
+	 * The CPU wrote DR6 already; what the guest sees is written when the exception is
+	 * delivered.
+	 */
 	vmcb_update(svm->vmcb, save.dr6, v->cpu.debug.dr6, CLEAN_DR);
 	if (svm->stepped) {
 		svm->stepped = false;
-		/* Without the step only a breakpoint would have trapped. The CPU adds to DR6: the rest may be what the guest has not cleared. */
+		/*
+		 * Without the step only a breakpoint would have trapped. The CPU adds to DR6: the
+		 * rest may be what the guest has not cleared.
+		 */
 		causes &= DR_TRAP_BITS;
 		if (!(causes & enabled_breakpoints(&v->cpu.debug)))
 			return EXIT_RESUME;
@@ -403,7 +433,10 @@ static enum exit_result on_db(struct vcpu *v)
 	return exit_debug(v, causes);
 }
 
-/* Length of the INT3 or INTO at RIP, prefixes included; 0 if it is there no more: then what is there now runs instead. */
+/*
+ * Length of the INT3 or INTO at RIP, prefixes included; 0 if it is there no more: then what is
+ * there now runs instead.
+ */
 static unsigned int soft_length(struct vcpu *v, u8 vector)
 {
 	const struct event e = { .type = EVENT_SOFT_EXCEPTION, .vector = vector };
@@ -451,7 +484,10 @@ static enum exit_result on_exception(struct vcpu *v)
 	return EXIT_RESUME;
 }
 
-/* The other vendor's hypercall instruction, which hypercalls.rst has KVM make work, is an exit of this one's. */
+/*
+ * The other vendor's hypercall instruction, which hypercalls.rst has KVM make work, is an exit of
+ * this one's.
+ */
 static enum exit_result on_undefined(struct vcpu *v)
 {
 	struct svm_vcpu *svm = to_svm(v);
@@ -469,7 +505,10 @@ static enum exit_result on_undefined(struct vcpu *v)
 	return on_vmmcall(v);
 }
 
-/* An INT n, INT3, INTO or INT1 whose delivery was interrupted is still at RIP, and happens again by itself. */
+/*
+ * An INT n, INT3, INTO or INT1 whose delivery was interrupted is still at RIP, and happens again by
+ * itself.
+ */
 static bool soft_at_rip(struct vcpu *v)
 {
 	const struct event *e = &v->events.delivering;
@@ -477,7 +516,10 @@ static bool soft_at_rip(struct vcpu *v)
 	return e->replay && e->len && emu_soft_length(v, e) == e->len;
 }
 
-/* An exit tells no error code of #TS. Intercepted for the sake of a soft event's address only, it is raised once more, without an exit. */
+/*
+ * An exit tells no error code of #TS. Intercepted for the sake of a soft event's address only, it
+ * is raised once more, without an exit.
+ */
 static enum exit_result on_ts(struct vcpu *v)
 {
 	if (!soft_at_rip(v))
@@ -593,7 +635,8 @@ enum exit_result svm_handle_exit(struct vcpu *v)
 	}
 	fn = code < ARRAY_SIZE(exit_table) ? exit_table[array_index_nospec(code, ARRAY_SIZE(exit_table))] : NULL;
 	if (!fn)
-		return exit_internal_error(v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, code, v->virt.last_cpu);
+		return exit_internal_error(v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, code,
+					   v->virt.last_cpu);
 	return fn(v);
 }
 

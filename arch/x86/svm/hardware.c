@@ -14,8 +14,8 @@
 #include <asm/spec-ctrl.h>
 #include <asm/reboot.h>
 
-static bool nrips = true, decode_assists = true, clean_bits = true, flush_by_asid = true, pause_filter = true,
-	    virt_spec_ctrl = true, vgif = true;
+static bool nrips = true, decode_assists = true, clean_bits = true, flush_by_asid = true,
+	    pause_filter = true, virt_spec_ctrl = true, vgif = true;
 module_param(nrips, bool, 0444);
 MODULE_PARM_DESC(nrips, "use next-RIP save (SVM)");
 module_param(decode_assists, bool, 0444);
@@ -180,7 +180,8 @@ int svm_enable(void)
 
 	rdmsrl(MSR_VM_CR, vm_cr);
 	if (vm_cr & BIT(4)) {	/* SVMDIS */
-		pr_err_ratelimited("strata: SVM is disabled by the firmware on CPU %d\n", smp_processor_id());
+		pr_err_ratelimited("strata: SVM is disabled by the firmware on CPU %d\n",
+				   smp_processor_id());
 		return -EOPNOTSUPP;
 	}
 	rdmsrl(MSR_EFER, efer);
@@ -212,7 +213,8 @@ void svm_new_asid(struct svm_vcpu *svm)
 	struct svm_asid *a = svm->asid;
 	bool known = a->held == c->asids.gen;
 
-	svm->vmcb->control.tlb_ctl = svm_asid_take(&c->asids, a, svm_caps.nr_asids, svm_caps.flush_by_asid);
+	svm->vmcb->control.tlb_ctl =
+		svm_asid_take(&c->asids, a, svm_caps.nr_asids, svm_caps.flush_by_asid);
 	/* The CPU may have been off since it saw this control block. */
 	if (!known)
 		svm->vmcb->control.clean = 0;
@@ -271,7 +273,10 @@ void svm_vcpu_load(struct vcpu *v, int cpu)
 		c->vmcb = svm->vmcb;
 	}
 	svm->sw.host_pa = __sme_set(page_to_phys(c->host));
-	/* Faults if a reboot has switched SVM off: then the vCPU is never entered again (virt_hardware_load()). */
+	/*
+	 * Faults if a reboot has switched SVM off: then the vCPU is never entered again
+	 * (virt_hardware_load()).
+	 */
 	asm volatile("1: vmsave %0\n"
 		     "2:\n"
 		     _ASM_EXTABLE(1b, 2b) : : "a" (svm->sw.host_pa) : "memory");
@@ -287,7 +292,9 @@ static void forget_vmcbs(void *svm_vcpu)
 	const struct svm_vcpu *svm = svm_vcpu;
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 
-	/* What comes next must be told from "nobody ran here", so that the barrier is not skipped. */
+	/*
+	 * What comes next must be told from "nobody ran here", so that the barrier is not skipped.
+	 */
 	if (c->vmcb && (c->vmcb == svm->vmcb01 || c->vmcb == svm->nested.vmcb02))
 		c->vmcb = (struct vmcb *)1;
 }

@@ -2,9 +2,10 @@
 /*
  * Events into and out of the VMCB.
  *
- * Soft events push the address after their instruction. RIP is moved over the instruction for the entry, and moved back if the
- * delivery is interrupted; with next-RIP save the VMCB says the same address once more, for CPUs that go by it. All exceptions are intercepted for
- * that entry: a handler of the guest's must see the address of the instruction.
+ * Soft events push the address after their instruction. RIP is moved over the instruction for the
+ * entry, and moved back if the delivery is interrupted; with next-RIP save the VMCB says the same
+ * address once more, for CPUs that go by it. All exceptions are intercepted for that entry: a
+ * handler of the guest's must see the address of the instruction.
  */
 #include "nested.h"
 
@@ -36,10 +37,14 @@ void svm_inject(struct vcpu *v)
 		c->event_inj = e->vector | SVM_EVTINJ_TYPE_INTR | SVM_EVTINJ_VALID;
 		return;
 	}
-	c->event_inj = svm_inject_info(e, v->events.run_pending, vcpu_rflags(v) & X86_EFLAGS_VM, vcpu_cr0(v) & X86_CR0_PE);
+	c->event_inj = svm_inject_info(e, v->events.run_pending, vcpu_rflags(v) & X86_EFLAGS_VM,
+				       vcpu_cr0(v) & X86_CR0_PE);
 	c->event_inj_err = e->error;
 	if (!event_is_soft(e)) {
-		/* Pushed for every #BP and #OF, also for those of userspace that no instruction raised. */
+		/*
+		 * Pushed for every #BP and #OF, also for those of userspace that no instruction
+		 * raised.
+		 */
 		if (svm_caps.nrips)
 			c->next_rip = vcpu_rip(v);
 		return;
@@ -85,7 +90,10 @@ void svm_vectoring(struct svm_vcpu *svm, struct event *e)
 	struct vmcb_control_area *c = &svm->vmcb->control;
 
 	svm_interrupted(c->exit_int_info, c->exit_int_info_err, &svm->vcpu.events.delivering, e);
-	/* QEMU's TCG calls a virtual interrupt an exception, which has no such vector, and leaves it pending, too. */
+	/*
+	 * QEMU's TCG calls a virtual interrupt an exception, which has no such vector, and leaves
+	 * it pending, too.
+	 */
 	if (unlikely(e->type == EVENT_EXCEPTION && e->vector > 31)) {
 		e->type = EVENT_INTERRUPT;
 		c->int_ctl &= ~V_IRQ_MASK;
@@ -94,8 +102,9 @@ void svm_vectoring(struct svm_vcpu *svm, struct event *e)
 }
 
 /*
- * The window of L0 takes the place of the virtual interrupt that L1 may have given L2, and gives it back. Under V_INTR_MASKING it is L1's IF that
- * counts, which nothing in L2 changes: only a shadow can be in the way, or this very entry.
+ * The window of L0 takes the place of the virtual interrupt that L1 may have given L2, and gives it
+ * back. Under V_INTR_MASKING it is L1's IF that counts, which nothing in L2 changes: only a shadow
+ * can be in the way, or this very entry.
  */
 static void nested_windows(struct svm_vcpu *svm, bool wanted)
 {
@@ -117,9 +126,12 @@ static void windows(struct svm_vcpu *svm, bool wanted)
 	struct vmcb *vmcb = svm->vmcb;
 
 	if (wanted) {
-		/* A virtual interrupt of the highest priority that TPR does not hold back: it exits when it could be taken. */
-		vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_INTR_PRIO_MASK) | V_IRQ_MASK | V_IGN_TPR_MASK |
-					(0xf << V_INTR_PRIO_SHIFT);
+		/*
+		 * A virtual interrupt of the highest priority that TPR does not hold back: it exits
+		 * when it could be taken.
+		 */
+		vmcb->control.int_ctl = (vmcb->control.int_ctl & ~V_INTR_PRIO_MASK) | V_IRQ_MASK |
+					V_IGN_TPR_MASK | (0xf << V_INTR_PRIO_SHIFT);
 		vmcb->control.int_vector = 0;
 		vmcb_intercept(vmcb, INTERCEPT_VINTR);
 	} else if (vmcb_intercepts(vmcb, INTERCEPT_VINTR)) {
@@ -138,8 +150,12 @@ void svm_windows(struct vcpu *v, const struct event_plan *p)
 		nested_windows(svm, p->irq_window && gif);
 	else
 		windows(svm, p->irq_window && gif);
-	/* While NMIs are masked the IRET intercept tells the end. An event that goes in ends a shadow; any other is stepped over. */
-	if (p->trap_window || (p->nmi_window && gif && !v->events.nmi_masked && !v->events.delivering.type))
+	/*
+	 * While NMIs are masked the IRET intercept tells the end. An event that goes in ends a
+	 * shadow; any other is stepped over.
+	 */
+	if (p->trap_window ||
+	    (p->nmi_window && gif && !v->events.nmi_masked && !v->events.delivering.type))
 		svm->step = STEP_SHADOW;
 }
 
@@ -151,7 +167,10 @@ void svm_step_begin(struct svm_vcpu *svm)
 	struct vcpu *v = &svm->vcpu;
 	unsigned int i;
 
-	/* What goes in now would push TF; and userspace may have set other registers. The IRET exits again where it is still due. */
+	/*
+	 * What goes in now would push TF; and userspace may have set other registers. The IRET
+	 * exits again where it is still due.
+	 */
 	if (v->events.delivering.type || (svm->step == STEP_IRET && svm->step_rip != vcpu_rip(v))) {
 		svm->step = STEP_NOT;
 		return;
@@ -168,7 +187,10 @@ void svm_step_begin(struct svm_vcpu *svm)
 		vmcb_intercept(svm->vmcb, INTERCEPT_IRET);
 }
 
-/* RFLAGS are the guest's again before anything looks at them; where the step is still due it is planned anew. */
+/*
+ * RFLAGS are the guest's again before anything looks at them; where the step is still due it is
+ * planned anew.
+ */
 void svm_step_end(struct svm_vcpu *svm)
 {
 	bool over = svm->vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + DB_VECTOR;

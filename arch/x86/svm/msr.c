@@ -7,7 +7,10 @@
 #include <linux/slab.h>
 #include <asm/msr-index.h>
 
-/* The map covers three ranges of 8K MSRs, two bits each: read, write (APM vol. 2, "MSR Intercepts"). */
+/*
+ * The map covers three ranges of 8K MSRs, two bits each: read, write (APM vol. 2, "MSR
+ * Intercepts").
+ */
 int svm_msrpm_bit(u32 msr)
 {
 	static const u32 base[] = { 0, 0xc0000000, 0xc0010000 };
@@ -56,7 +59,8 @@ void svm_update_msr_access(struct vcpu *v)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(passed); i++)
-		msrpm_set(svm->msrpm, passed[i], msr_allowed(v, passed[i], false), msr_allowed(v, passed[i], true));
+		msrpm_set(svm->msrpm, passed[i], msr_allowed(v, passed[i], false),
+			  msr_allowed(v, passed[i], true));
 	msrpm_set(svm->msrpm, MSR_IA32_SPEC_CTRL, spec && msr_allowed(v, MSR_IA32_SPEC_CTRL, false),
 		  spec && msr_allowed(v, MSR_IA32_SPEC_CTRL, true));
 	vmcb_dirty(svm->vmcb01, CLEAN_PERM_MAP);

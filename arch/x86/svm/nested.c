@@ -2,7 +2,8 @@
 /*
  * VMRUN and #VMEXIT of a guest hypervisor: the switch between the levels.
  *
- * L1's state while L2 runs is in 01, as the CPU's is in the host save area; nothing is put into the page that L1 gave for it.
+ * L1's state while L2 runs is in 01, as the CPU's is in the host save area; nothing is put into the
+ * page that L1 gave for it.
  */
 #include "nested.h"
 #include "nested_check.h"
@@ -55,7 +56,10 @@ static void use_vmcb(struct svm_vcpu *svm, struct vmcb *vmcb, struct svm_asid *a
 	this_cpu_write(svm_cpu.vmcb, vmcb);
 }
 
-/* What L1 relies on when it does not flush the predictors itself. To the CPU L1 and L2 are one guest, whose kernels have the same privilege. */
+/*
+ * What L1 relies on when it does not flush the predictors itself. To the CPU L1 and L2 are one
+ * guest, whose kernels have the same privilege.
+ */
 static bool l1_has_ibrs(const struct vcpu *v)
 {
 	return guest_has(v, GUEST_SPEC_CTRL) || guest_has(v, GUEST_AUTOIBRS);
@@ -135,7 +139,10 @@ void nested_entry(const struct vmcb *vmcb, struct svm_entry *e)
 	};
 }
 
-/* What L1 asks to be injected. A soft event has the length 0: where it returns to is in 12. Nothing but exceptions has an error code. */
+/*
+ * What L1 asks to be injected. A soft event has the length 0: where it returns to is in 12. Nothing
+ * but exceptions has an error code.
+ */
 struct event nested_injected(const struct vmcb *vmcb12)
 {
 	u32 inj = vmcb12->control.event_inj;
@@ -195,7 +202,9 @@ static void load_segments(struct vmcb *vmcb02, const struct vmcb_save_area *from
 	vmcb_update(vmcb02, save.cpl, entry_cpl(from), CLEAN_SEG);
 }
 
-/* L2's registers, from the checked copy (APM vol. 2, "VMRUN Instruction", "Loading guest state"). */
+/*
+ * L2's registers, from the checked copy (APM vol. 2, "VMRUN Instruction", "Loading guest state").
+ */
 static void load_l2(struct svm_vcpu *svm)
 {
 	const struct vmcb_save_area *from = &svm->nested.vmcb12->save;
@@ -249,7 +258,8 @@ static void flush_for_l1(struct svm_vcpu *svm)
 
 	if (likely(c12->tlb_ctl == TLB_NOTHING))
 		return;
-	if ((c12->tlb_ctl == TLB_THIS || c12->tlb_ctl == TLB_THIS_LOCAL) && guest_has(v, GUEST_FLUSH_BY_ASID)) {
+	if ((c12->tlb_ctl == TLB_THIS || c12->tlb_ctl == TLB_THIS_LOCAL) &&
+	    guest_has(v, GUEST_FLUSH_BY_ASID)) {
 		mmu_nested_flush_asid(v, c12->asid);
 		return;
 	}
@@ -257,7 +267,10 @@ static void flush_for_l1(struct svm_vcpu *svm)
 	svm_flush_tlb(v);
 }
 
-/* To L1 VMRUN is one instruction, which #VMEXIT completes: then comes the trap of L1's TF (APM vol. 2, "VMRUN and TF/RF Bits in EFLAGS"). */
+/*
+ * To L1 VMRUN is one instruction, which #VMEXIT completes: then comes the trap of L1's TF (APM vol.
+ * 2, "VMRUN and TF/RF Bits in EFLAGS").
+ */
 static void trap_behind_vmrun(struct svm_vcpu *svm, unsigned long l1_rflags)
 {
 	if (unlikely(l1_rflags & X86_EFLAGS_TF))
@@ -419,7 +432,8 @@ static noinline void trace_exception(struct vcpu *v, s64 code, u64 info1)
 		trace_strata_event_intercepted(v, CAUSE_EXCEPTION, &e);
 }
 
-enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 info2, const struct event_plan *p)
+enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 info2,
+			       const struct event_plan *p)
 {
 	struct vcpu *v = &svm->vcpu;
 	struct event_plan own;

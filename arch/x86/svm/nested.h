@@ -2,8 +2,9 @@
 /*
  * Nested SVM: the state, and what the rest of the backend calls.
  *
- * 01 is the control block L1 runs on, 12 the one L1 wrote for L2, 02 the one L2 runs on. 12 is copied once, at VMRUN, and only the copy is looked
- * at. What VMLOAD and VMSAVE switch is common to both levels and always in 01.
+ * 01 is the control block L1 runs on, 12 the one L1 wrote for L2, 02 the one L2 runs on. 12 is
+ * copied once, at VMRUN, and only the copy is looked at. What VMLOAD and VMSAVE switch is common to
+ * both levels and always in 01.
  */
 #ifndef STRATA_SVM_NESTED_H
 #define STRATA_SVM_NESTED_H
@@ -29,7 +30,8 @@ static inline bool l2_masks(const struct svm_vcpu *svm)
 /* L2 has a GIF of its own: vGIF. */
 static inline bool l2_has_gif(const struct svm_vcpu *svm)
 {
-	return (svm->nested.vmcb12->control.int_ctl & V_GIF_ENABLE_MASK) && guest_has(&svm->vcpu, GUEST_VGIF);
+	return (svm->nested.vmcb12->control.int_ctl & V_GIF_ENABLE_MASK) &&
+	       guest_has(&svm->vcpu, GUEST_VGIF);
 }
 
 static inline bool l1_pages(const struct svm_vcpu *svm)
@@ -38,7 +40,8 @@ static inline bool l1_pages(const struct svm_vcpu *svm)
 }
 
 /*
- * nested_copy.c: 12 in guest memory. -EFAULT if it is not there. What L1's clean bits say it did not touch is not read again, if the copy is of this
+ * nested_copy.c: 12 in guest memory. -EFAULT if it is not there. What L1's clean bits say it did
+ * not touch is not read again, if the copy is of this
  * address: svm_nested.kept.
  */
 int nested_copy_in(struct svm_vcpu *svm, u64 gpa);
@@ -74,7 +77,8 @@ enum exit_result nested_vmrun(struct vcpu *v);
  * @info2: EXITINFO2
  * @p: @vectoring is what was being delivered
  */
-enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 info2, const struct event_plan *p);
+enum exit_result nested_vmexit(struct svm_vcpu *svm, s64 code, u64 info1, u64 info2,
+			       const struct event_plan *p);
 /* The MMU's half of going to L2; as mmu_nested_enter(). @l1_pat: L1's PAT */
 int nested_enter_mmu(struct svm_vcpu *svm, u64 l1_pat);
 int nested_alloc(struct svm_vcpu *svm);
@@ -122,7 +126,9 @@ enum exit_result nested_stgi(struct vcpu *v);
 enum exit_result nested_clgi(struct vcpu *v);
 enum exit_result nested_invlpga(struct vcpu *v);
 int nested_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host);
-/* L2 reads the TSC as an MSR, and L1 lets it: what RDTSC would give. False: it is another access. */
+/*
+ * L2 reads the TSC as an MSR, and L1 lets it: what RDTSC would give. False: it is another access.
+ */
 bool nested_rdmsr_tsc(struct svm_vcpu *svm);
 int nested_set_msr(struct vcpu *v, u32 msr, u64 val, bool host);
 /* #UD or #GP of an SVM instruction; true if one was raised */
@@ -143,9 +149,11 @@ void nested_sync_control(struct svm_vcpu *svm);
 /* What can be said about a saved state by itself; the rest is checked before the next entry. */
 bool nested_state_valid(struct vcpu *v, const struct vmcb *vmcb, bool run_pending);
 /* L2 runs from now on. *@page becomes the copy; what was the copy is returned there. */
-void nested_state_load(struct svm_vcpu *svm, const struct kvm_nested_state *head, struct vmcb **page);
+void nested_state_load(struct svm_vcpu *svm, const struct kvm_nested_state *head,
+		       struct vmcb **page);
 int nested_state_get(struct vcpu *v, struct kvm_nested_state __user *user);
-int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user);
+int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head,
+		     const struct kvm_nested_state __user *user);
 enum exit_result nested_pages(struct vcpu *v);
 
 #endif

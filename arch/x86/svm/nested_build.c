@@ -2,7 +2,8 @@
 /*
  * The control block L2 runs on.
  *
- * Every field is either L0's own or an allow-listed one of L1's; what L0 has to intercept stays intercepted whatever L1 asks for.
+ * Every field is either L0's own or an allow-listed one of L1's; what L0 has to intercept stays
+ * intercepted whatever L1 asks for.
  */
 #include "nested.h"
 #include "nested_check.h"
@@ -26,11 +27,14 @@ void nested_build_intercepts(struct svm_vcpu *svm)
 {
 	u32 to[MAX_INTERCEPT] __aligned(sizeof(long));
 
-	svm_merge_intercepts(svm->vmcb01->control.intercepts, svm->nested.vmcb12->control.intercepts, to);
+	svm_merge_intercepts(svm->vmcb01->control.intercepts,
+			     svm->nested.vmcb12->control.intercepts, to);
 	/* With a TPR of its own L2 needs nobody to watch it. */
 	if (l2_masks(svm) && !l1_intercepts(svm, INTERCEPT_CR8_WRITE))
 		pass(to, INTERCEPT_CR8_WRITE);
-	/* 01's own window and what it knows of NMIs are not L2's: those are asked for at the entry. */
+	/*
+	 * 01's own window and what it knows of NMIs are not L2's: those are asked for at the entry.
+	 */
 	if (svm->nested.window)
 		__set_bit(INTERCEPT_VINTR, (unsigned long *)to);
 	else if (!l1_intercepts(svm, INTERCEPT_VINTR))
@@ -39,8 +43,9 @@ void nested_build_intercepts(struct svm_vcpu *svm)
 }
 
 /*
- * L1's virtual interrupt cannot be taken whatever L2's IF is: because of L2's own GIF, or of V_TPR where that is not what L2 has for CR8. Both change
- * only in instructions that exit, so that the CPU need not know them.
+ * L1's virtual interrupt cannot be taken whatever L2's IF is: because of L2's own GIF, or of V_TPR
+ * where that is not what L2 has for CR8. Both change only in instructions that exit, so that the
+ * CPU need not know them.
  */
 static bool virq_held(const struct svm_vcpu *svm)
 {
@@ -98,7 +103,8 @@ bool nested_virq_wakes(struct svm_vcpu *svm)
 	ctl = svm->nested.vmcb12->control.int_ctl;
 	if (!(ctl & V_IRQ_MASK) || virq_held(svm))
 		return false;
-	return (ctl & V_IGN_TPR_MASK) || (ctl & V_INTR_PRIO_MASK) >> V_INTR_PRIO_SHIFT > (ctl & V_TPR_MASK);
+	return (ctl & V_IGN_TPR_MASK) ||
+	       (ctl & V_INTR_PRIO_MASK) >> V_INTR_PRIO_SHIFT > (ctl & V_TPR_MASK);
 }
 
 static void build_virq(struct svm_vcpu *svm)
@@ -115,7 +121,10 @@ static void build_virq(struct svm_vcpu *svm)
 	nested_put_virq(svm);
 }
 
-/* Words of the map that may have a bit cleared in 01's: MSRs of the lists in msr.c, 16 of them each. All are in the map's first page. */
+/*
+ * Words of the map that may have a bit cleared in 01's: MSRs of the lists in msr.c, 16 of them
+ * each. All are in the map's first page.
+ */
 static const u16 map_words[] = { 0x48 / 16, 0x174 / 16, 0x200 + 0x81 / 16, 0x200 + 0x100 / 16 };
 
 static_assert((0x200 + 0x100 / 16) * sizeof(u32) < PAGE_SIZE);
@@ -127,10 +136,12 @@ int nested_merge_msrpm(struct svm_vcpu *svm)
 	unsigned int i;
 
 	if (!l1_intercepts(svm, INTERCEPT_MSR_PROT)) {
-		vmcb_update(vmcb02, control.msrpm_base_pa, svm->vmcb01->control.msrpm_base_pa, CLEAN_PERM_MAP);
+		vmcb_update(vmcb02, control.msrpm_base_pa, svm->vmcb01->control.msrpm_base_pa,
+			    CLEAN_PERM_MAP);
 		return 0;
 	}
-	if (nested_copy_words(svm, svm->nested.vmcb12->control.msrpm_base_pa & PAGE_MASK, map_words, ARRAY_SIZE(map_words), words))
+	if (nested_copy_words(svm, svm->nested.vmcb12->control.msrpm_base_pa & PAGE_MASK, map_words,
+			      ARRAY_SIZE(map_words), words))
 		return -EFAULT;
 	for (i = 0; i < ARRAY_SIZE(map_words); i++) {
 		u32 word = svm->msrpm[map_words[i]] | words[i];
@@ -162,14 +173,16 @@ static void build_pause_filter(struct svm_vcpu *svm)
 
 void nested_build_controls(struct svm_vcpu *svm)
 {
-	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control, *c01 = &svm->vmcb01->control;
+	const struct vmcb_control_area *c12 = &svm->nested.vmcb12->control,
+				       *c01 = &svm->vmcb01->control;
 	struct vmcb *vmcb02 = svm->nested.vmcb02;
 
 	svm->nested.window = false;
 	nested_build_intercepts(svm);
 	build_pause_filter(svm);
 	vmcb_update(vmcb02, control.iopm_base_pa, svm_iopm_pa, CLEAN_PERM_MAP);
-	vmcb_update(vmcb02, control.tsc_offset, c01->tsc_offset + c12->tsc_offset, CLEAN_INTERCEPTS);
+	vmcb_update(vmcb02, control.tsc_offset, c01->tsc_offset + c12->tsc_offset,
+		    CLEAN_INTERCEPTS);
 	vmcb_update(vmcb02, control.nested_ctl, SVM_NESTED_CTL_NP_ENABLE, CLEAN_NPT);
 	vmcb_update(vmcb02, control.nested_cr3, svm->vcpu.mmu.root_hpa, CLEAN_NPT);
 	vmcb02->control.virt_ext = 0;

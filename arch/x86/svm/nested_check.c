@@ -40,7 +40,10 @@ static bool map_fits(u64 base, u64 size, const struct svm_limits *l)
 
 #define EACH_BYTE	0x0101010101010101ull
 
-/* UC 0, WC 1, WT 4, WP 5, WB 6, UC- 7 in each of eight bytes: nothing above bit 2, and no bit 1 without bit 2 */
+/*
+ * UC 0, WC 1, WT 4, WP 5, WB 6, UC- 7 in each of eight bytes: nothing above bit 2, and no bit 1
+ * without bit 2
+ */
 static bool pat_valid(u64 pat)
 {
 	return !(pat & 0xf8 * EACH_BYTE) && !(pat >> 1 & ~(pat >> 2) & EACH_BYTE);

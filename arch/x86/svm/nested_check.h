@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What VMRUN refuses (APM vol. 2, "Canonicalization and Consistency Checks", "Event Injection", "Nested Paging and VMRUN/#VMEXIT"), as a pure
- * function of a copy of the guest's control block; and what of its intercepts counts. No kernel header beyond types and bits: the unit suite links it too.
+ * What VMRUN refuses (APM vol. 2, "Canonicalization and Consistency Checks", "Event Injection",
+ * "Nested Paging and VMRUN/#VMEXIT"), as a pure function of a copy of the guest's control block;
+ * and what of its intercepts counts. No kernel header beyond types and bits: the unit suite links
+ * it too.
  */
 #ifndef STRATA_NESTED_CHECK_H
 #define STRATA_NESTED_CHECK_H
@@ -92,7 +94,8 @@ enum svm_refusal {
 enum svm_refusal svm_check_controls(const struct svm_entry *e, const struct svm_limits *l);
 
 /**
- * svm_check_save() - registers, of the guest that is to be entered or of a host that is to be returned to
+ * svm_check_save() - registers, of the guest that is to be entered or of a host that is to be
+ * returned to
  * @e: the copy
  * @l: the processor
  *
@@ -107,7 +110,8 @@ enum svm_refusal svm_check_save(const struct svm_entry *e, const struct svm_limi
  *
  * Return: the first check that failed.
  */
-static inline enum svm_refusal svm_check_entry(const struct svm_entry *e, const struct svm_limits *l)
+static inline enum svm_refusal svm_check_entry(const struct svm_entry *e,
+					       const struct svm_limits *l)
 {
 	enum svm_refusal r = svm_check_controls(e, l);
 

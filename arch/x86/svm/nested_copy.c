@@ -2,7 +2,8 @@
 /*
  * L1's control block in guest memory: copied in once at VMRUN, and out at #VMEXIT.
  *
- * Only what the CPU reads and writes is touched, eight bytes at a time, in one window of user access.
+ * Only what the CPU reads and writes is touched, eight bytes at a time, in one window of user
+ * access.
  */
 #include "nested.h"
 
@@ -10,7 +11,10 @@
 
 #include <linux/uaccess.h>
 
-/* A page of guest memory, and its slot; NULL if there is none. Who writes it marks it dirty behind that, even if only a part was written. */
+/*
+ * A page of guest memory, and its slot; NULL if there is none. Who writes it marks it dirty behind
+ * that, even if only a part was written.
+ */
 static void __user *guest_page(struct vcpu *v, u64 gpa, bool write, struct virt_slot **slot)
 {
 	*slot = virt_vcpu_slot(&v->virt, gpa >> PAGE_SHIFT);
@@ -210,13 +214,16 @@ fault:
 	op(SAVE(sysenter_esp));		\
 	op(SAVE(sysenter_eip))
 
-/* A CPU keeps no other addresses, nor would they be taken back from userspace (APM vol. 2, "Canonicalization and Consistency Checks"). */
+/*
+ * A CPU keeps no other addresses, nor would they be taken back from userspace (APM vol. 2,
+ * "Canonicalization and Consistency Checks").
+ */
 static void canonicalize(struct svm_vcpu *svm)
 {
 	struct vmcb_save_area *s = &svm->vmcb01->save;
 	u64 *const addresses[] = {
-		&s->fs.base, &s->gs.base, &s->ldtr.base, &s->tr.base, &s->lstar, &s->cstar, &s->kernel_gs_base, &s->sysenter_esp,
-		&s->sysenter_eip,
+		&s->fs.base, &s->gs.base,	 &s->ldtr.base,	   &s->tr.base,	     &s->lstar,
+		&s->cstar,   &s->kernel_gs_base, &s->sysenter_esp, &s->sysenter_eip,
 	};
 	u8 bits = svm->vcpu.cr4 & X86_CR4_LA57 ? 57 : 48;
 	unsigned int i;

@@ -122,7 +122,11 @@ void svm_insn_exit(const struct emu_insn *i, struct svm_insn_exit *x)
 		x->code = one_byte(i);
 	} else if (i->map == EMU_MAP_0F) {
 		x->code = two_byte(i);
-		/* CLTS never; LMSW from memory reads its operand first, and only then is intercepted selectively. */
-		x->selective = x->code == SVM_EXIT_WRITE_CR0 && i->opcode != 0x06 && !(i->opcode == 0x01 && memory_form(i));
+		/*
+		 * CLTS never; LMSW from memory reads its operand first, and only then is
+		 * intercepted selectively.
+		 */
+		x->selective = x->code == SVM_EXIT_WRITE_CR0 && i->opcode != 0x06 &&
+			       !(i->opcode == 0x01 && memory_form(i));
 	}
 }

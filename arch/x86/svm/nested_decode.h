@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Which exit an instruction has (APM vol. 2, "Instruction Intercepts"), for those that the emulator executes. Pure.
+ * Which exit an instruction has (APM vol. 2, "Instruction Intercepts"), for those that the emulator
+ * executes. Pure.
  */
 #ifndef STRATA_NESTED_DECODE_H
 #define STRATA_NESTED_DECODE_H
@@ -28,7 +29,8 @@ struct svm_insn_exit {
  * @insn: as decoded
  * @x: filled in
  *
- * Left out: RDMSR and WRMSR, which the emulator does not execute, and task switches by far transfers.
+ * Left out: RDMSR and WRMSR, which the emulator does not execute, and task switches by far
+ * transfers.
  */
 void svm_insn_exit(const struct emu_insn *insn, struct svm_insn_exit *x);
 

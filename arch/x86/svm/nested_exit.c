@@ -2,7 +2,8 @@
 /*
  * L2 has exited, or an event is L1's: whose exit it is.
  *
- * The number of an exit code is the number of its intercept bit, so that the rule for most is L1's bit. The table has the others.
+ * The number of an exit code is the number of its intercept bit, so that the rule for most is L1's
+ * bit. The table has the others.
  */
 #include "nested.h"
 #include "nested_decode.h"
@@ -54,8 +55,10 @@ static bool fast_rdmsr_is_own(struct svm_vcpu *svm)
 		return false;
 	if (!l1_intercepts(svm, INTERCEPT_MSR_PROT))
 		return true;
-	if (bit < 0 || virt_guest_read_nofault(&svm->vcpu.virt, (svm->nested.vmcb12->control.msrpm_base_pa & PAGE_MASK) + bit / 8,
-					       &byte, sizeof(byte)))
+	if (bit < 0 || virt_guest_read_nofault(
+			       &svm->vcpu.virt,
+			       (svm->nested.vmcb12->control.msrpm_base_pa & PAGE_MASK) + bit / 8,
+			       &byte, sizeof(byte)))
 		return false;
 	return !(byte >> bit % 8 & 1);
 }
@@ -104,7 +107,9 @@ static bool is_l1s(struct svm_vcpu *svm, u32 code)
 	case BY_WINDOW:
 		return !svm->nested.window && l1_intercepts(svm, code);
 	case BY_STEP:
-		return !svm->stepped && !(debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP)) && l1_intercepts(svm, code);
+		return !svm->stepped &&
+		       !(debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP)) &&
+		       l1_intercepts(svm, code);
 	case BY_BREAKPOINT:
 		return !(debug & KVM_GUESTDBG_USE_SW_BP) && l1_intercepts(svm, code);
 	default:
@@ -185,7 +190,10 @@ bool nested_intercepts(struct vcpu *v, const struct emu *e)
 	       (x.selective && l1_intercepts(svm, INTERCEPT_SELECTIVE_CR0));
 }
 
-/* An exception of L2 that L1 intercepts and the CPU did not: its payload goes where the exit shows it. */
+/*
+ * An exception of L2 that L1 intercepts and the CPU did not: its payload goes where the exit shows
+ * it.
+ */
 static enum exit_result exception_exit(struct svm_vcpu *svm, const struct event_plan *p)
 {
 	const struct event *e = &p->event;

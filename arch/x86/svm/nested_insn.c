@@ -5,10 +5,14 @@
 #include "nested.h"
 #include "../exit.h"
 
-/* #UD without SVM or protected mode, then #GP by privilege level (APM vol. 3, each instruction's table of exceptions) */
+/*
+ * #UD without SVM or protected mode, then #GP by privilege level (APM vol. 3, each instruction's
+ * table of exceptions)
+ */
 bool nested_insn_faults(struct vcpu *v)
 {
-	if (!(v->efer & EFER_SVME) || !(v->cr0 & X86_CR0_PE) || (v->regs[REG_RFLAGS] & X86_EFLAGS_VM)) {
+	if (!(v->efer & EFER_SVME) || !(v->cr0 & X86_CR0_PE) ||
+	    (v->regs[REG_RFLAGS] & X86_EFLAGS_VM)) {
 		vcpu_raise(v, UD_VECTOR);
 		return true;
 	}
@@ -92,7 +96,8 @@ bool nested_rdmsr_tsc(struct svm_vcpu *svm)
 {
 	struct vcpu *v = &svm->vcpu;
 
-	if ((u32)v->regs[REG_RCX] != MSR_IA32_TSC || svm->vmcb->control.exit_info_1 || !msr_allowed(v, MSR_IA32_TSC, false))
+	if ((u32)v->regs[REG_RCX] != MSR_IA32_TSC || svm->vmcb->control.exit_info_1 ||
+	    !msr_allowed(v, MSR_IA32_TSC, false))
 		return false;
 	vcpu_set_edx_eax(v, tsc_guest(v, rdtsc()) + svm->nested.vmcb12->control.tsc_offset);
 	return true;
@@ -119,7 +124,10 @@ int nested_get_msr(struct vcpu *v, u32 msr, u64 *val, bool host)
 	}
 }
 
-/* Lock and disable; redirected INIT and the debug port have no meaning here (APM vol. 2, "VM_CR MSR"). */
+/*
+ * Lock and disable; redirected INIT and the debug port have no meaning here (APM vol. 2, "VM_CR
+ * MSR").
+ */
 static int set_vm_cr(struct vcpu *v, u64 val, bool host)
 {
 	struct svm_nested *n = &to_svm(v)->nested;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM_GET/SET_NESTED_STATE in the SVM format: @control is L1's control block, @save is L1's own state. L2's registers are those that the
- * other ioctls carry, and neither GET nor SET touches them, so that the ioctls commute. Nor does SET touch guest memory.
+ * KVM_GET/SET_NESTED_STATE in the SVM format: @control is L1's control block, @save is L1's own
+ * state. L2's registers are those that the other ioctls carry, and neither GET nor SET touches
+ * them, so that the ioctls commute. Nor does SET touch guest memory.
  */
 #include "nested.h"
 #include "nested_check.h"
@@ -15,7 +16,9 @@
 static_assert(sizeof(((struct kvm_svm_nested_state_data *)NULL)->vmcb12) == PAGE_SIZE);
 static_assert(offsetof(struct kvm_nested_state, data) == sizeof(struct kvm_nested_state));
 
-/* Behind L1's save area nothing is defined, whatever else the header has there: it reads as zero. */
+/*
+ * Behind L1's save area nothing is defined, whatever else the header has there: it reads as zero.
+ */
 #define STATE_DEFINED	offsetofend(struct vmcb, save)
 
 void nested_sync_control(struct svm_vcpu *svm)
@@ -35,8 +38,9 @@ static int put_l1(struct svm_vcpu *svm, struct vmcb __user *user)
 	const struct svm_nested *n = &svm->nested;
 
 	if (copy_to_user(&user->save, &svm->vmcb01->save, sizeof(user->save)) ||
-	    put_user((u64)n->l1_cr0, &user->save.cr0) || put_user((u64)n->l1_cr4, &user->save.cr4) ||
-	    put_user(n->l1_pat, &user->save.g_pat) || put_user((u64)DR7_INIT, &user->save.dr7) ||
+	    put_user((u64)n->l1_cr0, &user->save.cr0) ||
+	    put_user((u64)n->l1_cr4, &user->save.cr4) || put_user(n->l1_pat, &user->save.g_pat) ||
+	    put_user((u64)DR7_INIT, &user->save.dr7) ||
 	    clear_user((void __user *)user + STATE_DEFINED, PAGE_SIZE - STATE_DEFINED))
 		return -EFAULT;
 	return 0;
@@ -68,12 +72,16 @@ int nested_state_get(struct vcpu *v, struct kvm_nested_state __user *user)
 	if (svm->nested.pristine)
 		return copy_to_user(vmcb, svm->nested.vmcb12, PAGE_SIZE) ? -EFAULT : (int)head.size;
 	nested_sync_control(svm);
-	if (copy_to_user(&vmcb->control, &svm->nested.vmcb12->control, sizeof(vmcb->control)) || put_l1(svm, vmcb))
+	if (copy_to_user(&vmcb->control, &svm->nested.vmcb12->control, sizeof(vmcb->control)) ||
+	    put_l1(svm, vmcb))
 		return -EFAULT;
 	return head.size;
 }
 
-/* Registers that VMRUN switches, from one control block to the other: they are the vCPU's, whatever level it is on. */
+/*
+ * Registers that VMRUN switches, from one control block to the other: they are the vCPU's, whatever
+ * level it is on.
+ */
 static void move_registers(struct vmcb *to, const struct vmcb *from)
 {
 	struct vmcb_save_area *t = &to->save;
@@ -128,8 +136,8 @@ bool nested_state_valid(struct vcpu *v, const struct vmcb *vmcb, bool run_pendin
 	if (svm_check_controls(&entry, &limits))
 		return false;
 	entry.efer = s->efer;
-	return !svm_check_save(&entry, &limits) && (s->cr0 & X86_CR0_PE) && !(s->rflags & X86_EFLAGS_VM) &&
-	       mtrr_types_valid(s->g_pat, true);
+	return !svm_check_save(&entry, &limits) && (s->cr0 & X86_CR0_PE) &&
+	       !(s->rflags & X86_EFLAGS_VM) && mtrr_types_valid(s->g_pat, true);
 }
 
 static void take_l1(struct svm_vcpu *svm, const struct vmcb_save_area *from)
@@ -161,7 +169,8 @@ static void take_l1(struct svm_vcpu *svm, const struct vmcb_save_area *from)
 	svm->nested.l1_pat = from->g_pat;
 }
 
-void nested_state_load(struct svm_vcpu *svm, const struct kvm_nested_state *head, struct vmcb **page)
+void nested_state_load(struct svm_vcpu *svm, const struct kvm_nested_state *head,
+		       struct vmcb **page)
 {
 	const struct vmcb *vmcb = *page;
 	struct svm_nested *n = &svm->nested;
@@ -192,7 +201,8 @@ void nested_state_load(struct svm_vcpu *svm, const struct kvm_nested_state *head
 	nested_request_pages(v);
 }
 
-int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user)
+int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head,
+		     const struct kvm_nested_state __user *user)
 {
 	struct svm_vcpu *svm = to_svm(v);
 	int ret;
@@ -204,12 +214,14 @@ int nested_state_set(struct vcpu *v, const struct kvm_nested_state *head, const 
 		set_no_guest(svm, head->flags & KVM_STATE_NESTED_GIF_SET);
 		return 0;
 	}
-	if (head->size < sizeof(*head) + PAGE_SIZE || !nested_page_address(v, head->hdr.svm.vmcb_pa))
+	if (head->size < sizeof(*head) + PAGE_SIZE ||
+	    !nested_page_address(v, head->hdr.svm.vmcb_pa))
 		return -EINVAL;
 	ret = nested_alloc(svm);
 	if (ret)
 		return ret;
-	if (copy_from_user(svm->nested.spare12, (const void __user *)user + sizeof(*user), STATE_DEFINED))
+	if (copy_from_user(svm->nested.spare12, (const void __user *)user + sizeof(*user),
+			   STATE_DEFINED))
 		return -EFAULT;
 	if (!nested_state_valid(v, svm->nested.spare12, head->flags & KVM_STATE_NESTED_RUN_PENDING))
 		return -EINVAL;
@@ -223,12 +235,14 @@ enum exit_result nested_pages(struct vcpu *v)
 	struct svm_vcpu *svm = to_svm(v);
 	struct virt_slot *slot = virt_vcpu_slot(&v->virt, svm->nested.vmcb12_gpa >> PAGE_SHIFT);
 	int ret;
-	bool ok = slot && !(slot->flags & KVM_MEM_READONLY) && (v->efer & EFER_SVME) && !nested_merge_msrpm(svm);
+	bool ok = slot && !(slot->flags & KVM_MEM_READONLY) && (v->efer & EFER_SVME) &&
+		  !nested_merge_msrpm(svm);
 
 	if (!ok) {
 		/* The state stays, to be looked at again. */
 		nested_request_pages(v);
-		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, svm->nested.vmcb12_gpa, v->efer);
+		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, svm->nested.vmcb12_gpa,
+					   v->efer);
 	}
 	ret = nested_enter_mmu(svm, svm->nested.l1_pat);
 	if (ret < 0) {

@@ -22,10 +22,12 @@ enum vmcb_clean {
 };
 
 /**
- * struct svm_caps - optional hardware, after the module parameters had their say; constant after load
+ * struct svm_caps - optional hardware, after the module parameters had their say; constant after
+ * load
  */
 struct svm_caps {
-	bool nrips, decode_assists, clean_bits, flush_by_asid, pause_filter, pause_threshold, virt_spec_ctrl;
+	bool nrips, decode_assists, clean_bits, flush_by_asid, pause_filter, pause_threshold,
+		virt_spec_ctrl;
 	u32 nr_asids;
 };
 
@@ -56,7 +58,8 @@ struct svm_switch {
  * @vmcb02: control block of L2; NULL until L1 has executed VMRUN
  * @vmcb12: the copy of L1's control block
  * @spare12: where the next KVM_SET_NESTED_STATE reads what may become @vmcb12
- * @current_gpa: the copy, and L2's half of 02, are what was written there at the last #VMEXIT; NESTED_NO_CURRENT: of none
+ * @current_gpa: the copy, and L2's half of 02, are what was written there at the last #VMEXIT;
+ *	NESTED_NO_CURRENT: of none
  * @kept: clean bits of L1 that hold for this VMRUN
  * @msrpm02: both levels' MSR permission maps merged
  * @vmcb12_gpa: where L1 has it
@@ -101,7 +104,8 @@ struct svm_nested {
  * @asid01: that of @vmcb01
  * @msrpm: MSR permission map
  * @soft: the soft event that goes in, with RIP moved over its instruction
- * @step: the next entry is to stop behind one instruction, to open the NMI window; over when the entry is
+ * @step: the next entry is to stop behind one instruction, to open the NMI window; over when the
+ *	entry is
  * @step_own_tf: the guest's own TF when it began
  * @step_rip: the IRET that is stepped over
  * @stepped: the #DB exit being handled is that stop
@@ -163,7 +167,10 @@ static inline void vmcb_pass(struct vmcb *vmcb, unsigned int bit)
 	vmcb_dirty(vmcb, CLEAN_INTERCEPTS);
 }
 
-/* What a guest runs with: with MCE clear a machine check would be a shutdown of its own, although it is the host's. Reads of CR4 exit. */
+/*
+ * What a guest runs with: with MCE clear a machine check would be a shutdown of its own, although
+ * it is the host's. Reads of CR4 exit.
+ */
 static inline u64 svm_cr4(u64 cr4)
 {
 	return cr4 | (cr4_read_shadow() & X86_CR4_MCE);
@@ -253,7 +260,10 @@ void svm_world_switch(struct svm_switch *sw);
 /* inject.c: events in and out */
 void svm_inject(struct vcpu *v);
 void svm_injection_failed(struct svm_vcpu *svm);
-/* Where the soft event in delivery returns to. L1's: L1 says so, in the control block, or without that field by RIP. */
+/*
+ * Where the soft event in delivery returns to. L1's: L1 says so, in the control block, or without
+ * that field by RIP.
+ */
 unsigned long svm_soft_return(struct svm_vcpu *svm);
 void svm_windows(struct vcpu *v, const struct event_plan *p);
 void svm_view(struct vcpu *v, struct event_view *view);

@@ -9,7 +9,10 @@
 
 u64 svm_iopm_pa;
 
-/* #MC belongs to the host; #AC and #DB can recur without end inside one instruction, so that only an intercept gets the CPU back. */
+/*
+ * #MC belongs to the host; #AC and #DB can recur without end inside one instruction, so that only
+ * an intercept gets the CPU back.
+ */
 /* #UD for VMCALL, which is to work here as well */
 #define HOST_EXCEPTIONS (BIT(MC_VECTOR) | BIT(AC_VECTOR) | BIT(DB_VECTOR) | BIT(UD_VECTOR))
 
@@ -114,7 +117,10 @@ static struct vmcb_seg *seg_of(struct svm_vcpu *svm, enum seg seg)
 	}
 }
 
-/* Registers as after RESET and INIT (APM vol. 2, "Initial Processor State"); those of struct vcpu are the caller's. */
+/*
+ * Registers as after RESET and INIT (APM vol. 2, "Initial Processor State"); those of struct vcpu
+ * are the caller's.
+ */
 void svm_reset(struct vcpu *v, bool init)
 {
 	struct svm_vcpu *svm = to_svm(v);
@@ -154,8 +160,12 @@ void svm_cache_reg(struct vcpu *v, enum reg reg)
 
 	switch (reg) {
 	case REG_CR0:
-		/* TS and MP are the guest's to change (selective intercept); the rest is ours to know. */
-		v->cr0 = (v->cr0 & ~(X86_CR0_TS | X86_CR0_MP)) | (s->cr0 & (X86_CR0_TS | X86_CR0_MP));
+		/*
+		 * TS and MP are the guest's to change (selective intercept); the rest is ours to
+		 * know.
+		 */
+		v->cr0 = (v->cr0 & ~(X86_CR0_TS | X86_CR0_MP)) |
+			 (s->cr0 & (X86_CR0_TS | X86_CR0_MP));
 		break;
 	case REG_CR3:
 		v->cr3 = s->cr3;
@@ -264,7 +274,9 @@ void svm_set_cr0(struct vcpu *v)
 {
 	struct vmcb *vmcb = to_svm(v)->vmcb;
 
-	/* CD and NW would make the CPU run the guest uncached; memory types are the nested tables'. */
+	/*
+	 * CD and NW would make the CPU run the guest uncached; memory types are the nested tables'.
+	 */
 	vmcb->save.cr0 = (v->cr0 & ~(X86_CR0_CD | X86_CR0_NW)) | X86_CR0_ET;
 	vmcb_dirty(vmcb, CLEAN_CR);
 }
@@ -331,7 +343,8 @@ void svm_set_tsc(struct vcpu *v)
 	svm->vmcb01->control.tsc_offset = v->cpu.tsc_offset;
 	vmcb_dirty(svm->vmcb01, CLEAN_INTERCEPTS);
 	if (v->guest_mode) {
-		svm->vmcb->control.tsc_offset = v->cpu.tsc_offset + svm->nested.vmcb12->control.tsc_offset;
+		svm->vmcb->control.tsc_offset =
+			v->cpu.tsc_offset + svm->nested.vmcb12->control.tsc_offset;
 		vmcb_dirty(svm->vmcb, CLEAN_INTERCEPTS);
 	}
 }
@@ -376,8 +389,10 @@ void svm_dump(struct vcpu *v)
 {
 	const struct vmcb *vmcb = to_svm(v)->vmcb;
 
-	pr_err_ratelimited("strata: VMRUN failed: exit %x:%x cr0 %llx cr3 %llx cr4 %llx efer %llx rip %llx rflags %llx cs %x/%x asid %u event_inj %x\n",
-			   vmcb->control.exit_code_hi, vmcb->control.exit_code, vmcb->save.cr0, vmcb->save.cr3, vmcb->save.cr4,
-			   vmcb->save.efer, vmcb->save.rip, vmcb->save.rflags, vmcb->save.cs.selector, vmcb->save.cs.attrib,
-			   vmcb->control.asid, vmcb->control.event_inj);
+	pr_err_ratelimited(
+		"strata: VMRUN failed: exit %x:%x cr0 %llx cr3 %llx cr4 %llx efer %llx rip %llx rflags %llx cs %x/%x asid %u event_inj %x\n",
+		vmcb->control.exit_code_hi, vmcb->control.exit_code, vmcb->save.cr0, vmcb->save.cr3,
+		vmcb->save.cr4, vmcb->save.efer, vmcb->save.rip, vmcb->save.rflags,
+		vmcb->save.cs.selector, vmcb->save.cs.attrib, vmcb->control.asid,
+		vmcb->control.event_inj);
 }

@@ -2,8 +2,9 @@
 /*
  * The SVM world switch. GIF is 0: neither interrupts nor NMIs come between.
  *
- * VMRUN switches RAX, RSP, RIP, RFLAGS, segments, CR0, CR3, CR4 and EFER; VMSAVE and VMLOAD the rest of the segment state and the
- * syscall MSRs. Between VMRUN and the host's VMLOAD the GS base is the guest's: no per-CPU data.
+ * VMRUN switches RAX, RSP, RIP, RFLAGS, segments, CR0, CR3, CR4 and EFER; VMSAVE and VMLOAD the
+ * rest of the segment state and the syscall MSRs. Between VMRUN and the host's VMLOAD the GS base
+ * is the guest's: no per-CPU data.
  */
 #include <linux/linkage.h>
 #include <asm/asm.h>
@@ -106,7 +107,10 @@ SYM_FUNC_START(svm_world_switch)
 	mov %r14, R_14(%rax)
 	mov %r15, R_15(%rax)
 
-	/* The guest's return predictions go before the first RET; its register values before anything speculates with them. */
+	/*
+	 * The guest's return predictions go before the first RET; its register values before
+	 * anything speculates with them.
+	 */
 	FILL_RETURN_BUFFER %rax, 32, X86_FEATURE_RSB_VMEXIT
 	xor %r8d, %r8d
 	xor %r9d, %r9d

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Exits by MOV to and from control and debug registers, CLTS and LMSW, and task switches (SDM, "Basic VM-Exit Information": the
- * exit qualification says all of it).
+ * Exits by MOV to and from control and debug registers, CLTS and LMSW, and task switches (SDM,
+ * "Basic VM-Exit Information": the exit qualification says all of it).
  */
 #include "vmx.h"
 #include "insn.h"
@@ -89,7 +89,9 @@ enum exit_result vmx_on_dr_access(struct vcpu *v)
 	struct vcpu_debug *d = &v->cpu.debug;
 
 	if (!d->guest_debug) {
-		/* Let the guest have its debug registers until the next exit that gives them back. */
+		/*
+		 * Let the guest have its debug registers until the next exit that gives them back.
+		 */
 		d->guest_owned = true;
 		vmx_update_intercepts(v);
 		return EXIT_RESUME;

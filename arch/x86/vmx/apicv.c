@@ -2,11 +2,13 @@
 /*
  * Virtual-interrupt delivery (SDM, "APIC Virtualization and Virtual Interrupts").
  *
- * The local APIC's register page is the virtual-APIC page. The CPU takes the highest requested vector as soon as the guest can. In x2APIC
- * mode it serves reads of most registers, and writes of TPR, EOI and self-IPI; everything else exits as before. In xAPIC mode it knows accesses
- * by the page that is mapped at the default base (mmu/apic_page.c): it serves reads, and writes as above; other writes go into the page, and then
- * the CPU exits. What others post is merged into the page before an entry. The model's
- * caches follow the page when the vCPU leaves the guest, so that all of it is in the page and nothing in the VMCS.
+ * The local APIC's register page is the virtual-APIC page. The CPU takes the highest requested
+ * vector as soon as the guest can. In x2APIC mode it serves reads of most registers, and writes of
+ * TPR, EOI and self-IPI; everything else exits as before. In xAPIC mode it knows accesses by the
+ * page that is mapped at the default base (mmu/apic_page.c): it serves reads, and writes as above;
+ * other writes go into the page, and then the CPU exits. What others post is merged into the page
+ * before an entry. The model's caches follow the page when the vCPU leaves the guest, so that all
+ * of it is in the page and nothing in the VMCS.
  */
 #include "vmx.h"
 #include "insn.h"
@@ -114,7 +116,9 @@ enum exit_result vmx_on_eoi(struct vcpu *v)
 	return EXIT_RESUME;
 }
 
-/* A write that went into the page and that the CPU leaves the effects of to us; RIP is behind it. */
+/*
+ * A write that went into the page and that the CPU leaves the effects of to us; RIP is behind it.
+ */
 enum exit_result vmx_on_apic_write(struct vcpu *v)
 {
 	u32 reg = vmread(EXIT_QUALIFICATION) & 0xff0;
@@ -123,16 +127,23 @@ enum exit_result vmx_on_apic_write(struct vcpu *v)
 	if (reg >= LAPIC_REGS_SIZE)
 		return EXIT_RESUME;
 	if (to_vmx(v)->apicv == APICV_X2APIC)
-		apic_set_msr(v, LAPIC_X2APIC_MSR + reg / 0x10, lapic_reg(&v->apic->lapic, reg), false);
+		apic_set_msr(v, LAPIC_X2APIC_MSR + reg / 0x10, lapic_reg(&v->apic->lapic, reg),
+			     false);
 	else
 		apic_written(v, reg);
 	return EXIT_RESUME;
 }
 
-/* Access types in the exit qualification of APIC-access exits; the others are no accesses of an instruction to its operand. */
+/*
+ * Access types in the exit qualification of APIC-access exits; the others are no accesses of an
+ * instruction to its operand.
+ */
 enum { APIC_ACCESS_READ, APIC_ACCESS_WRITE, APIC_ACCESS_FETCH };
 
-/* An access that the CPU does not serve. It is what it would be without the page: one to a frame where no memory is. */
+/*
+ * An access that the CPU does not serve. It is what it would be without the page: one to a frame
+ * where no memory is.
+ */
 enum exit_result vmx_on_apic_access(struct vcpu *v)
 {
 	unsigned long qual = vmread(EXIT_QUALIFICATION);

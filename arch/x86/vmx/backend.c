@@ -35,7 +35,8 @@ static int vmx_nested_get(struct vcpu *v, struct kvm_nested_state __user *user)
 	return -ENOTTY;
 }
 
-static int vmx_nested_set(struct vcpu *v, const struct kvm_nested_state *head, const struct kvm_nested_state __user *user)
+static int vmx_nested_set(struct vcpu *v, const struct kvm_nested_state *head,
+			  const struct kvm_nested_state __user *user)
 {
 	return -ENOTTY;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What this CPU's VMX offers: the capability MSRs, read once (SDM, appendix "VMX Capability Reporting Facility"), and what caps_pure.c makes
- * of them. A CPU that lacks what strata cannot do without is refused by name.
+ * What this CPU's VMX offers: the capability MSRs, read once (SDM, appendix "VMX Capability
+ * Reporting Facility"), and what caps_pure.c makes of them. A CPU that lacks what strata cannot do
+ * without is refused by name.
  */
 #include "vmx.h"
 
@@ -128,7 +129,8 @@ int vmx_check(struct backend_caps *caps)
 	}
 	nr = read_caps(&vmx_caps, lacks);
 	for (i = 0; i < nr; i++)
-		pr_err("strata: this CPU's VMX lacks \"%s\" (%s bit %u)\n", lacks[i].name, lacks[i].where, lacks[i].bit);
+		pr_err("strata: this CPU's VMX lacks \"%s\" (%s bit %u)\n", lacks[i].name,
+		       lacks[i].where, lacks[i].bit);
 	if (nr)
 		return -EOPNOTSUPP;
 	fill(caps);

@@ -2,7 +2,8 @@
 /*
  * What strata makes of the VMX capability MSRs: see caps_pure.h.
  *
- * Each group of controls has a list of those that strata cannot do without, and of those it uses where they are.
+ * Each group of controls has a list of those that strata cannot do without, and of those it uses
+ * where they are.
  */
 #include "caps_pure.h"
 
@@ -99,7 +100,10 @@ static const struct control ept_list[] = {
 	{ VMX_EPT_EXTENT_GLOBAL_BIT,	"all-context INVEPT" },
 };
 
-/* VPIDs are flushed through INVEPT only; one that is given to another vCPU needs INVVPID, or all of it. */
+/*
+ * VPIDs are flushed through INVEPT only; one that is given to another vCPU needs INVVPID, or all of
+ * it.
+ */
 #define VPID_NEEDED ((u64)(VMX_VPID_INVVPID_BIT | VMX_VPID_EXTENT_GLOBAL_CONTEXT_BIT) << 32)
 
 #define ARRAY_LEN(list) (sizeof(list) / sizeof((list)[0]))
@@ -111,7 +115,8 @@ static void lack(struct lacking *l, const char *name, const char *where, u64 bit
 }
 
 /* Names each bit of the list that @have does not have. */
-static void need(struct lacking *l, u64 have, const struct control *list, unsigned int nr, const char *where)
+static void need(struct lacking *l, u64 have, const struct control *list, unsigned int nr,
+		 const char *where)
 {
 	unsigned int i;
 
@@ -120,7 +125,8 @@ static void need(struct lacking *l, u64 have, const struct control *list, unsign
 			lack(l, list[i].name, where, list[i].bit);
 }
 
-static u32 choose_group(struct lacking *l, u64 msr, const struct control *list, unsigned int nr, const char *where)
+static u32 choose_group(struct lacking *l, u64 msr, const struct control *list, unsigned int nr,
+			const char *where)
 {
 	u32 must = msr, may = msr >> 32, wanted = 0;
 	unsigned int i;
@@ -179,7 +185,8 @@ static void turn_off(struct vmx_caps *caps, const struct vmx_params *p)
 		caps->cpu2 &= ~SECONDARY_EXEC_ENABLE_VPID;
 	if (!p->tpr_shadow)
 		caps->cpu &= ~CPU_BASED_TPR_SHADOW;
-	if (!p->apicv || !(caps->cpu & CPU_BASED_TPR_SHADOW) || (caps->cpu2 & VMX_CPU2_APICV) != VMX_CPU2_APICV)
+	if (!p->apicv || !(caps->cpu & CPU_BASED_TPR_SHADOW) ||
+	    (caps->cpu2 & VMX_CPU2_APICV) != VMX_CPU2_APICV)
 		caps->cpu2 &= ~(VMX_CPU2_APICV | VMX_CPU2_APICV_MORE);
 	if (!p->preemption_timer)
 		caps->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
@@ -191,7 +198,8 @@ static void turn_off(struct vmx_caps *caps, const struct vmx_params *p)
 		caps->cpu2 &= ~SECONDARY_EXEC_ENABLE_PML;
 }
 
-unsigned int vmx_caps_choose(struct vmx_caps *caps, const struct vmx_cap_msrs *msrs, const struct vmx_params *params, bool perf_broken,
+unsigned int vmx_caps_choose(struct vmx_caps *caps, const struct vmx_cap_msrs *msrs,
+			     const struct vmx_params *params, bool perf_broken,
 			     struct vmx_lack *lacks)
 {
 	struct lacking l = { .list = lacks };

@@ -13,12 +13,16 @@
 #define VMX_CPU2_XSAVES	BIT(20)
 #define VMX_CPU2_ENCLV	BIT(28)
 
-/* Both or neither: the x2APIC's MSRs in the virtual-APIC page, and delivery from there. Only with them: the same for MMIO, and further registers. */
+/*
+ * Both or neither: the x2APIC's MSRs in the virtual-APIC page, and delivery from there. Only with
+ * them: the same for MMIO, and further registers.
+ */
 #define VMX_CPU2_APICV	(SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
 #define VMX_CPU2_APICV_MORE (SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | SECONDARY_EXEC_APIC_REGISTER_VIRT)
 
 /**
- * struct vmx_caps - what this CPU's VMX offers, after the module parameters had their say; constant after load
+ * struct vmx_caps - what this CPU's VMX offers, after the module parameters had their say; constant
+ * after load
  * @basic: IA32_VMX_BASIC
  * @misc: IA32_VMX_MISC
  * @ept_vpid: IA32_VMX_EPT_VPID_CAP
@@ -40,7 +44,8 @@ struct vmx_caps {
 };
 
 /**
- * struct vmx_cap_msrs - the capability MSRs; of controls the "true" ones where there are any, 0 where there is no such MSR
+ * struct vmx_cap_msrs - the capability MSRs; of controls the "true" ones where there are any, 0
+ * where there is no such MSR
  * @basic: IA32_VMX_BASIC
  * @pin: pin-based controls
  * @cpu: primary processor-based controls
@@ -62,7 +67,8 @@ struct vmx_cap_msrs {
  * struct vmx_params - which optional controls are wanted; one module parameter for each
  */
 struct vmx_params {
-	bool vpid, ept_ad, ept_1g, rdtscp, invpcid, xsaves, pml, ple, tsc_scaling, preemption_timer, tpr_shadow, apicv, perf_global_ctrl;
+	bool vpid, ept_ad, ept_1g, rdtscp, invpcid, xsaves, pml, ple, tsc_scaling, preemption_timer,
+		tpr_shadow, apicv, perf_global_ctrl;
 };
 
 /* As many as there can be */
@@ -93,7 +99,8 @@ struct vmx_lack {
  *
  * Return: how many entries of @lacks were filled in; 0 if strata can use the CPU.
  */
-unsigned int vmx_caps_choose(struct vmx_caps *caps, const struct vmx_cap_msrs *msrs, const struct vmx_params *params, bool perf_broken,
+unsigned int vmx_caps_choose(struct vmx_caps *caps, const struct vmx_cap_msrs *msrs,
+			     const struct vmx_params *params, bool perf_broken,
 			     struct vmx_lack *lacks);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Why an entry failed: the first of the SDM's checks of guest state that fails (guest_check.c), and the VMCS in a form that can be read.
+ * Why an entry failed: the first of the SDM's checks of guest state that fails (guest_check.c), and
+ * the VMCS in a form that can be read.
  */
 #include "vmx.h"
 #include "insn.h"
@@ -57,14 +58,15 @@ static void print_guest(struct vmx_vcpu *vmx, const struct vmx_guest *g)
 	pr_err("strata: rip %llx rsp %lx rflags %llx blocking %x activity %x pending debug %llx\n", g->rip, vmread(GUEST_RSP),
 	       g->rflags, g->blocking, g->activity, g->pending);
 	for (i = 0; i < VMX_NR_SEGS; i++)
-		pr_err("strata: %-4s %04x base %llx limit %x rights %x\n", names[i], g->seg[i].selector, g->seg[i].base,
-		       g->seg[i].limit, g->seg[i].rights);
-	pr_err("strata: GDT %llx/%lx IDT %llx/%lx\n", g->gdt_base, vmread(GUEST_GDTR_LIMIT), g->idt_base, vmread(GUEST_IDTR_LIMIT));
+		pr_err("strata: %-4s %04x base %llx limit %x rights %x\n", names[i],
+		       g->seg[i].selector, g->seg[i].base, g->seg[i].limit, g->seg[i].rights);
+	pr_err("strata: GDT %llx/%lx IDT %llx/%lx\n", g->gdt_base, vmread(GUEST_GDTR_LIMIT),
+	       g->idt_base, vmread(GUEST_IDTR_LIMIT));
 	pr_err("strata: controls: pin %lx cpu %x,%x entry %x exit %lx exceptions %lx eptp %lx vpid %x\n",
-	       vmread(PIN_BASED_VM_EXEC_CONTROL), vmx->cpu_ctl, vmx->cpu2_ctl, g->entry, vmread(VM_EXIT_CONTROLS),
-	       vmread(EXCEPTION_BITMAP), vmread(EPT_POINTER), vmx->vpid);
-	pr_err("strata: injected %x, error %lx, instruction length %lx\n", g->intr_info, vmread(VM_ENTRY_EXCEPTION_ERROR_CODE),
-	       vmread(VM_ENTRY_INSTRUCTION_LEN));
+	       vmread(PIN_BASED_VM_EXEC_CONTROL), vmx->cpu_ctl, vmx->cpu2_ctl, g->entry,
+	       vmread(VM_EXIT_CONTROLS), vmread(EXCEPTION_BITMAP), vmread(EPT_POINTER), vmx->vpid);
+	pr_err("strata: injected %x, error %lx, instruction length %lx\n", g->intr_info,
+	       vmread(VM_ENTRY_EXCEPTION_ERROR_CODE), vmread(VM_ENTRY_INSTRUCTION_LEN));
 }
 
 void vmx_dump(struct vcpu *v)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Entering the guest and coming back, with the exits that need neither sleep nor lock handled in between.
+ * Entering the guest and coming back, with the exits that need neither sleep nor lock handled in
+ * between.
  */
 #include "vmx.h"
 #include "host_event.h"
@@ -15,13 +16,17 @@
 #include <asm/spec-ctrl.h>
 #include <asm/special_insns.h>
 
-/* General registers but RSP are there after every exit; what the VMCS holds is read when somebody asks. */
+/*
+ * General registers but RSP are there after every exit; what the VMCS holds is read when somebody
+ * asks.
+ */
 #define EXIT_AVAIL (GENMASK(15, 0) & ~BIT(REG_RSP))
 #define RARELY_DIRTY (BIT(REG_RSP) | BIT(REG_RFLAGS) | BIT(REG_PDPTR))
 
 /*
- * An entry refuses a shadow with TF set and no single-step trap pending, and the contrary; and STI's with IF clear, which userspace can bring about
- * between two runs (SDM, "Checks on Guest Non-Register State").
+ * An entry refuses a shadow with TF set and no single-step trap pending, and the contrary; and
+ * STI's with IF clear, which userspace can bring about between two runs (SDM, "Checks on Guest
+ * Non-Register State").
  */
 static noinline void fix_shadow(struct vmx_vcpu *vmx)
 {
@@ -33,7 +38,8 @@ static noinline void fix_shadow(struct vmx_vcpu *vmx)
 	vmx->fix_shadow = false;
 	if (!vmx_shadow(&vmx->vcpu))
 		return;
-	step = (vcpu_rflags(&vmx->vcpu) & X86_EFLAGS_TF) && !(vmread(GUEST_IA32_DEBUGCTL) & DEBUGCTLMSR_BTF);
+	step = (vcpu_rflags(&vmx->vcpu) & X86_EFLAGS_TF) &&
+	       !(vmread(GUEST_IA32_DEBUGCTL) & DEBUGCTLMSR_BTF);
 	was = vmread(GUEST_PENDING_DBG_EXCEPTIONS);
 	pending = (was & ~DR_STEP) | (step ? DR_STEP : 0);
 	if (pending != was)
@@ -83,14 +89,18 @@ static __always_inline bool world_switch(struct vmx_vcpu *vmx)
 	return failed;
 }
 
-/* SPEC_CTRL by hand: the guest's writes exit. With IBRS the host's value must be written after every exit to take effect again. */
+/*
+ * SPEC_CTRL by hand: the guest's writes exit. With IBRS the host's value must be written after
+ * every exit to take effect again.
+ */
 static __always_inline void spec_ctrl_prepare(struct vmx_vcpu *vmx)
 {
 	if (!cpu_feature_enabled(X86_FEATURE_MSR_SPEC_CTRL))
 		return;
 	vmx->sw.guest_spec = vmx->vcpu.cpu.spec_ctrl;
 	vmx->sw.host_spec = this_cpu_read(x86_spec_ctrl_current);
-	vmx->sw.spec_switch = vmx->sw.guest_spec != vmx->sw.host_spec || cpu_feature_enabled(X86_FEATURE_KERNEL_IBRS);
+	vmx->sw.spec_switch = vmx->sw.guest_spec != vmx->sw.host_spec ||
+			      cpu_feature_enabled(X86_FEATURE_KERNEL_IBRS);
 }
 
 void vmx_take_held_traps(struct vmx_vcpu *vmx)
@@ -110,7 +120,10 @@ static noinline void finish_events(struct vmx_vcpu *vmx)
 		vmx_take_held_traps(vmx);
 }
 
-/* The CPU entered and came back: what it says about registers and events. Returns false if an event was under way. */
+/*
+ * The CPU entered and came back: what it says about registers and events. Returns false if an event
+ * was under way.
+ */
 static __always_inline bool entered(struct vmx_vcpu *vmx)
 {
 	struct vcpu *v = &vmx->vcpu;
@@ -130,8 +143,8 @@ static __always_inline bool entered(struct vmx_vcpu *vmx)
 	if (vmx->reason == EXIT_REASON_EXCEPTION_NMI)
 		vmx->intr_info = vmread(VM_EXIT_INTR_INFO);
 	trace_kvm_exit(v);
-	if (likely(!((vmread(IDT_VECTORING_INFO_FIELD) & VECTORING_INFO_VALID_MASK) | v->events.delivering.type |
-		     (vmx->blocking & GUEST_INTR_STATE_MOV_SS))))
+	if (likely(!((vmread(IDT_VECTORING_INFO_FIELD) & VECTORING_INFO_VALID_MASK) |
+		     v->events.delivering.type | (vmx->blocking & GUEST_INTR_STATE_MOV_SS))))
 		return true;
 	finish_events(vmx);
 	return false;
@@ -184,7 +197,10 @@ static __always_inline void restore_debug(const struct vcpu *v, u64 debugctl)
 void vmx_enter(struct vcpu *v)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
-	/* Only where NMIs are blocked, or one goes in, can they be afterwards: Bochs has those of an earlier guest still blocked. */
+	/*
+	 * Only where NMIs are blocked, or one goes in, can they be afterwards: Bochs has those of
+	 * an earlier guest still blocked.
+	 */
 	bool may_block = v->events.nmi_masked || v->events.delivering.type == EVENT_NMI;
 	u64 debugctl;
 
@@ -201,18 +217,21 @@ void vmx_enter(struct vcpu *v)
 		;
 	vmx_apic_finish(vmx);
 	restore_debug(v, debugctl);
-	if (unlikely(vmx->pml && (READ_ONCE(vcpu_vm(v)->mmu.logs_writes) || vmx->reason == EXIT_REASON_PML_FULL)))
+	if (unlikely(vmx->pml && (READ_ONCE(vcpu_vm(v)->mmu.logs_writes) ||
+				  vmx->reason == EXIT_REASON_PML_FULL)))
 		vmx_pml_drain(vmx);
 	vmx->exit_soon = false;
 	if (likely(!(vmx->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)))
-		event_nmi_set_masked(&v->events, may_block && (vmx->blocking & GUEST_INTR_STATE_NMI));
+		event_nmi_set_masked(&v->events,
+				     may_block && (vmx->blocking & GUEST_INTR_STATE_NMI));
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);
 }
 
 /*
- * External interrupts are not acknowledged by the exit: they come when the caller enables interrupts. NMIs are, and NMIs stay
- * blocked until the handler's IRET; a machine check was consumed too and is raised again for the host.
+ * External interrupts are not acknowledged by the exit: they come when the caller enables
+ * interrupts. NMIs are, and NMIs stay blocked until the handler's IRET; a machine check was
+ * consumed too and is raised again for the host.
  */
 void vmx_after_enter(struct vcpu *v)
 {

@@ -29,24 +29,27 @@ static inline u32 vmx_entry_type(const struct event *e)
 }
 
 /**
- * vmx_entry_info() - VM-entry interruption information of an event (SDM, "Checks on VM-Entry Control Fields")
+ * vmx_entry_info() - VM-entry interruption information of an event (SDM, "Checks on VM-Entry
+ * Control Fields")
  * @e: the event
  * @protected: the guest's CR0.PE
  *
- * An entry fails unless those exceptions that push an error code do, outside real mode, and no other event: so it is, whatever userspace said of
- * the one that it injects.
+ * An entry fails unless those exceptions that push an error code do, outside real mode, and no
+ * other event: so it is, whatever userspace said of the one that it injects.
  */
 static inline u32 vmx_entry_info(const struct event *e, bool protected)
 {
 	u32 info = e->vector | vmx_entry_type(e) | INTR_INFO_VALID_MASK;
 
-	if (protected && e->type == EVENT_EXCEPTION && e->vector < 32 && (BIT(e->vector) & VMX_ERROR_CODES))
+	if (protected && e->type == EVENT_EXCEPTION && e->vector < 32 &&
+	    (BIT(e->vector) & VMX_ERROR_CODES))
 		info |= INTR_INFO_DELIVER_CODE_MASK;
 	return info;
 }
 
 /**
- * vmx_entry_error() - VM-entry exception error code, where the interruption information has one delivered
+ * vmx_entry_error() - VM-entry exception error code, where the interruption information has one
+ * delivered
  * @e: the event
  */
 static inline u32 vmx_entry_error(const struct event *e)

@@ -36,7 +36,10 @@ static __always_inline bool plain(struct vcpu *v)
 	return fast_plain(v, vcpu_rflags(v));
 }
 
-/* The exit is done. True if the guest may be entered again at once; there may be something to do before, and then @vmx->reason says so. */
+/*
+ * The exit is done. True if the guest may be entered again at once; there may be something to do
+ * before, and then @vmx->reason says so.
+ */
 static __always_inline bool done(struct vmx_vcpu *vmx)
 {
 	if (likely(!fast_leaves_work(&vmx->vcpu)))
@@ -102,7 +105,8 @@ static noinline bool fast_out(struct vmx_vcpu *vmx)
 	struct vcpu *v = &vmx->vcpu;
 	unsigned long rip = vcpu_rip(v);
 
-	if ((qual & (IO_IN | IO_STRING)) || !io_doorbell(v, IO_PORT(qual), IO_SIZE(qual)) || !vmx_skip(v))
+	if ((qual & (IO_IN | IO_STRING)) || !io_doorbell(v, IO_PORT(qual), IO_SIZE(qual)) ||
+	    !vmx_skip(v))
 		return false;
 	if (io_smi_waits(v))
 		io_note_port(v, IO_PORT(qual), IO_SIZE(qual), false, rip);
@@ -135,8 +139,9 @@ bool vmx_fast_exit(struct vmx_vcpu *vmx)
 /* ---- exceptions ---- */
 
 /*
- * An exit inside an IRET that had already unblocked NMIs: the IRET runs again, so they are still blocked (SDM, "Information
- * for VM Exits Due to Vectored Events"). Not if an event's delivery was interrupted: then it was not the IRET.
+ * An exit inside an IRET that had already unblocked NMIs: the IRET runs again, so they are still
+ * blocked (SDM, "Information for VM Exits Due to Vectored Events"). Not if an event's delivery was
+ * interrupted: then it was not the IRET.
  */
 static void reblock_nmi(struct vcpu *v)
 {
@@ -154,15 +159,18 @@ static enum exit_result on_db(struct vcpu *v, u32 info)
 	}
 	/* The trap is over for the CPU, the shadow it came in is not. */
 	to_vmx(v)->fix_shadow = true;
-	return exit_debug(v, vmread(EXIT_QUALIFICATION) & (DR_TRAP_BITS | DR_STEP | DR_SWITCH | DR6_BD_BIT | DR6_RTM_BIT));
+	return exit_debug(v, vmread(EXIT_QUALIFICATION) & (DR_TRAP_BITS | DR_STEP | DR_SWITCH |
+							   DR6_BD_BIT | DR6_RTM_BIT));
 }
 
 static enum exit_result on_ac(struct vcpu *v, const struct event *e)
 {
-	bool own = vmx_cpl(v) == 3 && (vcpu_cr0(v) & X86_CR0_AM) && (vcpu_rflags(v) & X86_EFLAGS_AC);
+	bool own =
+		vmx_cpl(v) == 3 && (vcpu_cr0(v) & X86_CR0_AM) && (vcpu_rflags(v) & X86_EFLAGS_AC);
 
 	/* Not an alignment check of the guest's: the host detects split locks. */
-	if (!own && boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT) && handle_guest_split_lock(vcpu_rip(v)))
+	if (!own && boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT) &&
+	    handle_guest_split_lock(vcpu_rip(v)))
 		return EXIT_RESUME;
 	event_raise(&v->events, e);
 	return EXIT_RESUME;
@@ -199,7 +207,10 @@ static enum exit_result on_exception(struct vcpu *v)
 
 	if (vmx_irets_unblocking(info))
 		reblock_nmi(v);
-	/* after_enter() let the host have what was its own. A machine check comes before the traps of the instruction. */
+	/*
+	 * after_enter() let the host have what was its own. A machine check comes before the traps
+	 * of the instruction.
+	 */
 	if (vmx_host_event(EXIT_REASON_EXCEPTION_NMI, info) != VMX_HOST_NOTHING) {
 		vmx_take_held_traps(to_vmx(v));
 		return EXIT_RESUME;
@@ -237,7 +248,10 @@ static enum exit_result on_intr(struct vcpu *v)
 	return EXIT_RESUME;	/* it was taken when interrupts were enabled */
 }
 
-/* The run loop looks at what there is to do; the traps of the instruction that lowered TPR come first. */
+/*
+ * The run loop looks at what there is to do; the traps of the instruction that lowered TPR come
+ * first.
+ */
 static enum exit_result on_tpr_below(struct vcpu *v)
 {
 	vmx_take_held_traps(to_vmx(v));
@@ -279,8 +293,8 @@ static enum exit_result on_io(struct vcpu *v)
 #define EPT_UNBLOCK_NMI	BIT(12)
 
 /*
- * The instruction runs again, and its breakpoint has been seen to: RF is saved as 1 (SDM, "Saving RIP, RSP, RFLAGS, and SSP"). Bochs saves it
- * as the fetch left it, 0.
+ * The instruction runs again, and its breakpoint has been seen to: RF is saved as 1 (SDM, "Saving
+ * RIP, RSP, RFLAGS, and SSP"). Bochs saves it as the fetch left it, 0.
  */
 static noinline void keep_breakpoint_off(struct vcpu *v)
 {
@@ -296,7 +310,10 @@ enum exit_result vmx_guest_access(struct vcpu *v, u64 gpa, u32 access)
 		vmx_no_step_trap(v);
 	if (unlikely(v->cpu.debug.active | v->cpu.debug.guest_owned)) {
 		keep_breakpoint_off(v);
-		/* The access will be repeated, and hits again what it hit. Bochs has the hits pending all the same. */
+		/*
+		 * The access will be repeated, and hits again what it hit. Bochs has the hits
+		 * pending all the same.
+		 */
 		vmx_take_pending_dbg(v);
 	}
 	return exit_page_fault(v, gpa, access);
@@ -305,8 +322,8 @@ enum exit_result vmx_guest_access(struct vcpu *v, u64 gpa, u32 access)
 /* Nothing is mapped where the registers are that the CPU could serve. */
 static bool map_apic(struct vcpu *v, u64 gpa, u32 access)
 {
-	return to_vmx(v)->apicv == APICV_MMIO && (gpa & PAGE_MASK) == LAPIC_BASE_RESET && !(access & (ACCESS_FETCH | ACCESS_PRESENT)) &&
-	       mmu_apic_page_map(v);
+	return to_vmx(v)->apicv == APICV_MMIO && (gpa & PAGE_MASK) == LAPIC_BASE_RESET &&
+	       !(access & (ACCESS_FETCH | ACCESS_PRESENT)) && mmu_apic_page_map(v);
 }
 
 static enum exit_result on_ept_violation(struct vcpu *v)
@@ -420,7 +437,8 @@ static enum exit_result by_table(struct vcpu *v, u32 reason)
 	if (reason < ARRAY_SIZE(exit_table))
 		fn = exit_table[array_index_nospec(reason, ARRAY_SIZE(exit_table))];
 	if (!fn)
-		return exit_internal_error(v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, reason, v->virt.last_cpu);
+		return exit_internal_error(v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, reason,
+					   v->virt.last_cpu);
 	return fn(v);
 }
 
@@ -439,8 +457,9 @@ static enum exit_result dispatch(struct vcpu *v, u32 reason)
 }
 
 /*
- * The guest was left while it waited in a HLT of its own (KVM_X86_DISABLE_EXITS_HLT). Where it waits from now on is mp_state, which the run loop
- * and userspace know. Without a local APIC there is no such state: the wait is over.
+ * The guest was left while it waited in a HLT of its own (KVM_X86_DISABLE_EXITS_HLT). Where it
+ * waits from now on is mp_state, which the run loop and userspace know. Without a local APIC there
+ * is no such state: the wait is over.
  */
 static noinline void leave_halt(struct vcpu *v)
 {

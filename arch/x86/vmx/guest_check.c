@@ -76,7 +76,8 @@ static bool long_mode(const struct vmx_guest *g)
 
 static bool cr0_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 {
-	return (g->cr0 & l->cr0_must) == l->cr0_must && !(g->cr0 & ~l->cr0_may) && (!(g->cr0 & X86_CR0_PG) || (g->cr0 & X86_CR0_PE));
+	return (g->cr0 & l->cr0_must) == l->cr0_must && !(g->cr0 & ~l->cr0_may) &&
+	       (!(g->cr0 & X86_CR0_PG) || (g->cr0 & X86_CR0_PE));
 }
 
 static bool cr4_ok(const struct vmx_guest *g, const struct vmx_limits *l)
@@ -129,7 +130,8 @@ static bool efer_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 {
 	bool lma = g->efer & EFER_LMA, lme = g->efer & EFER_LME;
 
-	return !(g->efer & ~EFER_KNOWN) && lma == long_mode(g) && (!(g->cr0 & X86_CR0_PG) || lma == lme);
+	return !(g->efer & ~EFER_KNOWN) && lma == long_mode(g) &&
+	       (!(g->cr0 & X86_CR0_PG) || lma == lme);
 }
 
 /* ---- segments ---- */
@@ -169,7 +171,8 @@ static bool v86_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 static bool cs_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 {
 	const struct vmx_guest_seg *s = &g->seg[VMX_CS];
-	unsigned int type = s->rights & AR_TYPE, dpl = AR_DPL(s->rights), ss_dpl = AR_DPL(g->seg[VMX_SS].rights);
+	unsigned int type = s->rights & AR_TYPE, dpl = AR_DPL(s->rights),
+		     ss_dpl = AR_DPL(g->seg[VMX_SS].rights);
 
 	if (v86(g))
 		return true;
@@ -191,9 +194,11 @@ static bool ss_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 
 	if (v86(g))
 		return true;
-	if (AR_DPL(s->rights) && (!(g->cr0 & X86_CR0_PE) || (g->seg[VMX_CS].rights & AR_TYPE) == TYPE_DATA))
+	if (AR_DPL(s->rights) &&
+	    (!(g->cr0 & X86_CR0_PE) || (g->seg[VMX_CS].rights & AR_TYPE) == TYPE_DATA))
 		return false;
-	return !usable(s) || ((type == TYPE_DATA || type == TYPE_DATA_DOWN) && rights_ok(s, true) && !(s->base >> 32));
+	return !usable(s) || ((type == TYPE_DATA || type == TYPE_DATA_DOWN) && rights_ok(s, true) &&
+			      !(s->base >> 32));
 }
 
 static bool data_ok(const struct vmx_guest *g, const struct vmx_limits *l)
@@ -208,7 +213,8 @@ static bool data_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 			return false;
 		if (!usable(s))
 			continue;
-		if (!(s->rights & AR_ACCESSED) || ((s->rights & AR_CODE) && !(s->rights & AR_READABLE)) || !rights_ok(s, true))
+		if (!(s->rights & AR_ACCESSED) ||
+		    ((s->rights & AR_CODE) && !(s->rights & AR_READABLE)) || !rights_ok(s, true))
 			return false;
 		if (data[i] < VMX_FS && s->base >> 32)
 			return false;
@@ -226,7 +232,8 @@ static bool tr_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 	const struct vmx_guest_seg *s = &g->seg[VMX_TR];
 	unsigned int type = s->rights & AR_TYPE;
 
-	return usable(s) && system_ok(s, l) && (type == TYPE_TSS_BUSY || (type == TYPE_TSS16_BUSY && !long_mode(g)));
+	return usable(s) && system_ok(s, l) &&
+	       (type == TYPE_TSS_BUSY || (type == TYPE_TSS16_BUSY && !long_mode(g)));
 }
 
 static bool ldtr_ok(const struct vmx_guest *g, const struct vmx_limits *l)
@@ -259,7 +266,8 @@ static bool rip_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 static bool rflags_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 {
 	return !(g->rflags & ~RFLAGS_KNOWN) && (g->rflags & X86_EFLAGS_FIXED) &&
-	       (!v86(g) || (!long_mode(g) && (g->cr0 & X86_CR0_PE))) && (!injects(g, INTR_EXTERNAL) || (g->rflags & X86_EFLAGS_IF));
+	       (!v86(g) || (!long_mode(g) && (g->cr0 & X86_CR0_PE))) &&
+	       (!injects(g, INTR_EXTERNAL) || (g->rflags & X86_EFLAGS_IF));
 }
 
 /* ---- what blocks ---- */
@@ -279,13 +287,15 @@ static bool activity_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 
 static bool blocking_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 {
-	if ((g->blocking & (~BLOCKED_KNOWN | BLOCKED_SMI)) || ((g->blocking & BLOCKED_STI) && (g->blocking & BLOCKED_MOV_SS)))
+	if ((g->blocking & (~BLOCKED_KNOWN | BLOCKED_SMI)) ||
+	    ((g->blocking & BLOCKED_STI) && (g->blocking & BLOCKED_MOV_SS)))
 		return false;
 	if ((g->blocking & BLOCKED_STI) && !(g->rflags & X86_EFLAGS_IF))
 		return false;
 	if (injects(g, INTR_EXTERNAL))
 		return !shadow(g);
-	return !injects(g, INTR_NMI) || !(g->blocking & (BLOCKED_STI | BLOCKED_MOV_SS | BLOCKED_NMI));
+	return !injects(g, INTR_NMI) ||
+	       !(g->blocking & (BLOCKED_STI | BLOCKED_MOV_SS | BLOCKED_NMI));
 }
 
 static bool pending_ok(const struct vmx_guest *g, const struct vmx_limits *l)
@@ -308,7 +318,8 @@ static bool pdptes_ok(const struct vmx_guest *g, const struct vmx_limits *l)
 	unsigned int i;
 
 	for (i = 0; pae && i < 4; i++)
-		if ((g->pdpte[i] & 1) && ((g->pdpte[i] & PDPTE_RESERVED) || g->pdpte[i] >> l->phys_bits))
+		if ((g->pdpte[i] & 1) &&
+		    ((g->pdpte[i] & PDPTE_RESERVED) || g->pdpte[i] >> l->phys_bits))
 			return false;
 	return true;
 }

@@ -2,9 +2,10 @@
 /*
  * VMX on a CPU: CR4.VMXE and VMXON, the VMCSs that are active on it, VPIDs, flushing.
  *
- * A VMCS is active on one CPU at a time; the CPU may hold parts of it until VMCLEAR. Each CPU lists those active on it, so that it
- * can clear them when it goes offline; a vCPU that moves has its VMCS cleared by an IPI first. Translations are flushed on the CPU
- * that the vCPU runs on; as it may have left stale ones elsewhere, it flushes whenever it comes to another CPU.
+ * A VMCS is active on one CPU at a time; the CPU may hold parts of it until VMCLEAR. Each CPU lists
+ * those active on it, so that it can clear them when it goes offline; a vCPU that moves has its
+ * VMCS cleared by an IPI first. Translations are flushed on the CPU that the vCPU runs on; as it
+ * may have left stale ones elsewhere, it flushes whenever it comes to another CPU.
  */
 #include "vmx.h"
 #include "insn.h"
@@ -34,7 +35,10 @@ struct vmx_cpu {
 	struct vmx_vcpu *current_vmx;
 };
 
-/* Some guest ran here last, but its VMCS is not current any more: the branch predictor barrier is due all the same. */
+/*
+ * Some guest ran here last, but its VMCS is not current any more: the branch predictor barrier is
+ * due all the same.
+ */
 #define VMX_GONE ((struct vmx_vcpu *)1)
 
 static DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
@@ -84,8 +88,8 @@ void vmx_flush_tlb(struct vcpu *v)
 }
 
 /*
- * With EPT every translation used in the guest comes from it, so that INVEPT reaches those of linear addresses too, whatever their
- * VPID (SDM, "Operations that Invalidate Cached Mappings").
+ * With EPT every translation used in the guest comes from it, so that INVEPT reaches those of
+ * linear addresses too, whatever their VPID (SDM, "Operations that Invalidate Cached Mappings").
  */
 void vmx_flush_now(struct vmx_vcpu *vmx)
 {
@@ -159,7 +163,8 @@ static int check_cpu(void)
 		return -EOPNOTSUPP;
 	}
 	if (!vmx_caps_match()) {
-		pr_err_ratelimited("strata: VMX of CPU %d differs from the others'\n", smp_processor_id());
+		pr_err_ratelimited("strata: VMX of CPU %d differs from the others'\n",
+				   smp_processor_id());
 		return -EOPNOTSUPP;
 	}
 	return 0;
@@ -203,7 +208,10 @@ static void clear_here(struct vmx_vcpu *vmx)
 		c->current_vmx = VMX_GONE;
 	vmx->sw.launched = 0;
 	list_del(&vmx->link);
-	/* Pairs with vmx_vmcs_clear() and move_here() on other CPUs: the list is left before the vCPU goes elsewhere. */
+	/*
+	 * Pairs with vmx_vmcs_clear() and move_here() on other CPUs: the list is left before the
+	 * vCPU goes elsewhere.
+	 */
 	smp_store_release(&vmx->loaded_cpu, -1);
 }
 
@@ -222,8 +230,9 @@ void vmx_disable(void)
 }
 
 /*
- * What the CPU still holds of VMCSs goes to memory, where the crash kernel finds it, and VMX off, as it blocks INIT. The list may be in the
- * middle of a change: only its forward links are looked at, and nothing is written to it. Faults are seen to: see insn.h.
+ * What the CPU still holds of VMCSs goes to memory, where the crash kernel finds it, and VMX off,
+ * as it blocks INIT. The list may be in the middle of a change: only its forward links are looked
+ * at, and nothing is written to it. Faults are seen to: see insn.h.
  */
 void vmx_crash(void)
 {

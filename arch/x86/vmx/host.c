@@ -2,8 +2,9 @@
 /*
  * The host's state around entries.
  *
- * A VM exit loads what the host-state area of the VMCS says. That area cannot hold all of it: selectors with a privilege level, LDT,
- * KERNEL_GS_BASE and the limits of GDT and TSS come back when the vCPU is put, and only if it entered since it was loaded.
+ * A VM exit loads what the host-state area of the VMCS says. That area cannot hold all of it:
+ * selectors with a privilege level, LDT, KERNEL_GS_BASE and the limits of GDT and TSS come back
+ * when the vCPU is put, and only if it entered since it was loaded.
  */
 #include "vmx.h"
 #include "insn.h"

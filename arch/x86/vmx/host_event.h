@@ -8,18 +8,22 @@
 #include <linux/types.h>
 #include <asm/vmx.h>
 
-/* Whose event it is that an exit consumed: the host runs its handler before interrupts are enabled. */
+/*
+ * Whose event it is that an exit consumed: the host runs its handler before interrupts are enabled.
+ */
 enum vmx_host_event { VMX_HOST_NOTHING, VMX_HOST_NMI, VMX_HOST_MACHINE_CHECK };
 
 #define VMX_MACHINE_CHECK	18	/* vector */
 
 /**
- * vmx_host_event() - what the host has to be given after an exit (SDM, "Basic VM-Exit Information" and "VM-Entry Failures During or After Loading Guest State")
+ * vmx_host_event() - what the host has to be given after an exit (SDM, "Basic VM-Exit Information"
+ * and "VM-Entry Failures During or After Loading Guest State")
  * @reason: exit reason, all of it
  * @intr_info: VM-exit interruption information, looked at where @reason says that there is any
  *
- * NMIs and machine checks cause exits whatever the guest does, and the exit consumes them. A machine check during an entry makes
- * that entry fail. External interrupts are not consumed: they come as soon as the host enables them.
+ * NMIs and machine checks cause exits whatever the guest does, and the exit consumes them. A
+ * machine check during an entry makes that entry fail. External interrupts are not consumed: they
+ * come as soon as the host enables them.
  */
 static inline enum vmx_host_event vmx_host_event(u32 reason, u32 intr_info)
 {

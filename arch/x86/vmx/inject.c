@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Events into and out of the VMCS (SDM, "Event Injection" and "Information for VM Exits During Event Delivery").
+ * Events into and out of the VMCS (SDM, "Event Injection" and "Information for VM Exits During
+ * Event Delivery").
  */
 #include "vmx.h"
 #include "entry_info.h"
@@ -60,8 +61,9 @@ void vmx_windows(struct vcpu *v, const struct event_plan *p)
 	u32 set = 0;
 
 	/*
-	 * The NMI window may open within an STI shadow, where NMIs wait; the interrupt window opens right behind it. (With IF clear the entry
-	 * drops the shadow, and the interrupt window stays closed.)
+	 * The NMI window may open within an STI shadow, where NMIs wait; the interrupt window opens
+	 * right behind it. (With IF clear the entry drops the shadow, and the interrupt window
+	 * stays closed.)
 	 */
 	if (nmi && (vmx_shadow(v) & SHADOW_STI) && (vcpu_rflags(v) & X86_EFLAGS_IF)) {
 		nmi = false;

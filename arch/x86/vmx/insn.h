@@ -2,8 +2,9 @@
 /*
  * The VMX instructions.
  *
- * A reboot or a crash switches VMX off under threads that are still using it: from then on these instructions fault, and
- * the exception table makes that a failure like others. A failure while VMX is on is our bug.
+ * A reboot or a crash switches VMX off under threads that are still using it: from then on these
+ * instructions fault, and the exception table makes that a failure like others. A failure while VMX
+ * is on is our bug.
  */
 #ifndef STRATA_VMX_INSN_H
 #define STRATA_VMX_INSN_H

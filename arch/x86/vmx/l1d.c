@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * L1 terminal fault: the L1 data cache is flushed before an entry, so that the guest finds no host data there.
+ * L1 terminal fault: the L1 data cache is flushed before an entry, so that the guest finds no host
+ * data there.
  *
- * "cond" flushes if other host code than the short path of an exit has run since the last flush: interrupts (the kernel
- * notes them), another thread, userspace, or an exit that touches more than the vCPU's own state. See the kernel's
- * Documentation/admin-guide/hw-vuln/l1tf.rst. The kernel shows the mode in sysfs.
+ * "cond" flushes if other host code than the short path of an exit has run since the last flush:
+ * interrupts (the kernel notes them), another thread, userspace, or an exit that touches more than
+ * the vCPU's own state. See the kernel's Documentation/admin-guide/hw-vuln/l1tf.rst. The kernel
+ * shows the mode in sysfs.
  */
 #include "vmx.h"
 
@@ -61,7 +63,8 @@ static enum vmx_l1d_flush_state choose(void)
 		return VMENTER_L1D_FLUSH_NOT_REQUIRED;
 	mode = match_string(names, ARRAY_SIZE(names), vmentry_l1d_flush);
 	if (mode < 0)
-		pr_warn("strata: vmentry_l1d_flush=%s is unknown, taking auto\n", vmentry_l1d_flush);
+		pr_warn("strata: vmentry_l1d_flush=%s is unknown, taking auto\n",
+			vmentry_l1d_flush);
 	return mode > 0 ? mode : by_kernel();
 }
 
@@ -75,7 +78,8 @@ int vmx_l1d_setup(void)
 		if (!flush_pages)
 			return -ENOMEM;
 		/* Pages of one content could be merged by a hypervisor below. */
-		memset64(page_address(flush_pages), (u64)flush_pages, (PAGE_SIZE << L1D_ORDER) / sizeof(u64));
+		memset64(page_address(flush_pages), (u64)flush_pages,
+			 (PAGE_SIZE << L1D_ORDER) / sizeof(u64));
 	}
 	if (wanted)
 		static_branch_enable(&flush_wanted);
@@ -139,8 +143,9 @@ static noinline void flush_by_reading(void)
  * vmx_l1d_flush() - directly before an entry
  * @vmx: the vCPU; interrupts off
  *
- * Called where vmx_l1d_wanted is set. Where the L1D needs no flush, CPUs with stale data in their fill buffers have those cleared instead; VERW in world.S does
- * that for CPUs that need it before every entry.
+ * Called where vmx_l1d_wanted is set. Where the L1D needs no flush, CPUs with stale data in their
+ * fill buffers have those cleared instead; VERW in world.S does that for CPUs that need it before
+ * every entry.
  */
 void vmx_l1d_flush(struct vmx_vcpu *vmx)
 {

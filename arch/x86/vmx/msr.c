@@ -2,8 +2,9 @@
 /*
  * MSRs that the backend holds, and the bitmap that lets the guest have them directly.
  *
- * FS and GS base and the SYSENTER MSRs are in the VMCS. KERNEL_GS_BASE is in the CPU while the vCPU has entered since it was
- * loaded. The SYSCALL MSRs stay in the CPU until the kernel returns to user mode.
+ * FS and GS base and the SYSENTER MSRs are in the VMCS. KERNEL_GS_BASE is in the CPU while the vCPU
+ * has entered since it was loaded. The SYSCALL MSRs stay in the CPU until the kernel returns to
+ * user mode.
  */
 #include "vmx.h"
 #include "insn.h"
@@ -71,7 +72,10 @@ void vmx_msr_reload(struct vmx_vcpu *vmx)
 
 /* ---- bitmap ---- */
 
-/* Four parts of 1K: reads of 0..1fff, reads of c0000000..c0001fff, writes of either (SDM, "MSR-Bitmap Address"). */
+/*
+ * Four parts of 1K: reads of 0..1fff, reads of c0000000..c0001fff, writes of either (SDM,
+ * "MSR-Bitmap Address").
+ */
 #define BITMAP_HIGH	(1024 * 8)
 #define BITMAP_WRITE	(2048 * 8)
 
@@ -104,16 +108,21 @@ void vmx_msr_free(struct vmx_vcpu *vmx)
 }
 
 /* What the CPU serves from the virtual-APIC page */
-static void pass_apic(struct vmx_vcpu *vmx, unsigned long *map, unsigned int reg, bool read, bool write)
+static void pass_apic(struct vmx_vcpu *vmx, unsigned long *map, unsigned int reg, bool read,
+		      bool write)
 {
 	u32 msr = LAPIC_X2APIC_MSR + reg / 0x10;
 
 	bool on = vmx->apicv == APICV_X2APIC;
 
-	bitmap_set_msr(map, msr, on && read && msr_allowed(&vmx->vcpu, msr, false), on && write && msr_allowed(&vmx->vcpu, msr, true));
+	bitmap_set_msr(map, msr, on && read && msr_allowed(&vmx->vcpu, msr, false),
+		       on && write && msr_allowed(&vmx->vcpu, msr, true));
 }
 
-/* Registers that are nothing but what the page has. ICR is in two places there, and the current count is computed. */
+/*
+ * Registers that are nothing but what the page has. ICR is in two places there, and the current
+ * count is computed.
+ */
 static void pass_apic_reads(struct vmx_vcpu *vmx, unsigned long *map)
 {
 	static const u16 regs[] = {
@@ -136,7 +145,8 @@ void vmx_update_msr_access(struct vcpu *v)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(passed); i++)
-		bitmap_set_msr(map, passed[i], msr_allowed(v, passed[i], false), msr_allowed(v, passed[i], true));
+		bitmap_set_msr(map, passed[i], msr_allowed(v, passed[i], false),
+			       msr_allowed(v, passed[i], true));
 	bitmap_set_msr(map, MSR_IA32_TSC, msr_allowed(v, MSR_IA32_TSC, false), false);
 	vmx_apicv_update(vmx);
 	pass_apic(vmx, map, LAPIC_TPR, true, true);

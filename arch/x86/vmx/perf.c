@@ -2,9 +2,10 @@
 /*
  * The host's performance monitoring around VM entries.
  *
- * Events of perf may leave guests out, or the host; the kernel says which MSRs differ for that. IA32_PERF_GLOBAL_CTRL is switched by
- * controls of entries and exits, others by their MSR-load lists, and only what differs now. PEBS writes records to linear addresses of the host,
- * so it is off in guests, and off early enough that no record is still on its way.
+ * Events of perf may leave guests out, or the host; the kernel says which MSRs differ for that.
+ * IA32_PERF_GLOBAL_CTRL is switched by controls of entries and exits, others by their MSR-load
+ * lists, and only what differs now. PEBS writes records to linear addresses of the host, so it is
+ * off in guests, and off early enough that no record is still on its way.
  *
  * The guest has no performance monitoring of its own.
  */
@@ -73,7 +74,8 @@ void vmx_perf_init(struct vmx_vcpu *vmx)
 
 static bool has_global(void)
 {
-	return (vmx_caps.entry & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL) && (vmx_caps.exit & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
+	return (vmx_caps.entry & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL) &&
+	       (vmx_caps.exit & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
 }
 
 static void set_global(struct vmx_vcpu *vmx, const struct vmx_perf_plan *p)
@@ -126,7 +128,8 @@ static bool changed(const struct vmx_perf *perf, const struct perf_guest_switch_
 	if (nr != perf->last_nr)
 		return true;
 	for (i = 0; i < nr; i++)
-		if (msrs[i].msr != perf->last[i].msr || msrs[i].host != perf->last[i].host || msrs[i].guest != perf->last[i].guest)
+		if (msrs[i].msr != perf->last[i].msr || msrs[i].host != perf->last[i].host ||
+		    msrs[i].guest != perf->last[i].guest)
 			return true;
 	return false;
 }

@@ -7,7 +7,8 @@
 #define PERF_GLOBAL_CTRL	0x38f
 #define PEBS_ENABLE		0x3f1
 
-bool vmx_perf_plan(struct vmx_perf_plan *p, const struct vmx_perf_msr *msrs, unsigned int nr, bool has_global)
+bool vmx_perf_plan(struct vmx_perf_plan *p, const struct vmx_perf_msr *msrs, unsigned int nr,
+		   bool has_global)
 {
 	unsigned int i;
 	bool fits = true;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Page-modification logging (SDM, "Page-Modification Logging"): the CPU writes the address of each page whose D bit it sets into a
- * page of 512 entries, from the last to the first, and exits when there is no room.
+ * Page-modification logging (SDM, "Page-Modification Logging"): the CPU writes the address of each
+ * page whose D bit it sets into a page of 512 entries, from the last to the first, and exits when
+ * there is no room.
  *
- * The page is emptied at every exit to the run loop, before the vCPU counts as outside the guest: who has waited for that finds
- * everything in the bitmaps. Leaves outside logged slots have their D bit from the start and cause no entries.
+ * The page is emptied at every exit to the run loop, before the vCPU counts as outside the guest:
+ * who has waited for that finds everything in the bitmaps. Leaves outside logged slots have their D
+ * bit from the start and cause no entries.
  */
 #include "vmx.h"
 #include "insn.h"
@@ -38,7 +40,10 @@ void vmx_pml_init(struct vmx_vcpu *vmx)
 void vmx_pml_drain(struct vmx_vcpu *vmx)
 {
 	struct vcpu *v = &vmx->vcpu;
-	/* The entry that is written next; beyond the page after the first one, which is the last to be written. */
+	/*
+	 * The entry that is written next; beyond the page after the first one, which is the last to
+	 * be written.
+	 */
 	u16 next = vmread(GUEST_PML_INDEX);
 	unsigned int i;
 

@@ -22,7 +22,10 @@ static void reset_segment(enum seg seg, u16 selector, u32 base, u32 rights)
 	vmwrite(SEG_RIGHTS(seg), rights);
 }
 
-/* Registers as after RESET and INIT (SDM, "IA-32 and Intel 64 Processor States Following ..."); those of struct vcpu are the caller's. */
+/*
+ * Registers as after RESET and INIT (SDM, "IA-32 and Intel 64 Processor States Following ...");
+ * those of struct vcpu are the caller's.
+ */
 void vmx_reset(struct vcpu *v, bool init)
 {
 	struct vmx_vcpu *vmx = to_vmx(v);
@@ -166,8 +169,9 @@ void vmx_get_segments(struct vcpu *v, struct emu_seg *seg)
 
 void vmx_set_segment(struct vcpu *v, const struct kvm_segment *s, enum seg seg)
 {
-	u32 rights = (s->type & VMX_AR_TYPE_MASK) | (s->s & 1) << 4 | (s->dpl & 3) << VMX_AR_DPL_SHIFT | (s->present & 1) << 7 |
-		     (s->avl & 1) << 12 | (s->l & 1) << 13 | (s->db & 1) << 14 | (s->g & 1) << 15;
+	u32 rights = (s->type & VMX_AR_TYPE_MASK) | (s->s & 1) << 4 |
+		     (s->dpl & 3) << VMX_AR_DPL_SHIFT | (s->present & 1) << 7 | (s->avl & 1) << 12 |
+		     (s->l & 1) << 13 | (s->db & 1) << 14 | (s->g & 1) << 15;
 
 	if (s->unusable || !s->present)
 		rights |= VMX_AR_UNUSABLE_MASK;
@@ -278,7 +282,10 @@ void vmx_drop_step_trap(void)
 		vmwrite(GUEST_PENDING_DBG_EXCEPTIONS, pending & ~DR_STEP);
 }
 
-/* Bits of the pending debug exceptions field that make a trap due: an enabled breakpoint, a single step, RTM */
+/*
+ * Bits of the pending debug exceptions field that make a trap due: an enabled breakpoint, a single
+ * step, RTM
+ */
 #define PENDING_DBG_ENABLED	BIT(12)
 #define PENDING_DBG_DUE		(PENDING_DBG_ENABLED | DR_STEP | DR6_RTM_BIT)
 

@@ -9,16 +9,22 @@
 #include <asm/io.h>
 #include <asm/tsc.h>
 
-/* #MC belongs to the host; #AC and #DB can recur without end inside one instruction, so that only an exit gets the CPU back. */
+/*
+ * #MC belongs to the host; #AC and #DB can recur without end inside one instruction, so that only
+ * an exit gets the CPU back.
+ */
 #define HOST_EXCEPTIONS (BIT(MC_VECTOR) | BIT(AC_VECTOR) | BIT(DB_VECTOR))
 
-/* A PAUSE within PLE_GAP cycles of the last one belongs to the same loop; a loop may go on for PLE_WINDOW cycles. */
+/*
+ * A PAUSE within PLE_GAP cycles of the last one belongs to the same loop; a loop may go on for
+ * PLE_WINDOW cycles.
+ */
 #define PLE_GAP_CYCLES		128
 #define PLE_WINDOW_CYCLES	4096
 
 /*
- * The preemption timer bounds the time without an exit, should external interrupts fail to cause any: Bochs masks them for a
- * guest that is entered with IF clear.
+ * The preemption timer bounds the time without an exit, should external interrupts fail to cause
+ * any: Bochs masks them for a guest that is entered with IF clear.
  */
 #define TIMER_MS		10
 
@@ -61,7 +67,10 @@ void vmx_timer_now(struct vmx_vcpu *vmx)
 	set_timer(vmx, 0);
 }
 
-/* Every entry starts the timer anew. It may be in the middle of a count, so that one more is needed, and one for what is left over. */
+/*
+ * Every entry starts the timer anew. It may be in the middle of a count, so that one more is
+ * needed, and one for what is left over.
+ */
 void vmx_timer_due(struct vmx_vcpu *vmx, u64 due)
 {
 	u64 now = rdtsc(), value = due > now ? ((due - now) >> TIMER_SHIFT) + 2 : 0;
@@ -147,8 +156,8 @@ void vmx_update_cpuid(struct vcpu *v)
 }
 
 /*
- * With the local APIC in the kernel the CPU can keep TPR, in its register page; userspace's wants to hear when it falls
- * (KVM_EXIT_SET_TPR).
+ * With the local APIC in the kernel the CPU can keep TPR, in its register page; userspace's wants
+ * to hear when it falls (KVM_EXIT_SET_TPR).
  */
 static u32 primary(const struct vmx_vcpu *vmx)
 {
@@ -170,7 +179,8 @@ static void init_controls(struct vmx_vcpu *vmx)
 {
 	vmx->cpu_ctl = primary(vmx);
 	vmx->cpu2_ctl = secondary(vmx);
-	vmx->entry_ctl = vmx_caps.entry & ~(VM_ENTRY_IA32E_MODE | VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
+	vmx->entry_ctl =
+		vmx_caps.entry & ~(VM_ENTRY_IA32E_MODE | VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL);
 	vmwrite(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
 	vmwrite(CPU_BASED_VM_EXEC_CONTROL, vmx->cpu_ctl);
 	vmwrite(SECONDARY_VM_EXEC_CONTROL, vmx->cpu2_ctl);
@@ -210,7 +220,8 @@ static void init_optional(struct vmx_vcpu *vmx)
 		vmwrite(VIRTUAL_APIC_PAGE_ADDR, __pa(vmx->vcpu.apic->regs));
 		vmwrite(TPR_THRESHOLD, 0);
 		if (to_vm(vmx->vcpu.virt.vm)->mmu.apic_page)
-			vmwrite(APIC_ACCESS_ADDR, page_to_phys(to_vm(vmx->vcpu.virt.vm)->mmu.apic_page));
+			vmwrite(APIC_ACCESS_ADDR,
+				page_to_phys(to_vm(vmx->vcpu.virt.vm)->mmu.apic_page));
 	}
 	vmx_pml_init(vmx);
 	vmx_perf_init(vmx);
@@ -232,7 +243,8 @@ int vmx_vcpu_init(struct vcpu *v)
 
 	vmx->timer = vmx_timer_longest;
 	vmx->loaded_cpu = -1;
-	if (vmx_has2(SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES) && vcpu_vm(v)->irqchip != IRQCHIP_NONE && mmu_apic_page_alloc(vcpu_vm(v)))
+	if (vmx_has2(SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES) &&
+	    vcpu_vm(v)->irqchip != IRQCHIP_NONE && mmu_apic_page_alloc(vcpu_vm(v)))
 		return -ENOMEM;
 	vmx->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!vmx->vmcs)

@@ -12,7 +12,10 @@
 #include <asm/desc_defs.h>
 #include <asm/vmx.h>
 
-/* Exit reasons that <asm/vmx.h> does not name (SDM, "VMX Basic Exit Reasons"), and our own for VMfail. */
+/*
+ * Exit reasons that <asm/vmx.h> does not name (SDM, "VMX Basic Exit Reasons"), and our own for
+ * VMfail.
+ */
 #define VMX_EXIT_GETSEC		11
 #define VMX_EXIT_RSM		17
 #define VMX_EXIT_ENCLV		70
@@ -79,10 +82,16 @@ struct vmx_host {
 
 struct vmx_perf;
 
-/* Which accesses to the local APIC's registers the CPU serves: none, none although it delivers interrupts, MMIO, MSRs */
+/*
+ * Which accesses to the local APIC's registers the CPU serves: none, none although it delivers
+ * interrupts, MMIO, MSRs
+ */
 enum vmx_apicv { APICV_OFF, APICV_DELIVERY, APICV_MMIO, APICV_X2APIC };
 
-/* Guest MSRs that stay in the CPU until the kernel returns to user mode; user-return slots in this order. */
+/*
+ * Guest MSRs that stay in the CPU until the kernel returns to user mode; user-return slots in this
+ * order.
+ */
 enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
 
 /**
@@ -102,7 +111,8 @@ enum vmx_urmsr { URMSR_STAR, URMSR_LSTAR, URMSR_SFMASK, NR_URMSRS };
  * @vpid: 0 if there is none
  * @flush: translations are to be flushed before the next entry
  * @blocking: interruptibility state as the VMCS has it
- * @fix_shadow: the shadow must be made to agree with IF, and the pending debug exceptions with TF and the shadow
+ * @fix_shadow: the shadow must be made to agree with IF, and the pending debug exceptions with TF
+ *	and the shadow
  * @l1d_dirty: host data may have come into the L1 data cache since the last flush
  * @segs_avail: BIT(enum seg): @segs holds what the VMCS does
  * @segs: segment registers as read since the last exit
@@ -192,7 +202,10 @@ void vmx_host_restore(struct vmx_vcpu *vmx);
 DECLARE_STATIC_KEY_FALSE(vmx_l1d_wanted);
 int vmx_l1d_setup(void);
 void vmx_l1d_unsetup(void);
-/* Tell the kernel, whose vulnerabilities file shows it, the mode: the in-tree module takes it back, also when it is refused. Any context. */
+/*
+ * Tell the kernel, whose vulnerabilities file shows it, the mode: the in-tree module takes it back,
+ * also when it is refused. Any context.
+ */
 void vmx_l1d_show(void);
 void vmx_l1d_flush(struct vmx_vcpu *vmx);
 
@@ -225,7 +238,10 @@ void vmx_cpu_ctl(struct vmx_vcpu *vmx, u32 set, u32 clear);
 /* Secondary controls follow the guest's CPUID and @apicv. */
 void vmx_update_secondary(struct vmx_vcpu *vmx);
 void vmx_set_tpr_threshold(struct vmx_vcpu *vmx);
-/* The preemption timer: exit directly after the next entry, before its first instruction; at vcpu_apic.due; after some time. */
+/*
+ * The preemption timer: exit directly after the next entry, before its first instruction; at
+ * vcpu_apic.due; after some time.
+ */
 void vmx_timer_now(struct vmx_vcpu *vmx);
 void vmx_timer_due(struct vmx_vcpu *vmx, u64 due);
 void vmx_timer_default(struct vmx_vcpu *vmx);
@@ -244,8 +260,8 @@ enum exit_result vmx_on_apic_write(struct vcpu *v);
 enum exit_result vmx_on_apic_access(struct vcpu *v);
 
 /*
- * Before an entry: what the APIC has for the CPU. Without virtual-interrupt delivery an exit is due when TPR falls so far that what
- * is pending can be taken.
+ * Before an entry: what the APIC has for the CPU. Without virtual-interrupt delivery an exit is due
+ * when TPR falls so far that what is pending can be taken.
  */
 static __always_inline void vmx_apic_prepare(struct vmx_vcpu *vmx)
 {
@@ -297,12 +313,13 @@ void vmx_hold_traps(struct vcpu *v);
 void vmx_drop_step_trap(void);
 
 /*
- * No single-step trap is due at this exit: the instruction at RIP has not run, or it was completed here and its trap is raised by
- * the caller. Bochs has one pending in the VMCS all the same.
+ * No single-step trap is due at this exit: the instruction at RIP has not run, or it was completed
+ * here and its trap is raised by the caller. Bochs has one pending in the VMCS all the same.
  */
 static inline void vmx_no_step_trap(struct vcpu *v)
 {
-	if (unlikely((vcpu_rflags(v) & X86_EFLAGS_TF) || (v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP)))
+	if (unlikely((vcpu_rflags(v) & X86_EFLAGS_TF) ||
+		     (v->cpu.debug.guest_debug & KVM_GUESTDBG_SINGLESTEP)))
 		vmx_drop_step_trap();
 }
 
@@ -314,8 +331,8 @@ void vmx_write_regs(struct vmx_vcpu *vmx);
 /* enter.c: the world switch and what surrounds it */
 void vmx_enter(struct vcpu *v);
 /*
- * The VMCS holds back traps, as an instruction made a MOV SS shadow, or as its own exit came before them: they are the queue's until the
- * next entry, and go where the vCPU goes.
+ * The VMCS holds back traps, as an instruction made a MOV SS shadow, or as its own exit came before
+ * them: they are the queue's until the next entry, and go where the vCPU goes.
  */
 void vmx_take_held_traps(struct vmx_vcpu *vmx);
 void vmx_after_enter(struct vcpu *v);

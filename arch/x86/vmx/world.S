@@ -2,8 +2,9 @@
 /*
  * The VMX world switch, and the host's NMI handler called as the CPU would.
  *
- * VM entry and exit switch RSP, RIP, RFLAGS, the control registers, segments, EFER and PAT; general registers and SPEC_CTRL are
- * switched here. Interrupts are off and end the guest; so do NMIs, which are run after the exit.
+ * VM entry and exit switch RSP, RIP, RFLAGS, the control registers, segments, EFER and PAT; general
+ * registers and SPEC_CTRL are switched here. Interrupts are off and end the guest; so do NMIs,
+ * which are run after the exit.
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
@@ -122,7 +123,10 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	xor %eax, %eax			/* entered */
 
 .Lout:
-	/* The guest's return predictions go before the first RET; its register values before anything speculates with them. */
+	/*
+	 * The guest's return predictions go before the first RET; its register values before
+	 * anything speculates with them.
+	 */
 	FILL_RETURN_BUFFER %rcx, 32, X86_FEATURE_RSB_VMEXIT, X86_FEATURE_RSB_VMEXIT_LITE
 	xor %ecx, %ecx
 	xor %edx, %edx
@@ -170,8 +174,8 @@ SYM_FUNC_END(vmx_world_switch)
 /*
  * void vmx_host_nmi(void)
  *
- * The exit consumed the NMI and left NMIs blocked. The handler's entry without an interrupt stack ends with the IRET that
- * unblocks them and comes back here.
+ * The exit consumed the NMI and left NMIs blocked. The handler's entry without an interrupt stack
+ * ends with the IRET that unblocks them and comes back here.
  */
 SYM_FUNC_START(vmx_host_nmi)
 	push %rbp

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * CR4 as the CPU has it while the guests of one process run on SVM, for the selftest cr4_mce: kprobes in front of strata's own functions.
+ * CR4 as the CPU has it while the guests of one process run on SVM, for the selftest cr4_mce:
+ * kprobes in front of strata's own functions.
  *
  * Reads of CR4 do not exit there, so that a guest gets the CPU's. What the host has is in @host.
  */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What no guest can do and no emulator does, made up in the exits of one process on VMX, for the selftest of the same name: kprobes in front of strata's own functions.
+ * What no guest can do and no emulator does, made up in the exits of one process on VMX, for the
+ * selftest of the same name: kprobes in front of strata's own functions.
  *
- * what=ept spoils the entry of EPT that maps @gpa, so that the CPU has an EPT misconfiguration to report; what=mc puts a machine check in the
- * place of the next exit. Once each; what=none says that it was done.
+ * what=ept spoils the entry of EPT that maps @gpa, so that the CPU has an EPT misconfiguration to
+ * report; what=mc puts a machine check in the place of the next exit. Once each; what=none says
+ * that it was done.
  */
 #include "arch/x86/vmx/vmx.h"
 #include "arch/x86/vmx/insn.h"

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What an MSR holds around the VM entries of one process on VMX, for the selftest host_perf: kprobes in front of strata's own functions.
+ * What an MSR holds around the VM entries of one process on VMX, for the selftest host_perf:
+ * kprobes in front of strata's own functions.
  *
- * While the guest runs its RDMSR of @msr reads the CPU's; what the host has right behind the exit is in @host, and how many MSRs the CPU had lists
- * of, and whether it was told to load IA32_PERF_GLOBAL_CTRL, in @listed and @controlled.
+ * While the guest runs its RDMSR of @msr reads the CPU's; what the host has right behind the exit
+ * is in @host, and how many MSRs the CPU had lists of, and whether it was told to load
+ * IA32_PERF_GLOBAL_CTRL, in @listed and @controlled.
  */
 #include "arch/x86/vmx/vmx.h"
 #include "arch/x86/vmx/insn.h"
@@ -86,7 +88,8 @@ static int after_exit(struct kprobe *p, struct pt_regs *regs)
 		listed = -1;
 	guest_field = vmread(GUEST_IA32_PERF_GLOBAL_CTRL);
 	host_field = vmread(HOST_IA32_PERF_GLOBAL_CTRL);
-	controlled = (vmread(VM_ENTRY_CONTROLS) & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL) && (vmread(VM_EXIT_CONTROLS) & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
+	controlled = (vmread(VM_ENTRY_CONTROLS) & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL) &&
+		     (vmread(VM_EXIT_CONTROLS) & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
 	return 0;
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the host asks which pages of a guest's memory are used (DAMON: mmu_notifier_clear_young(), then mmu_notifier_test_young()), while the guest, or an L2 of its
- * own, writes them and leaves them alone; while its writes are logged; while its pages and slots are taken away.
+ * What: the host asks which pages of a guest's memory are used (DAMON: mmu_notifier_clear_young(),
+ * then mmu_notifier_test_young()), while the guest, or an L2 of its own, writes them and leaves
+ * them alone; while its writes are logged; while its pages and slots are taken away.
  * Conditions: root, a host kernel with DAMON; for L2, nested paging of SVM.
- * Expected: memory is used while the guest uses it, and is not soon after. Who looks changes nothing: each write is in the next log, none is lost.
+ * Expected: memory is used while the guest uses it, and is not soon after. Who looks changes
+ * nothing: each write is in the next log, none is lost.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -26,7 +28,10 @@
 #define CONTEXT	DAMON "0/contexts/0/"
 #define SCHEME	CONTEXT "schemes/0/"
 
-/* Between the host and the guest: to write the memory in each round; how many rounds there were; to end */
+/*
+ * Between the host and the guest: to write the memory in each round; how many rounds there were; to
+ * end
+ */
 static volatile u64 use, rounds, stop;
 static struct npt npt;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the registers of the local APIC in the kernel by MMIO, which some CPUs serve (APICv): what each write does and each read gives, by plain
- * and by other instructions; what of it exits.
+ * What: the registers of the local APIC in the kernel by MMIO, which some CPUs serve (APICv): what
+ * each write does and each read gives, by plain and by other instructions; what of it exits.
  * Conditions: KVM_CAP_IRQCHIP.
  * Expected: the same whoever serves an access; where the CPU does, frequent ones do not exit.
  */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the page of the local APIC's registers, which CPUs that serve it have mapped for all vCPUs of a VM: while one is in x2APIC mode, has its APIC
- * off or elsewhere, and back again; a memory slot in its place.
+ * What: the page of the local APIC's registers, which CPUs that serve it have mapped for all vCPUs
+ * of a VM: while one is in x2APIC mode, has its APIC off or elsewhere, and back again; a memory
+ * slot in its place.
  * Conditions: KVM_CAP_IRQCHIP.
- * Expected: each vCPU finds there what its own mode says; one that stays in xAPIC mode notices nothing, and in the end all is as fast as before.
+ * Expected: each vCPU finds there what its own mode says; one that stays in xAPIC mode notices
+ * nothing, and in the end all is as fast as before.
  */
 #include <string.h>
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: asynchronous page faults: MSR_KVM_ASYNC_PF_EN, _INT and _ACK, the page fault that says that a page is not there, the interrupt
- * that says that it has come. The pages are registered with userfaultfd, so that the test decides when they come.
+ * What: asynchronous page faults: MSR_KVM_ASYNC_PF_EN, _INT and _ACK, the page fault that says that
+ * a page is not there, the interrupt that says that it has come. The pages are registered with
+ * userfaultfd, so that the test decides when they come.
  * Conditions: KVM_CAP_ASYNC_PF_INT, userfaultfd.
- * Expected: the guest runs while its page is on its way, and is told once of each; where it cannot take the fault it waits. After MSRs
- * were set by userspace all who wait are woken, and nobody waits for ever.
+ * Expected: the guest runs while its page is on its way, and is told once of each; where it cannot
+ * take the fault it waits. After MSRs were set by userspace all who wait are woken, and nobody
+ * waits for ever.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -300,7 +302,10 @@ static void *run_each(void *arg)
 	return NULL;
 }
 
-/* At the exit that the page fault comes from, with the fault pending; or later, with the guest waiting for its page. */
+/*
+ * At the exit that the page fault comes from, with the fault pending; or later, with the guest
+ * waiting for its page.
+ */
 static void restored(bool early)
 {
 	struct kvm_enable_cap each = { .cap = STRATA_CAP_EXIT_EACH };

@@ -3,8 +3,8 @@
  * What: every capability that the module reports: its value, the ioctls it stands for, and whether
  * KVM_ENABLE_CAP takes it, with which arguments, and when.
  * Conditions: strata: the table below is a list of what it offers.
- * Expected: no capability without a row here; a good argument is taken, a wrong one or a late call is -EINVAL and
- * changes nothing, and what is not to be enabled cannot be.
+ * Expected: no capability without a row here; a good argument is taken, a wrong one or a late call
+ * is -EINVAL and changes nothing, and what is not to be enabled cannot be.
  */
 #include <errno.h>
 #include <string.h>
@@ -142,9 +142,11 @@ TEST(values)
 		int on_sys = kvm_cap(vm->kvm, rows[i].cap), on_vm = kvm_cap(vm->fd, rows[i].cap);
 
 		if (on_sys != on_vm || on_vm < 0)
-			tap_fail(__FILE__, __LINE__, "%s: /dev/kvm says %d, the VM %d", rows[i].name, on_sys, on_vm);
+			tap_fail(__FILE__, __LINE__, "%s: /dev/kvm says %d, the VM %d",
+				 rows[i].name, on_sys, on_vm);
 		if (rows[i].rule == EXACT ? on_vm != rows[i].value : rows[i].rule == AT_LEAST && on_vm < rows[i].value)
-			tap_fail(__FILE__, __LINE__, "%s is %#x, not %#x", rows[i].name, on_vm, rows[i].value);
+			tap_fail(__FILE__, __LINE__, "%s is %#x, not %#x", rows[i].name, on_vm,
+				 rows[i].value);
 	}
 	vm_destroy(vm);
 }
@@ -214,12 +216,14 @@ static void check_enable(const struct row *row)
 
 	expect(row, "with flags", enable(vm->fd, row->cap, 1, row->good), -EINVAL);
 	if (!row->enable) {
-		expect(row, "is not to be enabled", enable(vm->fd, row->cap, 0, row->good), -EINVAL);
+		expect(row, "is not to be enabled", enable(vm->fd, row->cap, 0, row->good),
+		       -EINVAL);
 		vm_destroy(vm);
 		return;
 	}
 	if (row->bad)
-		expect(row, "with a wrong argument", enable(vm->fd, row->cap, 0, row->bad), -EINVAL);
+		expect(row, "with a wrong argument", enable(vm->fd, row->cap, 0, row->bad),
+		       -EINVAL);
 	expect(row, "before a vCPU", enable(vm->fd, row->cap, 0, row->good), 0);
 	vm_destroy(vm);
 	vm = vm_create_bare(1);

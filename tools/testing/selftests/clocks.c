@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the guest's TSC and clock where something under them changes: KVM_VCPU_TSC_OFFSET, a move to another VM, a TSC rate of the VM's own, a thread
- * that moves between the host's CPUs, a host that sleeps; and that KVM_GET_CLOCK's three clocks are of one moment.
+ * What: the guest's TSC and clock where something under them changes: KVM_VCPU_TSC_OFFSET, a move
+ * to another VM, a TSC rate of the VM's own, a thread that moves between the host's CPUs, a host
+ * that sleeps; and that KVM_GET_CLOCK's three clocks are of one moment.
  * Conditions: TSC scaling, two CPUs or suspend to memory where the case says so.
- * Expected: the guest reads scaled host TSC plus offset to the tick; its clock agrees with KVM_GET_CLOCK; neither goes back.
+ * Expected: the guest reads scaled host TSC plus offset to the tick; its clock agrees with
+ * KVM_GET_CLOCK; neither goes back.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -46,8 +48,8 @@ static void reads_between(struct vcpu *vcpu, u64 offset)
 	u64 before = rdtsc() + offset, guest = guest_tsc(vcpu), after = rdtsc() + offset;
 
 	if ((int64_t)(guest - before) < 0 || (int64_t)(after - guest) < 0)
-		tap_fail(__FILE__, __LINE__, "the guest read %#llx, not in %#llx..%#llx", (long long)guest, (long long)before,
-			 (long long)after);
+		tap_fail(__FILE__, __LINE__, "the guest read %#llx, not in %#llx..%#llx",
+			 (long long)guest, (long long)before, (long long)after);
 }
 
 TEST(offset)
@@ -78,7 +80,10 @@ TEST(offset)
 	vm_destroy(vm);
 }
 
-/* The guest's TSC after a move: by the MSR, and by the offset as the ABI has it reckoned (devices/vcpu.rst). */
+/*
+ * The guest's TSC after a move: by the MSR, and by the offset as the ABI has it reckoned
+ * (devices/vcpu.rst).
+ */
 TEST(tsc_moves_on)
 {
 	struct kvm_clock_data src = { }, dst = { };
@@ -107,8 +112,14 @@ TEST(tsc_moves_on)
 			xioctl(next->fd, KVM_SET_CLOCK, &src);
 			xioctl(next->fd, KVM_GET_CLOCK, &dst);
 			CHECK(dst.clock >= src.clock);
-			offset = was + (int64_t)((__int128)(int64_t)(dst.clock - src.clock) * (int64_t)khz / 1000000) + (src.host_tsc - dst.host_tsc);
-			/* On the same host it is the same, but for what two clocks differ in a moment: a tenth of a second. */
+			offset = was +
+				 (int64_t)((__int128)(int64_t)(dst.clock - src.clock) *
+					   (int64_t)khz / 1000000) +
+				 (src.host_tsc - dst.host_tsc);
+			/*
+			 * On the same host it is the same, but for what two clocks differ in a
+			 * moment: a tenth of a second.
+			 */
 			CHECK(offset - was + khz * 100 < 2 * khz * 100);
 			CHECK_EQ(offset_attr(next->vcpu, KVM_SET_DEVICE_ATTR, KVM_VCPU_TSC_OFFSET, &was), 0);
 		}
@@ -192,13 +203,16 @@ static void rate(u64 khz, u64 host_khz)
 	after = host_clock(vm);
 	clock = *guest_var(vm, &guest_clock_at_page);
 	if (clock < before || clock > after)
-		tap_fail(__FILE__, __LINE__, "at %llu kHz the guest's clock is %llu, not in %llu..%llu", (long long)khz, (long long)clock,
-			 (long long)before, (long long)after);
+		tap_fail(__FILE__, __LINE__,
+			 "at %llu kHz the guest's clock is %llu, not in %llu..%llu", (long long)khz,
+			 (long long)clock, (long long)before, (long long)after);
 	usleep(100000);
 	host[2] = rdtsc();
 	guest[1] = guest_tsc(vcpu);
 	host[3] = rdtsc();
-	/* Between the shortest and the longest time that may have passed, and a tick for rounding */
+	/*
+	 * Between the shortest and the longest time that may have passed, and a tick for rounding
+	 */
 	CHECK(guest[1] - guest[0] + 2 >= (u64)((unsigned __int128)(host[2] - host[1]) * (khz - 1) / host_khz));
 	CHECK(guest[1] - guest[0] <= (u64)((unsigned __int128)(host[3] - host[0]) * (khz + 1) / host_khz) + 2);
 	vm_destroy(vm);

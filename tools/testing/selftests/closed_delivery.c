@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: an interrupt that is being delivered when userspace clears IF between two runs. An entry of VMX would refuse it.
+ * What: an interrupt that is being delivered when userspace clears IF between two runs. An entry of
+ * VMX would refuse it.
  * Conditions: none; STRATA_CAP_EXIT_EACH for a delivery that a nested page fault stops.
- * Expected: it waits, shown as injected all the while, and goes in once when the guest sets IF, before another one that waits. If IF is set again before the run,
- * nothing has happened.
+ * Expected: it waits, shown as injected all the while, and goes in once when the guest sets IF,
+ * before another one that waits. If IF is set again before the run, nothing has happened.
  */
 #include <errno.h>
 #include <string.h>

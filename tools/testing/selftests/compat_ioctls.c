@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: ioctls of a 32-bit program, made by a 64-bit one through the 32-bit system call: those whose argument holds a pointer, and KVM_RUN.
- * Conditions: a kernel with 32-bit system calls; KVM_CAP_X86_MSR_FILTER, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
- * Expected: pointers have 32 bits, whatever the upper half of their union holds; an MSR filter has the 32-bit layout and only there.
+ * What: ioctls of a 32-bit program, made by a 64-bit one through the 32-bit system call: those
+ * whose argument holds a pointer, and KVM_RUN.
+ * Conditions: a kernel with 32-bit system calls; KVM_CAP_X86_MSR_FILTER,
+ * KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
+ * Expected: pointers have 32 bits, whatever the upper half of their union holds; an MSR filter has
+ * the 32-bit layout and only there.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a host CPU goes offline and comes back while guests run on it and beside it, and while none does.
+ * What: a host CPU goes offline and comes back while guests run on it and beside it, and while none
+ * does.
  * Conditions: a second CPU that can go offline.
  * Expected: guests move and go on; on the CPU that came back guests run.
  */

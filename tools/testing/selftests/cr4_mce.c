@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: CR4.MCE, which the CPU has set for the host's sake whatever a guest has there: read by a guest with and without it, by L2 whose L1 has it or not.
- * Conditions: for L2, guests are offered SVM. What the CPU has: SVM, root, tools/testing/modules/cr4_seen.c for the host's kernel (make check builds it), a host
- * with machine checks.
- * Expected: each sees what it wrote; SREGS and L1's control block, too. The CPU has the bit set in either.
+ * What: CR4.MCE, which the CPU has set for the host's sake whatever a guest has there: read by a
+ * guest with and without it, by L2 whose L1 has it or not.
+ * Conditions: for L2, guests are offered SVM. What the CPU has: SVM, root,
+ * tools/testing/modules/cr4_seen.c for the host's kernel (make check builds it), a host with
+ * machine checks.
+ * Expected: each sees what it wrote; SREGS and L1's control block, too. The CPU has the bit set in
+ * either.
  */
 #include <stdio.h>
 #include <stdlib.h>

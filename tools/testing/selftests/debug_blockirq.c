@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: KVM_GUESTDBG_BLOCKIRQ, with which a debugger keeps interrupts from a guest that it steps: IPIs of the guest to itself, by MMIO and by MSR, which
- * some CPUs deliver by themselves, and an MSI.
+ * What: KVM_GUESTDBG_BLOCKIRQ, with which a debugger keeps interrupts from a guest that it steps:
+ * IPIs of the guest to itself, by MMIO and by MSR, which some CPUs deliver by themselves, and an
+ * MSI.
  * Conditions: KVM_CAP_IRQCHIP, KVM_CAP_SET_GUEST_DEBUG2 with that bit.
  * Expected: none comes while it is set; all that were held back come when it is not.
  */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the dirty log of a guest that goes on running: what it has written is in the next log although
- * its vCPU has not returned to userspace; reads set no bit; more pages than a CPU's own log holds.
+ * What: the dirty log of a guest that goes on running: what it has written is in the next log
+ * although its vCPU has not returned to userspace; reads set no bit; more pages than a CPU's own
+ * log holds.
  * Conditions: none.
- * Expected: KVM_GET_DIRTY_LOG after the guest said that it has written shows every page, and no other.
+ * Expected: KVM_GET_DIRTY_LOG after the guest said that it has written shows every page, and no
+ * other.
  */
 #include <pthread.h>
 #include <string.h>

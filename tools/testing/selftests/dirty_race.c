@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: memory is copied as live migration does it, by the dirty log, while two vCPUs write the same pages and the host takes translations away (a child has the pages
- * for a moment; they grow old) and turns the log off and on. Small and huge pages, the log cleared when it is read, or by hand.
+ * What: memory is copied as live migration does it, by the dirty log, while two vCPUs write the
+ * same pages and the host takes translations away (a child has the pages for a moment; they grow
+ * old) and turns the log off and on. Small and huge pages, the log cleared when it is read, or by
+ * hand.
  * Conditions: none.
- * Expected: when the vCPUs have stopped and the last log was read, the copy is the memory: no write was missed.
+ * Expected: when the vCPUs have stopped and the last log was read, the copy is the memory: no write
+ * was missed.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

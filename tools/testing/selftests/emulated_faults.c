@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: instructions on device memory that fault, on the page that they cross into or between the iterations of a string, and those that are beyond
- * the emulator.
+ * What: instructions on device memory that fault, on the page that they cross into or between the
+ * iterations of a string, and those that are beyond the emulator.
  * Conditions: long mode; STRATA_ONLY what the in-tree module does in other steps.
- * Expected: a fault comes before anything else happens: no access to the device, no byte of memory, no register, but the iterations that are
- * done; the error code and CR2 are the CPU's. What cannot be emulated is KVM_EXIT_INTERNAL_ERROR with the instruction's bytes, before which nothing has
+ * Expected: a fault comes before anything else happens: no access to the device, no byte of memory,
+ * no register, but the iterations that are done; the error code and CR2 are the CPU's. What cannot
+ * be emulated is KVM_EXIT_INTERNAL_ERROR with the instruction's bytes, before which nothing has
  * been done.
  */
 #include <string.h>
@@ -73,7 +74,10 @@ TEST(second_page)
 	vm_destroy(vm);
 }
 
-/* From the device to memory, whose page ends after three of them; then the other way, where the source ends. */
+/*
+ * From the device to memory, whose page ends after three of them; then the other way, where the
+ * source ends.
+ */
 static void guest_strings(void)
 {
 	u64 src = DEVICE, dst = RAM_END - 6, n = 8;

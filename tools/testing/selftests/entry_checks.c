@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: states that userspace puts together between two runs of parts that are each all right, and that VMX does not enter as they are: events under shadows, error
- * codes where an exception has none or the contrary; then random ones, some in cold memory.
- * Conditions: long mode. Error codes that do not fit are tried on VMX only: SVM pushes what it is told. ENTRY_SEED and ENTRY_ROUNDS override
- * what is chosen.
+ * What: states that userspace puts together between two runs of parts that are each all right, and
+ * that VMX does not enter as they are: events under shadows, error codes where an exception has
+ * none or the contrary; then random ones, some in cold memory.
+ * Conditions: long mode. Error codes that do not fit are tried on VMX only: SVM pushes what it is
+ * told. ENTRY_SEED and ENTRY_ROUNDS override what is chosen.
  * Expected: every state runs: no entry fails.
  */
 #include <errno.h>
@@ -135,12 +136,18 @@ static void run_row(struct bench *b, const struct row *r, bool masked)
 		tap_fail(__FILE__, __LINE__, "%s: exit %u", r->name, b->vm->vcpu->run->exit_reason);
 		return;
 	}
-	/* An interrupt that userspace sets under a shadow waits for the next instruction. VMRUN of TCG forgets the shadow. */
+	/*
+	 * An interrupt that userspace sets under a shadow waits for the next instruction. VMRUN of
+	 * TCG forgets the shadow.
+	 */
 	if (r->interrupt && r->shadow && !host_is_tcg())
 		want++;
-	if (*guest_var(b->vm, &vector) != delivered(r) || *guest_var(b->vm, &rip) != want || *guest_var(b->vm, &error) != r->pushed)
-		tap_fail(__FILE__, __LINE__, "%s: vector %llx, error code %llx, RIP off by %lld", r->name,
-			 (long long)*guest_var(b->vm, &vector), (long long)*guest_var(b->vm, &error), (long long)(*guest_var(b->vm, &rip) - want));
+	if (*guest_var(b->vm, &vector) != delivered(r) || *guest_var(b->vm, &rip) != want ||
+	    *guest_var(b->vm, &error) != r->pushed)
+		tap_fail(__FILE__, __LINE__, "%s: vector %llx, error code %llx, RIP off by %lld",
+			 r->name, (long long)*guest_var(b->vm, &vector),
+			 (long long)*guest_var(b->vm, &error),
+			 (long long)(*guest_var(b->vm, &rip) - want));
 }
 
 TEST(events_beside_shadows_and_error_codes)
@@ -241,7 +248,10 @@ static void run_random(struct bench *b, bool strata, unsigned int round)
 	int ret;
 
 	random_events(&e, strata);
-	/* The guest half takes any vector behind a clear IF for one that TCG delivers twice, and goes on behind it. */
+	/*
+	 * The guest half takes any vector behind a clear IF for one that TCG delivers twice, and
+	 * goes on behind it.
+	 */
 	if (host_is_tcg())
 		rflags |= RFLAGS_IF;
 	REQUIRE_EQ(bench_set(b, &e, rflags), 0);
@@ -255,11 +265,14 @@ static void run_random(struct bench *b, bool strata, unsigned int round)
 	} while (ret == -EINTR);
 	if (!ret && ran(run))
 		return;
-	tap_fail(__FILE__, __LINE__, "%s: round %u, seed %llu: %d, exit %u %#llx; RFLAGS %llx, exception %u/%u %u, interrupt %u %u, shadow %u, NMI %u/%u/%u",
-		 strata ? "exact" : "plain", round,
-		 (unsigned long long)was, ret, run->exit_reason, (unsigned long long)run->fail_entry.hardware_entry_failure_reason,
-		 (unsigned long long)rflags, e.exception.injected, e.exception.pending, e.exception.nr, e.interrupt.injected, e.interrupt.nr,
-		 e.interrupt.shadow, e.nmi.injected, e.nmi.pending, e.nmi.masked);
+	tap_fail(
+		__FILE__, __LINE__,
+		"%s: round %u, seed %llu: %d, exit %u %#llx; RFLAGS %llx, exception %u/%u %u, interrupt %u %u, shadow %u, NMI %u/%u/%u",
+		strata ? "exact" : "plain", round, (unsigned long long)was, ret, run->exit_reason,
+		(unsigned long long)run->fail_entry.hardware_entry_failure_reason,
+		(unsigned long long)rflags, e.exception.injected, e.exception.pending,
+		e.exception.nr, e.interrupt.injected, e.interrupt.nr, e.interrupt.shadow,
+		e.nmi.injected, e.nmi.pending, e.nmi.masked);
 }
 
 TEST(random_states)

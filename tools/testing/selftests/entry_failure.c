@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: states that KVM_SET_SREGS and KVM_SET_REGS take and that the CPU refuses to enter.
- * Conditions: VMX, in long mode; root for the module's parameter. The unit suite has all the checks that the dump knows. Bochs makes none of RIP.
- * Expected: KVM_EXIT_FAIL_ENTRY with the CPU's reason (invalid guest state), every time; with dump_invalid_vmcs=1 the log names the check; the
- * vCPU runs when its state is mended.
+ * Conditions: VMX, in long mode; root for the module's parameter. The unit suite has all the checks
+ * that the dump knows. Bochs makes none of RIP.
+ * Expected: KVM_EXIT_FAIL_ENTRY with the CPU's reason (invalid guest state), every time; with
+ * dump_invalid_vmcs=1 the log names the check; the vCPU runs when its state is mended.
  */
 #include "cpu.h"
 #include "kmsg.h"
@@ -77,9 +78,12 @@ static void run_row(struct vm *vm, unsigned int i, int log)
 	for (round = 0; round < 2; round++) {
 		CHECK_EQ(vcpu_run_raw(vcpu), 0);
 		if (vcpu->run->exit_reason != KVM_EXIT_FAIL_ENTRY ||
-		    (u32)vcpu->run->fail_entry.hardware_entry_failure_reason != INVALID_GUEST_STATE) {
-			tap_fail(__FILE__, __LINE__, "%s: exit %u, %#llx", rows[i].check, vcpu->run->exit_reason,
-				 (unsigned long long)vcpu->run->fail_entry.hardware_entry_failure_reason);
+		    (u32)vcpu->run->fail_entry.hardware_entry_failure_reason !=
+			    INVALID_GUEST_STATE) {
+			tap_fail(__FILE__, __LINE__, "%s: exit %u, %#llx", rows[i].check,
+				 vcpu->run->exit_reason,
+				 (unsigned long long)
+					 vcpu->run->fail_entry.hardware_entry_failure_reason);
 			return;
 		}
 		if (log >= 0 && !kmsg_says(log, "strata:", rows[i].check))

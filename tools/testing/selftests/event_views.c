@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: CR2 and DR6 as the ABI without KVM_CAP_EXCEPTION_PAYLOAD shows them beside an exception that is pending: #PF of an INS, #DB behind an OUT that was stepped.
+ * What: CR2 and DR6 as the ABI without KVM_CAP_EXCEPTION_PAYLOAD shows them beside an exception
+ * that is pending: #PF of an INS, #DB behind an OUT that was stepped.
  * Conditions: STRATA_CAP_EXIT_EACH, to stop before the delivery.
- * Expected: they are shown as they will be, with the exception as injected. They are not stored: dropped by userspace, the exception leaves no trace; delivered, it
- * has them. With the capability they are shown as they are.
+ * Expected: they are shown as they will be, with the exception as injected. They are not stored:
+ * dropped by userspace, the exception leaves no trace; delivered, it has them. With the capability
+ * they are shown as they are.
  */
 #include <string.h>
 

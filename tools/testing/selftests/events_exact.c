@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: kind and length of a soft event in delivery, which only struct strata_events has: INT3 with a prefix, an INT n that is not at RIP, INT1. Set, moved into a new
- * VM, and run there.
+ * What: kind and length of a soft event in delivery, which only struct strata_events has: INT3 with
+ * a prefix, an INT n that is not at RIP, INT1. Set, moved into a new VM, and run there.
  * Conditions: STRATA_CAP_EVENTS. Bochs' SVM pushes RIP whatever the next-RIP field says.
  * Expected: the event is delivered once, and pushes the address as many bytes behind RIP.
  */

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: each kind of event that is known to get lost or changed when a vCPU is saved and restored, in a case of its own: set or raised, saved
- * with everything else, restored into a new VM in QEMU's order, and run there.
- * Conditions: on the in-tree module, for comparison, what fails is reported as "in-tree loses: ...". EVENTS_PLAIN=1 leaves STRATA_CAP_EVENTS off: what
- * no field of the plain ABI carries is left out then, and nothing else.
- * Expected: each event once, with its payload, error code and place, and getters that change nothing.
+ * What: each kind of event that is known to get lost or changed when a vCPU is saved and restored,
+ * in a case of its own: set or raised, saved with everything else, restored into a new VM in QEMU's
+ * order, and run there.
+ * Conditions: on the in-tree module, for comparison, what fails is reported as "in-tree loses:
+ * ...". EVENTS_PLAIN=1 leaves STRATA_CAP_EVENTS off: what no field of the plain ABI carries is left
+ * out then, and nothing else.
+ * Expected: each event once, with its payload, error code and place, and getters that change
+ * nothing.
  */
 #include <string.h>
 #include <unistd.h>
@@ -93,7 +96,10 @@ static void guest_step_out(void)
 	guest_done();
 }
 
-/* 4. Without the payload capability a reader of DR6 must not deliver it early: userspace may still drop the exception. */
+/*
+ * 4. Without the payload capability a reader of DR6 must not deliver it early: userspace may still
+ * drop the exception.
+ */
 TEST(payload_is_not_applied_by_a_getter)
 {
 	struct vm *vm = start(guest_step_out, CHIP_NONE, false);
@@ -115,7 +121,10 @@ TEST(payload_is_not_applied_by_a_getter)
 	CHECK_EQ(SEEN(vm, n), 0);
 }
 
-/* 5. and 6. A pending exception stays one, with its payload; beside an injected one it is the one that counts. */
+/*
+ * 5. and 6. A pending exception stays one, with its payload; beside an injected one it is the one
+ * that counts.
+ */
 TEST(pending_exception)
 {
 	struct vm *vm = stopped(guest_nops, CHIP_NONE);
@@ -169,7 +178,10 @@ TEST(triple_fault)
 	RUN_UNTIL(to->vcpu, KVM_EXIT_SHUTDOWN);
 }
 
-/* A debug cause that waits for the end of a MOV SS shadow, with that shadow or behind it: only strata has a place for it. */
+/*
+ * A debug cause that waits for the end of a MOV SS shadow, with that shadow or behind it: only
+ * strata has a place for it.
+ */
 static struct vm *debug_cause_moved(u8 shadow)
 {
 	struct strata_events s = { .flags = STRATA_EVENTS_VALID, .pending_dbg = 2 };
@@ -235,7 +247,9 @@ static void guest_deadline(void)
 	guest_done();
 }
 
-/* 16. The TSC deadline passes while userspace saves: one interrupt, and a getter does not take it. */
+/*
+ * 16. The TSC deadline passes while userspace saves: one interrupt, and a getter does not take it.
+ */
 TEST(deadline_that_passes_during_a_save)
 {
 	struct vm *vm = stopped(guest_deadline, CHIP_FULL), *to;
@@ -279,7 +293,10 @@ TEST(unanswered_read)
 	CHECK_EQ(SEEN(vm, value), 12);
 }
 
-/* 18. Two NMIs behind a handler that runs: one is kept, and comes after its IRET; unmasked, both come. */
+/*
+ * 18. Two NMIs behind a handler that runs: one is kept, and comes after its IRET; unmasked, both
+ * come.
+ */
 TEST(nmis)
 {
 	struct vm *vm = stopped(guest_nops, CHIP_NONE);

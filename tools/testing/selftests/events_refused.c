@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: each reason to refuse KVM_SET_VCPU_EVENTS, with and without the capabilities; and every getter, again and again.
+ * What: each reason to refuse KVM_SET_VCPU_EVENTS, with and without the capabilities; and every
+ * getter, again and again.
  * Conditions: strata.
  * Expected: -EINVAL, and all GETs as before; the same from getters however often they are called.
  */
@@ -31,7 +32,8 @@ static void fill(struct vcpu *vcpu, bool caps)
 	struct kvm_vcpu_events e;
 
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
-	e.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM;
+	e.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
+		   KVM_VCPUEVENT_VALID_SMM;
 	e.smi.latched_init = 1;
 	e.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS;
 	e.exception.injected = 1;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: what KVM_RUN has to look at before it can say whether userspace's events are possible, and what KVM_SET_REGS does to those of the guest: an INT n that is
- * not at RIP; an exception, and an INT3, that the guest had pending when userspace moved RIP.
+ * What: what KVM_RUN has to look at before it can say whether userspace's events are possible, and
+ * what KVM_SET_REGS does to those of the guest: an INT n that is not at RIP; an exception, and an
+ * INT3, that the guest had pending when userspace moved RIP.
  * Conditions: strata.
- * Expected: KVM_EXIT_INTERNAL_ERROR for the INT n, with the vCPU as it was and still settable; what the guest had pending is gone with the old RIP, and
- * happens once without KVM_SET_REGS; what userspace set stays. An INT3 whose RIP is still at it is in no image, and happens once.
+ * Expected: KVM_EXIT_INTERNAL_ERROR for the INT n, with the vCPU as it was and still settable; what
+ * the guest had pending is gone with the old RIP, and happens once without KVM_SET_REGS; what
+ * userspace set stays. An INT3 whose RIP is still at it is in no image, and happens once.
  */
 #include <string.h>
 
@@ -152,7 +154,10 @@ static void guest_int3(void)
 	guest_done();
 }
 
-/* Stopped at the nested page fault of that number behind the OUT: those on the IDT interrupt the delivery of the INT3. NULL if it has been delivered before. */
+/*
+ * Stopped at the nested page fault of that number behind the OUT: those on the IDT interrupt the
+ * delivery of the INT3. NULL if it has been delivered before.
+ */
 static struct vm *int3_interrupted(unsigned int number)
 {
 	struct vm *vm;
@@ -168,7 +173,8 @@ static struct vm *int3_interrupted(unsigned int number)
 	while (number) {
 		REQUIRE_EQ(vcpu_run_raw(vm->vcpu), 0);
 		state_save(vm, &each, NULL, &before);
-		if (vm->vcpu->run->exit_reason != STRATA_EXIT_EACH || before.vcpu->regs.rip != *guest_var(vm, &at)) {
+		if (vm->vcpu->run->exit_reason != STRATA_EXIT_EACH ||
+		    before.vcpu->regs.rip != *guest_var(vm, &at)) {
 			vm_destroy(vm);
 			return NULL;
 		}
@@ -187,7 +193,10 @@ static void goes_on(struct vm *vm, u64 want)
 	*guest_var(vm, &events) = 0;
 }
 
-/* RIP is still at it, so that it is nobody's event yet: not in the image, and once, from there and in another VM. */
+/*
+ * RIP is still at it, so that it is nobody's event yet: not in the image, and once, from there and
+ * in another VM.
+ */
 TEST(int3_at_its_instruction)
 {
 	struct strata_events s;

@@ -205,7 +205,10 @@ TEST(double_fault)
 	vm_destroy(vm);
 }
 
-/* #UD, #GP, #DF, shutdown: with all of them intercepted it is strata that merges each with the one whose delivery it interrupts. */
+/*
+ * #UD, #GP, #DF, shutdown: with all of them intercepted it is strata that merges each with the one
+ * whose delivery it interrupts.
+ */
 TEST(shutdown_by_merging)
 {
 	const struct vm_config config = { .nr_vcpus = 1, .each = true };

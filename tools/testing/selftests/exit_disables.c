@@ -2,8 +2,10 @@
 /*
  * What: KVM_CAP_X86_DISABLE_EXITS: HLT and MWAIT that do not exit.
  * Conditions: KVM_CREATE_IRQCHIP; MWAIT where the host has it.
- * Expected: a guest's waits are not counted as exits, and what it waits for wakes it: its own timer and other threads' interrupts. A vCPU that
- * is stopped in such a HLT is halted, where the CPU tells (VMX, not Bochs'). PV_UNHALT, whose kicks are remembered for a HLT that exits, is not offered.
+ * Expected: a guest's waits are not counted as exits, and what it waits for wakes it: its own timer
+ * and other threads' interrupts. A vCPU that is stopped in such a HLT is halted, where the CPU
+ * tells (VMX, not Bochs'). PV_UNHALT, whose kicks are remembered for a HLT that exits, is not
+ * offered.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -144,7 +146,10 @@ TEST_TIMEOUT(others_interrupts, 120)
 	}
 	pthread_join(thread, NULL);
 	CHECK_EQ(*guest_var(vm, &irqs), WAITS);
-	/* A HLT ends by an interrupt and by nothing else, where the CPU lets the host know that it waits. */
+	/*
+	 * A HLT ends by an interrupt and by nothing else, where the CPU lets the host know that it
+	 * waits.
+	 */
 	if (exits_tell_halted())
 		CHECK_EQ(*guest_var(vm, &waits), WAITS);
 	else

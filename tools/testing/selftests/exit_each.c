@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: STRATA_CAP_EXIT_EACH: KVM_RUN returns after every hardware exit, and the vCPU can be read and
- * written back there.
+ * What: STRATA_CAP_EXIT_EACH: KVM_RUN returns after every hardware exit, and the vCPU can be read
+ * and written back there.
  * Conditions: strata.
  * Expected: at least one stop for each CPUID and WRMSR of the guest, which ends with what it would
  * have without them; a vCPU that exists already refuses the capability.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: the module parameter force_intercept_exceptions: which vectors it takes, that a VM keeps
- * what was set when it was created, and that a guest which raises every exception there is sees the same
- * vectors, error codes, addresses, CR2, DR6 and RFLAGS with each one forced, and with all of them.
- * Conditions: strata. The guest does what the CPU can: QEMU's TCG has no alignment checks, raises no SSE
- * exceptions, and intercepts neither INT3, INTO nor #DF.
+ * what was set when it was created, and that a guest which raises every exception there is sees the
+ * same vectors, error codes, addresses, CR2, DR6 and RFLAGS with each one forced, and with all of
+ * them.
+ * Conditions: strata. The guest does what the CPU can: QEMU's TCG has no alignment checks, raises
+ * no SSE exceptions, and intercepts neither INT3, INTO nor #DF.
  * Expected: equal logs; a forced vector costs an exit each time, one that is not forced costs none.
  */
 #include <fcntl.h>
@@ -174,7 +175,10 @@ static void run_storm(struct vm *vm, struct outcome *o)
 	vm_destroy(vm);
 }
 
-/* TCG does not set RF in what it pushes for a fault, as CPUs do and strata does for a forwarded one. */
+/*
+ * TCG does not set RF in what it pushes for a fault, as CPUs do and strata does for a forwarded
+ * one.
+ */
 static bool same_entry(const struct entry *a, const struct entry *b)
 {
 	u64 ignored = host_is_tcg() ? RFLAGS_RF : 0;
@@ -202,8 +206,8 @@ static void compare(const char *what, const struct outcome *got, const struct ou
 		tap_fail(__FILE__, __LINE__,
 			 "%s: %u: got vector %lu error %lx rip %lx cr2 %lx dr6 %lx rflags %lx", what, i,
 			 g->vector, g->error, g->rip, g->cr2, g->dr6, g->rflags);
-		tap_note("expected vector %lu error %lx rip %lx cr2 %lx dr6 %lx rflags %lx", w->vector,
-			 w->error, w->rip, w->cr2, w->dr6, w->rflags);
+		tap_note("expected vector %lu error %lx rip %lx cr2 %lx dr6 %lx rflags %lx",
+			 w->vector, w->error, w->rip, w->cr2, w->dr6, w->rflags);
 		return;
 	}
 }
@@ -219,13 +223,17 @@ TEST(each_vector)
 	mask = param_read(FORCE_PARAM);
 	param_write(FORCE_PARAM, 0);
 	run_storm(storm_vm(), &plain);
-	tap_note("%u exceptions a round, vectors %#x, %ld exits", plain.nr, plain.seen, plain.exits);
+	tap_note("%u exceptions a round, vectors %#x, %ld exits", plain.nr, plain.seen,
+		 plain.exits);
 	CHECK(plain.nr >= 15 && plain.nr <= 32);
 	for (i = 0; i < 32; i++) {
 		if (!(mask & 1u << i))
 			continue;
 		bits = 1u << i;
-		/* TCG merges only what it did not inject: the second fault of the #DF has to exit too. */
+		/*
+		 * TCG merges only what it did not inject: the second fault of the #DF has to exit
+		 * too.
+		 */
 		if (i == GP_VECTOR && host_is_tcg())
 			bits |= 1u << NP_VECTOR;
 		param_write(FORCE_PARAM, bits);
@@ -233,8 +241,8 @@ TEST(each_vector)
 		run_storm(storm_vm(), &forced);
 		compare(what, &forced, &plain);
 		if (plain.seen & ~uncaught & 1u << i && forced.exits - plain.exits < ROUNDS - 5)
-			tap_fail(__FILE__, __LINE__, "%s: %ld exits, %ld without", what, forced.exits,
-				 plain.exits);
+			tap_fail(__FILE__, __LINE__, "%s: %ld exits, %ld without", what,
+				 forced.exits, plain.exits);
 	}
 	param_write(FORCE_PARAM, mask);
 	run_storm(storm_vm(), &forced);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: random ioctls, sizes, flags and pointers at the system, VM and vCPU file descriptors from two threads, with vCPUs run in between and
- * random bytes in the guest's code and page tables; VMs without interrupt controllers, with all of them and with half of them in
- * the kernel. Argument blocks are random, sparse, or at a page's end.
- * Conditions: the seed is printed; FUZZ_SEED, FUZZ_ROUNDS (ioctls of each thread and VM) and FUZZ_GUEST=0 (no random bytes, hardly a run) override
- * what is chosen.
- * Expected: every call returns; a VM made afterwards works, and what the kernel held is given back when the module is unloaded. The harness
- * watches the kernel's log.
+ * What: random ioctls, sizes, flags and pointers at the system, VM and vCPU file descriptors from
+ * two threads, with vCPUs run in between and random bytes in the guest's code and page tables; VMs
+ * without interrupt controllers, with all of them and with half of them in the kernel. Argument
+ * blocks are random, sparse, or at a page's end.
+ * Conditions: the seed is printed; FUZZ_SEED, FUZZ_ROUNDS (ioctls of each thread and VM) and
+ * FUZZ_GUEST=0 (no random bytes, hardly a run) override what is chosen.
+ * Expected: every call returns; a VM made afterwards works, and what the kernel held is given back
+ * when the module is unloaded. The harness watches the kernel's log.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -70,7 +71,10 @@ static const unsigned long known[] = {
 	KVM_HAS_DEVICE_ATTR, KVM_SET_CPUID,
 };
 
-/* Forms of others, and the few without state: a case of their own, among some that give them something to do */
+/*
+ * Forms of others, and the few without state: a case of their own, among some that give them
+ * something to do
+ */
 static const unsigned long rarer[] = {
 	KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION2, KVM_CREATE_PIT, KVM_GET_PIT, KVM_SET_PIT, KVM_TPR_ACCESS_REPORTING, KVM_SET_VAPIC_ADDR,
 	KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_CREATE_IRQCHIP, KVM_ENABLE_CAP, KVM_RUN,
@@ -136,8 +140,8 @@ static void tame(struct fuzzer *f, unsigned long cmd, void *arg)
 	struct kvm_userspace_memory_region *region = arg;
 
 	/* The newer form begins like the older one. */
-	if ((cmd == KVM_SET_USER_MEMORY_REGION || cmd == KVM_SET_USER_MEMORY_REGION2) && (u8 *)arg >= f->block &&
-	    (u8 *)arg + sizeof(*region) <= f->block + BLOCK) {
+	if ((cmd == KVM_SET_USER_MEMORY_REGION || cmd == KVM_SET_USER_MEMORY_REGION2) &&
+	    (u8 *)arg >= f->block && (u8 *)arg + sizeof(*region) <= f->block + BLOCK) {
 		region->userspace_addr = (u64)f->block & ~0xfffull;
 		region->memory_size &= 0x3fff;
 	}
@@ -151,10 +155,14 @@ static void guest_anything(void)
 	}
 }
 
-/* A few bytes of what the guest executes and of its page tables; now and then all is put right again. */
+/*
+ * A few bytes of what the guest executes and of its page tables; now and then all is put right
+ * again.
+ */
 static void scribble(struct fuzzer *f, u64 round)
 {
-	u8 *code = gpa_to_host(f->vm, (u64)guest_anything), *tables = gpa_to_host(f->vm, GPA_TABLES);
+	u8 *code = gpa_to_host(f->vm, (u64)guest_anything),
+	   *tables = gpa_to_host(f->vm, GPA_TABLES);
 	u64 r = rnd(f);
 
 	if (round % 64 == 0) {
@@ -170,7 +178,8 @@ static void scribble(struct fuzzer *f, u64 round)
 /* Emulators do not bear every breakpoint, and a blocked signal could be the one that ends runs. */
 static bool left_out(unsigned long cmd)
 {
-	return cmd == KVM_SET_SIGNAL_MASK || (!fuzz_debug && (cmd == KVM_SET_DEBUGREGS || cmd == KVM_SET_GUEST_DEBUG));
+	return cmd == KVM_SET_SIGNAL_MASK ||
+	       (!fuzz_debug && (cmd == KVM_SET_DEBUGREGS || cmd == KVM_SET_GUEST_DEBUG));
 }
 
 static void *fuzz(void *arg)
@@ -192,7 +201,8 @@ static void *fuzz(void *arg)
 		r = ioctl(fd, cmd, p);
 		f->ok += r >= 0;
 		/* New file descriptors are not kept. */
-		if (r > 2 && (cmd == KVM_CREATE_VM || cmd == KVM_CREATE_VCPU || cmd == KVM_GET_STATS_FD))
+		if (r > 2 &&
+		    (cmd == KVM_CREATE_VM || cmd == KVM_CREATE_VCPU || cmd == KVM_GET_STATS_FD))
 			close(r);
 		scribble(f, i);
 		if (i % 64 == 0) {
@@ -211,7 +221,8 @@ static void on_signal(int sig)
 }
 
 /*
- * Runs end by signals, which go to both threads: one may wait for the other's vCPU and take no signal meanwhile.
+ * Runs end by signals, which go to both threads: one may wait for the other's vCPU and take no
+ * signal meanwhile.
  */
 static void interrupt_until_done(struct fuzzer *f, pthread_t *threads)
 {
@@ -304,7 +315,8 @@ TEST_TIMEOUT(random_ioctls, 300)
 
 	fuzz_guest = env_number("FUZZ_GUEST", 1);
 	fuzz_debug = !fuzz_guest || !host_is_tcg();
-	tap_note("FUZZ_SEED=%llu FUZZ_ROUNDS=%llu", (unsigned long long)seed, (unsigned long long)rounds);
+	tap_note("FUZZ_SEED=%llu FUZZ_ROUNDS=%llu", (unsigned long long)seed,
+		 (unsigned long long)rounds);
 	signal(SIGUSR1, on_signal);
 	fuzz_vms(seed, rounds, KINDS);
 	if (n)
@@ -323,7 +335,8 @@ TEST_TIMEOUT(random_ioctls, 300)
 
 TEST_TIMEOUT(rarer_ioctls, 120)
 {
-	u64 seed = env_number("FUZZ_SEED", time(NULL)), rounds = env_number("FUZZ_ROUNDS", 1500) / 4;
+	u64 seed = env_number("FUZZ_SEED", time(NULL)),
+	    rounds = env_number("FUZZ_ROUNDS", 1500) / 4;
 
 	table = rarer;
 	table_nr = sizeof(rarer) / sizeof(rarer[0]);

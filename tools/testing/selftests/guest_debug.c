@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: KVM_SET_GUEST_DEBUG: single steps, hardware breakpoints on execution and on data, software
- * breakpoints, injected exceptions, and none of it once switched off; the guest's own debug registers stay its own.
+ * breakpoints, injected exceptions, and none of it once switched off; the guest's own debug
+ * registers stay its own.
  * Conditions: what QEMU's TCG lacks in SVM is skipped there: the INT3 intercept, DR7 at VMRUN.
  * Expected: KVM_EXIT_DEBUG at the right address with the right DR6; the guest does not notice.
  */
@@ -140,7 +141,9 @@ __attribute__((noinline)) static void guest_is_interrupted(void)
 	guest_done();
 }
 
-/* The IRET that ends the blocking of NMIs is an instruction like others: there is a stop behind it. */
+/*
+ * The IRET that ends the blocking of NMIs is an instruction like others: there is a stop behind it.
+ */
 TEST(single_step_out_of_an_nmi)
 {
 	struct vm *vm;

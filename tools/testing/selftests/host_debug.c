@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: breakpoints of the guest and breakpoints of the host do not meet: a guest's armed ones are nothing to the host's code at the same linear
- * address, and the host's (perf's) still count after a guest has run with its own debug registers or with none.
- * Conditions: a kernel with hardware breakpoints. QEMU's TCG keeps a guest's breakpoints armed at #VMEXIT, with DR7 disabled: skipped there.
+ * What: breakpoints of the guest and breakpoints of the host do not meet: a guest's armed ones are
+ * nothing to the host's code at the same linear address, and the host's (perf's) still count after
+ * a guest has run with its own debug registers or with none.
+ * Conditions: a kernel with hardware breakpoints. QEMU's TCG keeps a guest's breakpoints armed at
+ * #VMEXIT, with DR7 disabled: skipped there.
  * Expected: no SIGTRAP; as many hits as calls.
  */
 #include <errno.h>

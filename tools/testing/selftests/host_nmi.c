@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: NMIs of the host that come while a guest runs: the kernel's request for the backtrace of every CPU (sysrq l).
+ * What: NMIs of the host that come while a guest runs: the kernel's request for the backtrace of
+ * every CPU (sysrq l).
  * Conditions: two host CPUs, root, trace histograms. The guest spins on CPU 1.
- * Expected: exits by NMI are counted, and each request finds CPU 1's backtrace in the kernel log before it returns, so NMIs are unblocked after each; the guest
- * keeps its registers and takes no exception.
+ * Expected: exits by NMI are counted, and each request finds CPU 1's backtrace in the kernel log
+ * before it returns, so NMIs are unblocked after each; the guest keeps its registers and takes no
+ * exception.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -33,20 +35,24 @@ static void spin(void)
 {
 	u64 rest = 0;
 
-	asm volatile("mov $0x1111, %%r8; mov $0x2222, %%r9; mov $0x3333, %%r10; mov $0x4444, %%r11\n\t"
-		     "mov $0x5555, %%r12; mov $0x6666, %%r13; mov $0x7777, %%r14; mov $0x8888, %%r15\n\t"
-		     "mov $0x9999, %%rsi; mov $0xaaaa, %%rdi; mov $0xbbbb, %%rdx; mov $20000, %%rcx\n"
-		     "1:\tstc\n\t"
-		     "jnc 2f\n\t"
-		     "dec %%rcx\n\t"
-		     "jnz 1b\n"
-		     "2:\tmov %%rcx, %0\n\t"
-		     "sub $0x1111, %%r8; sub $0x2222, %%r9; sub $0x3333, %%r10; sub $0x4444, %%r11\n\t"
-		     "sub $0x5555, %%r12; sub $0x6666, %%r13; sub $0x7777, %%r14; sub $0x8888, %%r15\n\t"
-		     "sub $0x9999, %%rsi; sub $0xaaaa, %%rdi; sub $0xbbbb, %%rdx\n\t"
-		     "or %%r8, %0; or %%r9, %0; or %%r10, %0; or %%r11, %0; or %%r12, %0; or %%r13, %0\n\t"
-		     "or %%r14, %0; or %%r15, %0; or %%rsi, %0; or %%rdi, %0; or %%rdx, %0"
-		     : "+a"(rest) : : "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rsi", "rdi", "rdx", "rcx", "cc");
+	asm volatile(
+		"mov $0x1111, %%r8; mov $0x2222, %%r9; mov $0x3333, %%r10; mov $0x4444, %%r11\n\t"
+		"mov $0x5555, %%r12; mov $0x6666, %%r13; mov $0x7777, %%r14; mov $0x8888, %%r15\n\t"
+		"mov $0x9999, %%rsi; mov $0xaaaa, %%rdi; mov $0xbbbb, %%rdx; mov $20000, %%rcx\n"
+		"1:\tstc\n\t"
+		"jnc 2f\n\t"
+		"dec %%rcx\n\t"
+		"jnz 1b\n"
+		"2:\tmov %%rcx, %0\n\t"
+		"sub $0x1111, %%r8; sub $0x2222, %%r9; sub $0x3333, %%r10; sub $0x4444, %%r11\n\t"
+		"sub $0x5555, %%r12; sub $0x6666, %%r13; sub $0x7777, %%r14; sub $0x8888, %%r15\n\t"
+		"sub $0x9999, %%rsi; sub $0xaaaa, %%rdi; sub $0xbbbb, %%rdx\n\t"
+		"or %%r8, %0; or %%r9, %0; or %%r10, %0; or %%r11, %0; or %%r12, %0; or %%r13, %0\n\t"
+		"or %%r14, %0; or %%r15, %0; or %%rsi, %0; or %%rdi, %0; or %%rdx, %0"
+		: "+a"(rest)
+		:
+		: "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rsi", "rdi", "rdx", "rcx",
+		  "cc");
 	spoilt |= rest;
 	spins++;
 }
@@ -157,7 +163,8 @@ TEST_TIMEOUT(while_a_guest_spins, 120)
 	struct spinner s;
 	int log, said;
 
-	if (!sysfs_read("/sys/devices/system/cpu/cpu1/online", text, sizeof(text)) || text[0] != '1')
+	if (!sysfs_read("/sys/devices/system/cpu/cpu1/online", text, sizeof(text)) ||
+	    text[0] != '1')
 		tap_skip("one CPU");
 	if (!sysfs_write(TRIGGER, KEYS))
 		tap_skip("no trace histograms");
@@ -172,7 +179,8 @@ TEST_TIMEOUT(while_a_guest_spins, 120)
 	REQUIRE(sysfs_write(PRINTK, level));
 	sysfs_write(TRIGGER, "!" KEYS);
 	if (failed)
-		tap_fail(__FILE__, __LINE__, "%s: exit %u, result %d", failed, s.vm->vcpu->run->exit_reason, s.result);
+		tap_fail(__FILE__, __LINE__, "%s: exit %u, result %d", failed,
+			 s.vm->vcpu->run->exit_reason, s.result);
 	/* What the console did not show */
 	CHECK(!kmsg_says(said, "WARNING:", ""));
 	stop(&s);

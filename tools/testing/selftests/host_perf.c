@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: events of the host's perf that leave out guests or the host: the MSRs that switch counters and PEBS have one value while the guest runs and another behind
- * the exit, as perf_guest_get_msrs() says.
- * Conditions: VMX, root, counters that perf has (the plan's pmu = true on Bochs), tools/testing/modules/msr_seen.c for the host's kernel (make check builds it).
- * Expected: the counter of an event that leaves out guests is off in the guest alone, of one that leaves out the host in the host alone, as long as the
- * event is open; PEBS is off in the guest. The CPU's MSR-load lists do it, or its controls for IA32_PERF_GLOBAL_CTRL where it has them and perf_global_ctrl is on.
- * Bochs has those controls and their fields, but loads nothing: there the fields are looked at.
+ * What: events of the host's perf that leave out guests or the host: the MSRs that switch counters
+ * and PEBS have one value while the guest runs and another behind the exit, as
+ * perf_guest_get_msrs() says.
+ * Conditions: VMX, root, counters that perf has (the plan's pmu = true on Bochs),
+ * tools/testing/modules/msr_seen.c for the host's kernel (make check builds it).
+ * Expected: the counter of an event that leaves out guests is off in the guest alone, of one that
+ * leaves out the host in the host alone, as long as the event is open; PEBS is off in the guest.
+ * The CPU's MSR-load lists do it, or its controls for IA32_PERF_GLOBAL_CTRL where it has them and
+ * perf_global_ctrl is on. Bochs has those controls and their fields, but loads nothing: there the
+ * fields are looked at.
  */
 #include <errno.h>
 #include <linux/perf_event.h>
@@ -24,7 +28,10 @@
 #define PARAM(name)	"/sys/module/msr_seen/parameters/" name
 #define GLOBAL_CTRL	0x38f
 #define PEBS_ENABLE	0x3f1
-/* Last-level cache misses, for which there are general counters only; micro-operations retired, which PEBS knows */
+/*
+ * Last-level cache misses, for which there are general counters only; micro-operations retired,
+ * which PEBS knows
+ */
 #define CACHE_MISSES	0x412e
 #define UOPS_RETIRED	0x1c2
 
@@ -184,7 +191,10 @@ TEST(counters)
 	done_with(vm);
 }
 
-/* With IA32_PERF_GLOBAL_CTRL the kernel has PEBS switched on those CPUs only that are known not to do it. Broadwell is one. */
+/*
+ * With IA32_PERF_GLOBAL_CTRL the kernel has PEBS switched on those CPUs only that are known not to
+ * do it. Broadwell is one.
+ */
 static bool pebs_enters_guests(void)
 {
 	u32 regs[4];

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: registers that entering a guest does not switch by itself: vectors, MXCSR and the x87's control word, XCR0, PKRU, TSC_AUX, FS and
- * the syscall MSRs. Each vCPU and each of the host's threads has values of its own.
- * Conditions: AVX, protection keys and RDTSCP where the guest is offered them; a note says which are not.
- * Expected: whatever comes between (exits that the kernel handles, exits to userspace, another vCPU's thread on the same CPU), each finds its own.
+ * What: registers that entering a guest does not switch by itself: vectors, MXCSR and the x87's
+ * control word, XCR0, PKRU, TSC_AUX, FS and the syscall MSRs. Each vCPU and each of the host's
+ * threads has values of its own.
+ * Conditions: AVX, protection keys and RDTSCP where the guest is offered them; a note says which
+ * are not.
+ * Expected: whatever comes between (exits that the kernel handles, exits to userspace, another
+ * vCPU's thread on the same CPU), each finds its own.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -108,7 +111,10 @@ static u32 rdtscp_aux(void)
 	return aux;
 }
 
-/* Guest: values of its own in everything, then exits of both kinds between the looks. vCPU 1 has no AVX in its XCR0. */
+/*
+ * Guest: values of its own in everything, then exits of both kinds between the looks. vCPU 1 has no
+ * AVX in its XCR0.
+ */
 static void guest_keeps(u64 me)
 {
 	struct vectors *v = &guest_vectors_of[me];
@@ -172,11 +178,15 @@ static long run_with_vectors(struct thread *t)
 
 	if (t->has & HAS_AVX)
 		asm volatile(SIXTEEN(LOAD_YMM) "syscall\n\t" SIXTEEN(STORE_YMM)
-			     : "+a"(ret) : "D"(t->vcpu->fd), "S"(KVM_RUN), "d"(0), [in] "r"(t->v.in), [out] "r"(t->v.out)
+			     : "+a"(ret)
+			     : "D"(t->vcpu->fd), "S"(KVM_RUN),
+			       "d"(0), [in] "r"(t->v.in), [out] "r"(t->v.out)
 			     : "rcx", "r11", "memory");
 	else
 		asm volatile(SIXTEEN(LOAD_XMM) "syscall\n\t" SIXTEEN(STORE_XMM)
-			     : "+a"(ret) : "D"(t->vcpu->fd), "S"(KVM_RUN), "d"(0), [in] "r"(t->v.in), [out] "r"(t->v.out)
+			     : "+a"(ret)
+			     : "D"(t->vcpu->fd), "S"(KVM_RUN),
+			       "d"(0), [in] "r"(t->v.in), [out] "r"(t->v.out)
 			     : "rcx", "r11", "memory");
 	return ret;
 }
@@ -244,7 +254,8 @@ static u32 host_features(void)
 static u32 offered_features(int kvm)
 {
 	struct kvm_cpuid2 *c = supported_cpuid(kvm);
-	struct kvm_cpuid_entry2 *e1 = cpuid_entry(c, 1, 0), *e7 = cpuid_entry(c, 7, 0), *e8 = cpuid_entry(c, 0x80000001, 0);
+	struct kvm_cpuid_entry2 *e1 = cpuid_entry(c, 1, 0), *e7 = cpuid_entry(c, 7, 0),
+				*e8 = cpuid_entry(c, 0x80000001, 0);
 
 	return guests_features((u32[]){ 0, 0, e1->ecx, 0 }, (u32[]){ 0, 0, e7 ? e7->ecx : 0, 0 }, (u32[]){ 0, 0, 0, e8->edx });
 }

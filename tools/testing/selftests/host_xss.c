@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a host that uses supervisor state components (IA32_XSS is not 0 on its CPUs when the module is loaded), and guests that are offered XSAVES.
- * Conditions: root, the host lists the modules it loaded in /modules/list and those for /dev/cpu/N/msr in /modules-msr/list; its kernel uses XSAVES, and its
- * CPUs know a component that the kernel does not use.
- * Expected: XSAVES of the guest stores no component of the host's, and after each exit to userspace IA32_XSS is what it was.
+ * What: a host that uses supervisor state components (IA32_XSS is not 0 on its CPUs when the module
+ * is loaded), and guests that are offered XSAVES.
+ * Conditions: root, the host lists the modules it loaded in /modules/list and those for
+ * /dev/cpu/N/msr in /modules-msr/list; its kernel uses XSAVES, and its CPUs know a component that
+ * the kernel does not use.
+ * Expected: XSAVES of the guest stores no component of the host's, and after each exit to userspace
+ * IA32_XSS is what it was.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -89,7 +92,10 @@ static void load_msr_device(void)
 	REQUIRE(sysfs_write("/sys/module/msr/parameters/allow_writes", "on"));
 }
 
-/* A component that the CPU takes (Bochs' CPUID leaves out some) and the kernel does not use; 0: none */
+/*
+ * A component that the CPU takes (Bochs' CPUID leaves out some) and the kernel does not use; 0:
+ * none
+ */
 static u64 component(u64 used)
 {
 	u64 bit;

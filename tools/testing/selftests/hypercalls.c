@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: hypercalls by either vendor's instruction: in the guest, by its user mode, and by an L2 whose L1 intercepts VMMCALL.
+ * What: hypercalls by either vendor's instruction: in the guest, by its user mode, and by an L2
+ * whose L1 intercepts VMMCALL.
  * Conditions: on Intel VMMCALL is left out, which is #UD there.
- * Expected: both are hypercalls, three bytes long; an unknown one gives -KVM_ENOSYS, one below CPL 0 -KVM_EPERM; L1 gets an exit of VMMCALL.
+ * Expected: both are hypercalls, three bytes long; an unknown one gives -KVM_ENOSYS, one below CPL
+ * 0 -KVM_EPERM; L1 gets an exit of VMMCALL.
  */
 #include <string.h>
 
@@ -28,7 +30,9 @@ static void guest_calls(void)
 	GUEST_ASSERT_EQ(CALL("vmcall"), ENOSYS_KVM);
 	if (both)
 		GUEST_ASSERT_EQ(CALL("vmmcall"), ENOSYS_KVM);
-	/* Other undefined instructions stay so, VMCALL with a prefix that makes it one among them. */
+	/*
+	 * Other undefined instructions stay so, VMCALL with a prefix that makes it one among them.
+	 */
 	GUEST_ASSERT_FAULTS(UD_VECTOR, "ud2");
 	if (both)
 		GUEST_ASSERT_FAULTS(UD_VECTOR, "lock; .byte 0x0f, 0x01, 0xc1");

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: INIT and SIPI: what the getters say while they wait, who goes first, and the same after a move to another vCPU.
+ * What: INIT and SIPI: what the getters say while they wait, who goes first, and the same after a
+ * move to another vCPU.
  * Conditions: in-kernel interrupt controllers; messages come by KVM_SIGNAL_MSI.
- * Expected: what waits reads as smi.latched_init and as MP_STATE SIPI_RECEIVED with sipi_vector, INIT first if both; getters settle nothing; KVM_RUN does.
+ * Expected: what waits reads as smi.latched_init and as MP_STATE SIPI_RECEIVED with sipi_vector,
+ * INIT first if both; getters settle nothing; KVM_RUN does.
  */
 #include <string.h>
 

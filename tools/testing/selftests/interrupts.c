@@ -299,7 +299,10 @@ static void guest_both(void)
 		     : "=&r"(here) : : "rdx");
 	GUEST_ASSERT_EQ(irqs, 1);
 	GUEST_ASSERT_EQ(nmis, 1);
-	/* Both came at the same boundary, the NMI first: the other way round it would have interrupted the other's handler. */
+	/*
+	 * Both came at the same boundary, the NMI first: the other way round it would have
+	 * interrupted the other's handler.
+	 */
 	GUEST_ASSERT_EQ(nmi_rip, here);
 	GUEST_ASSERT_EQ(irq_rip, here);
 	guest_done();

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: IN, OUT, INS and OUTS in user mode under the I/O permission map of a 64-bit TSS: ports that are allowed, one that is not, one beside it that an access of two
- * bytes takes in, one beyond the map. With TR as LTR loads it, and as KVM_SET_SREGS does, which is what restoring comes to.
+ * What: IN, OUT, INS and OUTS in user mode under the I/O permission map of a 64-bit TSS: ports that
+ * are allowed, one that is not, one beside it that an access of two bytes takes in, one beyond the
+ * map. With TR as LTR loads it, and as KVM_SET_SREGS does, which is what restoring comes to.
  * Conditions: the second on CPUs whose map counts whatever type of TSS TR has.
- * Expected: what is allowed exits to userspace, INS and OUTS, which strata emulates, as well; all else is #GP at its instruction. That is the CPU's doing, which looks at
- * the map before it exits: what the emulator refuses is in its unit suite.
+ * Expected: what is allowed exits to userspace, INS and OUTS, which strata emulates, as well; all
+ * else is #GP at its instruction. That is the CPU's doing, which looks at the map before it exits:
+ * what the emulator refuses is in its unit suite.
  */
 #include <string.h>
 
@@ -43,7 +45,10 @@ asm(".pushsection .rodata\n"
     ".popsection");
 extern const u8 io_user[], io_faults[], io_user_end[];
 
-/* The handler goes on behind the instruction, which is one byte, or two with the prefix of its size. */
+/*
+ * The handler goes on behind the instruction, which is one byte, or two with the prefix of its
+ * size.
+ */
 static void on_gp(struct guest_frame *f)
 {
 	GUEST_ASSERT_EQ(f->error, 0);
@@ -77,7 +82,9 @@ static void guest_io(u64 ltr)
 		asm volatile("ltr %w0" : : "r"(SEL_TSS) : "memory");
 	}
 	asm volatile("pushq $0x63; pushq %0; pushq $0x2; pushq $0x5b; pushq %1; iretq"
-		     : : "r"(USER_DATA + 0x800), "r"(USER_CODE), "S"(USER_DATA), "D"(USER_DATA) : "memory");
+		     :
+		     : "r"(USER_DATA + 0x800), "r"(USER_CODE), "S"(USER_DATA), "D"(USER_DATA)
+		     : "memory");
 }
 
 static struct vm *io_vm(bool ltr)

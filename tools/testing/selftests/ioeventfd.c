@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: KVM_IOEVENTFD: doorbells of each length and of any, by port and by address, with and without data to match; which may share an address; what is
- * left of one that was taken away; doorbells beside memory and coalesced zones.
+ * What: KVM_IOEVENTFD: doorbells of each length and of any, by port and by address, with and
+ * without data to match; which may share an address; what is left of one that was taken away;
+ * doorbells beside memory and coalesced zones.
  * Conditions: KVM_CAP_IOEVENTFD, KVM_CAP_IOEVENTFD_ANY_LENGTH.
- * Expected: a write that a doorbell is meant for signals it once and leaves no exit; every other access exits to userspace; documented errnos.
+ * Expected: a write that a doorbell is meant for signals it once and leaves no exit; every other
+ * access exits to userspace; documented errnos.
  */
 #include <errno.h>
 #include <string.h>
@@ -188,8 +190,10 @@ static void guest_matches(void)
 
 TEST(data)
 {
-	struct kvm_ioeventfd seven = bell(BELL, 4, MATCH, 7), nine = bell(BELL, 4, MATCH, 9), big = bell(BELL + 8, 8, MATCH, 0x8000000000000001),
-			     never = bell(BELL + 16, 1, MATCH, 0x107), port = bell(PORT, 2, MATCH | PIO, 0x107), all = bell(BELL, 4, 0, 0);
+	struct kvm_ioeventfd seven = bell(BELL, 4, MATCH, 7), nine = bell(BELL, 4, MATCH, 9),
+			     big = bell(BELL + 8, 8, MATCH, 0x8000000000000001),
+			     never = bell(BELL + 16, 1, MATCH, 0x107),
+			     port = bell(PORT, 2, MATCH | PIO, 0x107), all = bell(BELL, 4, 0, 0);
 	struct kvm_ioeventfd *bells[] = { &seven, &nine, &big, &never, &port };
 	struct vm *vm = bell_vm(guest_matches);
 	u32 i;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a storm over four vCPUs: IPIs to each other with answers, TSC-deadline timers, IOAPIC edges and MSIs from userspace; all of them
- * halt whenever they have nothing to do. In the second case everything is stopped at random moments, every controller's state is taken out,
- * overwritten and put back.
+ * What: a storm over four vCPUs: IPIs to each other with answers, TSC-deadline timers, IOAPIC edges
+ * and MSIs from userspace; all of them halt whenever they have nothing to do. In the second case
+ * everything is stopped at random moments, every controller's state is taken out, overwritten and
+ * put back.
  * Conditions: KVM_CREATE_IRQCHIP.
- * Expected: each message is answered and each timer fires, by count. A lost interrupt or wake-up halts a vCPU for ever, and the case
- * times out.
+ * Expected: each message is answered and each timer fires, by count. A lost interrupt or wake-up
+ * halts a vCPU for ever, and the case times out.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -154,8 +155,8 @@ static void *vcpu_thread(void *arg)
 			continue;
 		}
 		if (ret || vcpu->run->exit_reason != KVM_EXIT_IO || vcpu->run->io.port != PORT_DONE)
-			tap_fail(__FILE__, __LINE__, "vCPU %u: KVM_RUN %d, exit %u, port %#x", vcpu->id, ret, vcpu->run->exit_reason,
-				 vcpu->run->io.port);
+			tap_fail(__FILE__, __LINE__, "vCPU %u: KVM_RUN %d, exit %u, port %#x",
+				 vcpu->id, ret, vcpu->run->exit_reason, vcpu->run->io.port);
 		break;
 	}
 	pthread_mutex_lock(&lock);

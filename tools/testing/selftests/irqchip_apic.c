@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the local APIC in the kernel: IPIs by x2APIC and MMIO, timers, HLT that waits, INIT and SIPI, TPR, GET/SET of its state.
+ * What: the local APIC in the kernel: IPIs by x2APIC and MMIO, timers, HLT that waits, INIT and
+ * SIPI, TPR, GET/SET of its state.
  * Conditions: KVM_CREATE_IRQCHIP.
- * Expected: each interrupt once, at the moment the APIC allows it; processors start where the SIPI says.
+ * Expected: each interrupt once, at the moment the APIC allows it; processors start where the SIPI
+ * says.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -18,7 +20,19 @@
 #define X2(reg)		(0x800 + (reg) / 16)
 #define APIC		0xfee00000ull
 
-enum { ID = 0x20, TPR = 0x80, EOI = 0xb0, SVR = 0xf0, ISR = 0x100, ICR = 0x300, ICR2 = 0x310, LVTT = 0x320, TMICT = 0x380, TDCR = 0x3e0, SELF = 0x3f0 };
+enum {
+	ID = 0x20,
+	TPR = 0x80,
+	EOI = 0xb0,
+	SVR = 0xf0,
+	ISR = 0x100,
+	ICR = 0x300,
+	ICR2 = 0x310,
+	LVTT = 0x320,
+	TMICT = 0x380,
+	TDCR = 0x3e0,
+	SELF = 0x3f0
+};
 
 static volatile u64 irqs, timers, ready;
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: whom an interrupt reaches: physical, flat and cluster destinations, x2APIC IDs and KVM_CAP_X2APIC_API, lowest priority, the boot
- * processor of KVM_SET_BOOT_CPU_ID; and EOIs that are not broadcast.
- * Conditions: KVM_CREATE_IRQCHIP. But for the EOI's no vCPU runs: a message shows in KVM_GET_LAPIC at once.
+ * What: whom an interrupt reaches: physical, flat and cluster destinations, x2APIC IDs and
+ * KVM_CAP_X2APIC_API, lowest priority, the boot processor of KVM_SET_BOOT_CPU_ID; and EOIs that are
+ * not broadcast.
+ * Conditions: KVM_CREATE_IRQCHIP. But for the EOI's no vCPU runs: a message shows in KVM_GET_LAPIC
+ * at once.
  * Expected: exactly those that the manuals' tables name; documented errnos.
  */
 #include <errno.h>

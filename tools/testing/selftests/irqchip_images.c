@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the images of PIC, IOAPIC and local APIC, field by field as the ABI lays them out, for controllers that the guest has programmed; and the error
- * and the masked timer entries of the local vector table.
+ * What: the images of PIC, IOAPIC and local APIC, field by field as the ABI lays them out, for
+ * controllers that the guest has programmed; and the error and the masked timer entries of the
+ * local vector table.
  * Conditions: KVM_CREATE_IRQCHIP.
- * Expected: each field holds what the guest wrote or the lines say; an image put into another VM reads back the same, byte for byte.
+ * Expected: each field holds what the guest wrote or the lines say; an image put into another VM
+ * reads back the same, byte for byte.
  */
 #include <errno.h>
 #include <string.h>
@@ -14,8 +16,20 @@
 #define APIC	0xfee00000ull
 #define ERROR_VECTOR 0x91
 
-enum { LDR = 0xd0, DFR = 0xe0, ESR = 0x280, LVT_CMCI = 0x2f0, LVT_THERMAL = 0x330, LVT_PERF = 0x340, LVT_LINT0 = 0x350, LVT_LINT1 = 0x360,
-       LVT_ERROR = 0x370, TMICT = 0x380, TDCR = 0x3e0, ICR2 = 0x310 };
+enum {
+	LDR = 0xd0,
+	DFR = 0xe0,
+	ESR = 0x280,
+	LVT_CMCI = 0x2f0,
+	LVT_THERMAL = 0x330,
+	LVT_PERF = 0x340,
+	LVT_LINT0 = 0x350,
+	LVT_LINT1 = 0x360,
+	LVT_ERROR = 0x370,
+	TMICT = 0x380,
+	TDCR = 0x3e0,
+	ICR2 = 0x310
+};
 
 static void set_line(struct vm *vm, u32 gsi, u32 level)
 {
@@ -55,7 +69,10 @@ static void guest_pic(void)
 	out8(0xa1, 2);
 	out8(0xa1, 3);
 	out8(0xa1, 0xfe);
-	/* Level-triggered inputs 5 and 11; the lowest priority is 2's; the next read is the service register's. */
+	/*
+	 * Level-triggered inputs 5 and 11; the lowest priority is 2's; the next read is the service
+	 * register's.
+	 */
 	out8(0x4d0, 0x20);
 	out8(0x4d1, 0x08);
 	out8(0x20, 0xc2);
@@ -143,7 +160,9 @@ TEST(ioapic)
 	*(u32 *)(lapic.regs + APIC_SVR) = 0x1ff;
 	xioctl(vm->vcpu->fd, KVM_SET_LAPIC, &lapic);
 	RUN_UNTIL_SYNC(vm->vcpu, 1);
-	/* Level-triggered and masked; level-triggered, taken by the local APIC, and not served yet. */
+	/*
+	 * Level-triggered and masked; level-triggered, taken by the local APIC, and not served yet.
+	 */
 	set_line(vm, 3, 1);
 	set_line(vm, 7, 1);
 	xioctl(vm->fd, KVM_GET_IRQCHIP, &chip);
@@ -232,7 +251,8 @@ TEST(local_apic)
 	xioctl(vm->vcpu->fd, KVM_GET_LAPIC, &s);
 	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++)
 		if (*(u32 *)(s.regs + want[i].offset) != want[i].val)
-			tap_fail(__FILE__, __LINE__, "%#x holds %#x, not %#x", want[i].offset, *(u32 *)(s.regs + want[i].offset), want[i].val);
+			tap_fail(__FILE__, __LINE__, "%#x holds %#x, not %#x", want[i].offset,
+				 *(u32 *)(s.regs + want[i].offset), want[i].val);
 	/* The periodic timer goes on; with it standing still images are the same. */
 	*(u32 *)(s.regs + TMICT) = 0;
 	xioctl(vm->vcpu->fd, KVM_SET_LAPIC, &s);

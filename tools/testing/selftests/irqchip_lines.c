@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: interrupts of devices: KVM_IRQ_LINE through IOAPIC and PIC, MSIs, routing, irqfd with and without resampling, ioeventfd, the
- * PIT, the split irqchip's EOI exits and ExtINT, GET/SET of the controllers.
+ * What: interrupts of devices: KVM_IRQ_LINE through IOAPIC and PIC, MSIs, routing, irqfd with and
+ * without resampling, ioeventfd, the PIT, the split irqchip's EOI exits and ExtINT, GET/SET of the
+ * controllers.
  * Conditions: KVM_CREATE_IRQCHIP, KVM_CAP_SPLIT_IRQCHIP.
- * Expected: one interrupt an edge; a level-triggered line interrupts until it falls; documented errnos.
+ * Expected: one interrupt an edge; a level-triggered line interrupts until it falls; documented
+ * errnos.
  */
 #include <errno.h>
 #include <string.h>
@@ -162,7 +164,9 @@ TEST(msi_and_routing)
 	CHECK_EQ(write(irqfd.fd, &one, 8), 8);
 	RUN_UNTIL_SYNC(vm->vcpu, 3);
 	RUN_UNTIL_SYNC(vm->vcpu, 3);
-	/* The route goes, the irqfd stays: its interrupts go nowhere until there is a route again. */
+	/*
+	 * The route goes, the irqfd stays: its interrupts go nowhere until there is a route again.
+	 */
 	r.head.nr = 0;
 	xioctl(vm->fd, KVM_SET_GSI_ROUTING, &r);
 	CHECK_EQ(write(irqfd.fd, &one, 8), 8);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the PIT's ticks of a time when the guest did not run, with and without reinjection (KVM_REINJECT_CONTROL), also after a change of mode; and its
- * second output, the speaker's.
+ * What: the PIT's ticks of a time when the guest did not run, with and without reinjection
+ * (KVM_REINJECT_CONTROL), also after a change of mode; and its second output, the speaker's.
  * Conditions: KVM_CAP_PIT2, KVM_CAP_REINJECT_CONTROL.
- * Expected: with reinjection the guest has a tick for each period of the host's clock in the end; without it what came while one was pending is lost.
+ * Expected: with reinjection the guest has a tick for each period of the host's clock in the end;
+ * without it what came while one was pending is lost.
  */
 #include <errno.h>
 #include <string.h>
@@ -73,7 +74,10 @@ static u64 run_to_tick(struct vm *vm)
 	return vcpu_sync_value(vm->vcpu);
 }
 
-/* Runs until the guest has had all ticks that were due but a few: if some are lost for good it never gets there. */
+/*
+ * Runs until the guest has had all ticks that were due but a few: if some are lost for good it
+ * never gets there.
+ */
 static void catch_up(struct vm *vm, u64 start)
 {
 	while ((run_to_tick(vm) + 3) * PERIOD < now_ms() - start)

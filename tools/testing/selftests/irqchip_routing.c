@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: routes that change while interrupts are on their way: an irqfd's MSI under a storm of KVM_SET_GSI_ROUTING, a resampled line whose
- * route changes, goes and moves while the guest serves it; a doorbell that is the interrupt of the vCPU that rings it.
+ * What: routes that change while interrupts are on their way: an irqfd's MSI under a storm of
+ * KVM_SET_GSI_ROUTING, a resampled line whose route changes, goes and moves while the guest serves
+ * it; a doorbell that is the interrupt of the vCPU that rings it.
  * Conditions: KVM_CREATE_IRQCHIP.
- * Expected: each signal is one interrupt, by the old route or by the new; no line stays up without an owner, and whoever resamples hears of
- * the end; the doorbell's interrupt comes before the vCPU goes on for long.
+ * Expected: each signal is one interrupt, by the old route or by the new; no line stays up without
+ * an owner, and whoever resamples hears of the end; the doorbell's interrupt comes before the vCPU
+ * goes on for long.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the local APIC's timer and who ends the guest for it: the CPU (VMX-preemption timer) or the host's timer; while the guest spins, waits in
- * HLT, or is not running at all; when the guest's TSC is moved; a period that is too short.
+ * What: the local APIC's timer and who ends the guest for it: the CPU (VMX-preemption timer) or the
+ * host's timer; while the guest spins, waits in HLT, or is not running at all; when the guest's TSC
+ * is moved; a period that is too short.
  * Conditions: KVM_CREATE_IRQCHIP.
- * Expected: one interrupt for each timer, never early; with the preemption timer the host takes no interrupt for it; a guest gets on whatever
- * it asks of its timer.
+ * Expected: one interrupt for each timer, never early; with the preemption timer the host takes no
+ * interrupt for it; a guest gets on whatever it asks of its timer.
  */
 #include <errno.h>
 #include <string.h>
@@ -107,7 +108,8 @@ static bool is_intel(void)
 /* The host's own ticks come in either case; they are far fewer. */
 static void judge(u64 n, bool by_cpu, const char *what)
 {
-	tap_note("%s: %llu exits for interrupts of the host in %u timers", what, (unsigned long long)n, ROUNDS);
+	tap_note("%s: %llu exits for interrupts of the host in %u timers", what,
+		 (unsigned long long)n, ROUNDS);
 	if (by_cpu)
 		CHECK(n < ROUNDS / 2);
 	else
@@ -154,7 +156,10 @@ TEST(halted)
 	vm_destroy(vm);
 }
 
-/* The host's own timer may be late by the clock that the deadline is read from: a second is enough for what is not lost. */
+/*
+ * The host's own timer may be late by the clock that the deadline is read from: a second is enough
+ * for what is not lost.
+ */
 static void guest_waits_for(u64 nr)
 {
 	while (timers < nr && rdtsc() < deadline + step * 5 * 1000)
@@ -199,7 +204,10 @@ static void wait_for_deadline(struct vm *vm)
 	} while (now <= *guest_var(vm, &deadline));
 }
 
-/* The deadline passes while nobody runs the vCPU, is an hour away, comes near because the TSC is set, and is taken back. */
+/*
+ * The deadline passes while nobody runs the vCPU, is an hour away, comes near because the TSC is
+ * set, and is taken back.
+ */
 TEST(not_running)
 {
 	struct vm *vm = timer_vm(guest_is_stopped);

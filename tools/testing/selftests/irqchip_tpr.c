@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the task priority with the local APIC in the kernel: CR8, the x2APIC's MSR, KVM_GET/SET_SREGS and
- * KVM_GET/SET_LAPIC are one register; an interrupt held back by it is taken when it falls, whoever lowers it.
+ * What: the task priority with the local APIC in the kernel: CR8, the x2APIC's MSR,
+ * KVM_GET/SET_SREGS and KVM_GET/SET_LAPIC are one register; an interrupt held back by it is taken
+ * when it falls, whoever lowers it.
  * Conditions: KVM_CAP_IRQCHIP.
- * Expected: for each of the 16 classes an interrupt is taken at once if its class is higher, else with the
- * write that lowers the priority below it; exits in between change nothing.
+ * Expected: for each of the 16 classes an interrupt is taken at once if its class is higher, else
+ * with the write that lowers the priority below it; exits in between change nothing.
  */
 #include <errno.h>
 #include <string.h>
@@ -48,7 +49,10 @@ static void x2apic_on(void)
 	asm volatile("sti; nop");
 }
 
-/* Lowered by CR8, or by the MSR; to 0, or to the class just below; with another exit in between or not. */
+/*
+ * Lowered by CR8, or by the MSR; to 0, or to the class just below; with another exit in between or
+ * not.
+ */
 static void guest_classes(void)
 {
 	u64 class, how, expected = 0;

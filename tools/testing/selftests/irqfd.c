@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: KVM_IRQFD: an eventfd that is closed, several on one interrupt number, edges and levels, resamplers of their own and shared, a line that userspace
- * holds up as well, a resampler that is closed, what each call refuses.
+ * What: KVM_IRQFD: an eventfd that is closed, several on one interrupt number, edges and levels,
+ * resamplers of their own and shared, a line that userspace holds up as well, a resampler that is
+ * closed, what each call refuses.
  * Conditions: KVM_CREATE_IRQCHIP; the split irqchip where the case says so.
- * Expected: a signal is an interrupt; a line that is served falls once for all that share it, and each of them is told; documented errnos.
+ * Expected: a signal is an interrupt; a line that is served falls once for all that share it, and
+ * each of them is told; documented errnos.
  */
 #include <errno.h>
 #include <string.h>
@@ -122,7 +124,10 @@ static bool line_is_up(struct vm *vm)
 	return chip.chip.ioapic.irr >> PIN & 1;
 }
 
-/* The next interrupt is number @n, and is being served; then it is over and no other comes. Another module may take its time to raise it. */
+/*
+ * The next interrupt is number @n, and is being served; then it is over and no other comes. Another
+ * module may take its time to raise it.
+ */
 static void serving(struct vm *vm, u64 n)
 {
 	enum run_end end;
@@ -169,7 +174,8 @@ TEST(two_edges_on_one_number)
 TEST(two_levels_with_a_resampler_each)
 {
 	struct vm *vm = irqfd_vm(guest_level);
-	struct kvm_irqfd a = assigned(vm, PIN, KVM_IRQFD_FLAG_RESAMPLE), b = assigned(vm, PIN, KVM_IRQFD_FLAG_RESAMPLE);
+	struct kvm_irqfd a = assigned(vm, PIN, KVM_IRQFD_FLAG_RESAMPLE),
+			 b = assigned(vm, PIN, KVM_IRQFD_FLAG_RESAMPLE);
 
 	signal_it(&a);
 	signal_it(&b);
@@ -261,7 +267,10 @@ TEST(closed)
 	close(copy.fd);
 	while (line_is_up(vm))
 		usleep(1000);
-	/* The line had its interrupt pending, if the guest was quick; the number is free for others. */
+	/*
+	 * The line had its interrupt pending, if the guest was quick; the number is free for
+	 * others.
+	 */
 	other = assigned(vm, PIN, KVM_IRQFD_FLAG_RESAMPLE);
 	while (vcpu_run(vm->vcpu) == RUN_SYNC && vcpu_sync_value(vm->vcpu) >= 0x100)
 		;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: kvmclock: a vCPU's page against KVM_GET_CLOCK, KVM_SET_CLOCK, save and restore, TSCs out of step, the wall clock,
- * KVM_KVMCLOCK_CTRL.
+ * What: kvmclock: a vCPU's page against KVM_GET_CLOCK, KVM_SET_CLOCK, save and restore, TSCs out of
+ * step, the wall clock, KVM_KVMCLOCK_CTRL.
  * Conditions: none; the exact cases need a host whose TSC is stable.
- * Expected: the guest's clock is KVM_GET_CLOCK's, on every vCPU, and does not go back; a SET touches no guest memory.
+ * Expected: the guest's clock is KVM_GET_CLOCK's, on every vCPU, and does not go back; a SET
+ * touches no guest memory.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -119,7 +120,8 @@ TEST(set_clock_moves_it)
 }
 
 /* What a VMM carries: the clock, the TSC, the page's address, in either order. */
-static struct vm *restored(struct vm *old, const struct kvm_clock_data *clock, u64 tsc, bool clock_first)
+static struct vm *restored(struct vm *old, const struct kvm_clock_data *clock, u64 tsc,
+			   bool clock_first)
 {
 	struct vm *vm = clock_vm(2);
 	struct kvm_regs regs;
@@ -158,7 +160,10 @@ TEST(survives_save_and_restore)
 		xioctl(vm->fd, KVM_GET_CLOCK, &clock);
 		CHECK(clock.clock >= before);
 		CHECK_EQ(vcpu_get_msr(vm->vcpu, MSR_TSC, &tsc), 1);
-		/* Time that passes between is not the guest's unless the wall clock is carried along. */
+		/*
+		 * Time that passes between is not the guest's unless the wall clock is carried
+		 * along.
+		 */
 		clock.flags = i < 3 ? 0 : KVM_CLOCK_REALTIME;
 		usleep(20000);
 		next = restored(vm, &clock, tsc - 1000000 * i, i & 1);
@@ -210,7 +215,9 @@ static void guest_races(u64 me)
 
 		if (p->flags & CLOCK_STABLE)
 			GUEST_ASSERT(now >= old);
-		while (old < now && !__atomic_compare_exchange_n(&newest, &old, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		while (old < now &&
+		       !__atomic_compare_exchange_n(&newest, &old, now, false, __ATOMIC_SEQ_CST,
+						    __ATOMIC_SEQ_CST))
 			;
 		__atomic_add_fetch(&reads, 1, __ATOMIC_SEQ_CST);
 		if (i % 100 == 99)

@@ -2,7 +2,8 @@
 /*
  * What: when the L1 data cache is flushed before entries, by the counter l1d_flush.
  * Conditions: strata; what the kernel's vulnerabilities file says of l1tf decides what is expected.
- * Expected: "cache flushes": at every entry; "conditional": after userspace, and hardly ever where the exit was short; else never.
+ * Expected: "cache flushes": at every entry; "conditional": after userspace, and hardly ever where
+ * the exit was short; else never.
  */
 #include <stdio.h>
 #include <string.h>
@@ -63,8 +64,9 @@ TEST(counted)
 	for (i = 0; i < LONG; i++)
 		RUN_UNTIL_SYNC(vm->vcpu, 3);
 	end = stat_of(vm->vcpu->fd, "l1d_flush");
-	tap_note("%llu in %u short exits, %llu in %u to userspace", (unsigned long long)(middle - start), SHORT,
-		 (unsigned long long)(end - middle), LONG);
+	tap_note("%llu in %u short exits, %llu in %u to userspace",
+		 (unsigned long long)(middle - start), SHORT, (unsigned long long)(end - middle),
+		 LONG);
 	switch (m) {
 	case NEVER:
 		CHECK_EQ(end, 0);

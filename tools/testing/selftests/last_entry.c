@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: KVM_RUN that ends for a signal while the guest is in an interrupt shadow, before instructions of several kinds.
+ * What: KVM_RUN that ends for a signal while the guest is in an interrupt shadow, before
+ * instructions of several kinds.
  * Conditions: the module's parameter leave_shadows; on VMX, the preemption timer.
- * Expected: one more instruction is executed if nothing comes in between, with no trace of how it is done, and there is no shadow any more. One that exits to
- * userspace is reported, with the shadow. Under immediate_exit nothing is executed.
+ * Expected: one more instruction is executed if nothing comes in between, with no trace of how it
+ * is done, and there is no shadow any more. One that exits to userspace is reported, with the
+ * shadow. Under immediate_exit nothing is executed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -76,7 +78,8 @@ static void need_parameter(void)
 {
 	char text[8];
 
-	if (!sysfs_read("/sys/module/strata/parameters/leave_shadows", text, sizeof(text)) || *text != 'Y')
+	if (!sysfs_read("/sys/module/strata/parameters/leave_shadows", text, sizeof(text)) ||
+	    *text != 'Y')
 		tap_skip("leave_shadows is off");
 }
 
@@ -92,7 +95,10 @@ static void begin(struct stopped *s)
 	CHECK_EQ(s->vm->vcpu->run->io.port, 0x99);
 }
 
-/* A host interrupt may come before the instruction: then all is as it was (but for QEMU's TCG, which forgets a shadow at an exit). */
+/*
+ * A host interrupt may come before the instruction: then all is as it was (but for QEMU's TCG,
+ * which forgets a shadow at an exit).
+ */
 static void stop_behind(struct stopped *s, const char *rip, u64 rflags, u8 shadow)
 {
 	int i;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: registers that two SETs carry: EFER, APIC base, FS and GS base (SREGS and MSRS), CR8 and the local APIC's TPR (SREGS and LAPIC), the FPU (FPU and XSAVE), the
- * interrupt (VCPU_EVENTS and SREGS), and the TSC deadline and the timer's mode (MSRS and LAPIC).
+ * What: registers that two SETs carry: EFER, APIC base, FS and GS base (SREGS and MSRS), CR8 and
+ * the local APIC's TPR (SREGS and LAPIC), the FPU (FPU and XSAVE), the interrupt (VCPU_EVENTS and
+ * SREGS), and the TSC deadline and the timer's mode (MSRS and LAPIC).
  * Conditions: KVM_CREATE_IRQCHIP; none for the interrupt.
- * Expected: where the two disagree the later wins, in both getters; an empty interrupt bitmap says nothing; no deadline outlives the timer's other mode.
+ * Expected: where the two disagree the later wins, in both getters; an empty interrupt bitmap says
+ * nothing; no deadline outlives the timer's other mode.
  */
 #include <string.h>
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the host's kernel ends while guests run on each of its CPUs: HOW=reboot, HOW=kexec or HOW=crash.
- * Conditions: started by the harness as the job "leave". kexec and crash: the next kernel and its root image in /next, and for the
- * crash memory set aside for it (crashkernel=).
- * Expected: the kernel goes without a complaint; what comes next is seen by the harness and by the next kernel's init, which
- * loads strata again and runs another program.
+ * What: the host's kernel ends while guests run on each of its CPUs: HOW=reboot, HOW=kexec or
+ * HOW=crash.
+ * Conditions: started by the harness as the job "leave". kexec and crash: the next kernel and its
+ * root image in /next, and for the crash memory set aside for it (crashkernel=).
+ * Expected: the kernel goes without a complaint; what comes next is seen by the harness and by the
+ * next kernel's init, which loads strata again and runs another program.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -55,7 +56,10 @@ static void spin_on(int cpu)
 	pthread_attr_destroy(&attr);
 }
 
-/* Two on each CPU: one that is in the guest, one that is to be scheduled; and one that exits all the time. */
+/*
+ * Two on each CPU: one that is in the guest, one that is to be scheduled; and one that exits all
+ * the time.
+ */
 static void busy_guests(void)
 {
 	static struct counter counter;
@@ -69,7 +73,10 @@ static void busy_guests(void)
 	counter_goes_on(&counter, "before the end");
 }
 
-/* The running kernel's command line without what sets memory aside, and the number of the job that goes on there. */
+/*
+ * The running kernel's command line without what sets memory aside, and the number of the job that
+ * goes on there.
+ */
 static void next_command_line(char *line, size_t size, const char *more)
 {
 	char now[2048], *word, *rest = now;
@@ -85,7 +92,8 @@ static void next_command_line(char *line, size_t size, const char *more)
 
 static void load_next(unsigned long flags, const char *more)
 {
-	int kernel = open("/next/vmlinuz", O_RDONLY | O_CLOEXEC), root = open("/next/initramfs", O_RDONLY | O_CLOEXEC);
+	int kernel = open("/next/vmlinuz", O_RDONLY | O_CLOEXEC),
+	    root = open("/next/initramfs", O_RDONLY | O_CLOEXEC);
 	char line[2048];
 	long r;
 

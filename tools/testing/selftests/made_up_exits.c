@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: exits that no guest and no emulator can cause: an EPT misconfiguration, which only a bug of strata's could, and a machine check of the host while a guest runs.
- * Conditions: VMX, root, tools/testing/modules/made_up_exits.c for the host's kernel (make check builds it). The machine check needs a kernel that takes it
- * without machine-check registers, which emulated CPUs have none of (mce=off).
- * Expected: the VM whose table is spoilt is stopped, every ioctl of it gives -EIO, and its neighbour goes on. The host has handled the machine check before its
- * interrupts are on, once, and the guest knows nothing of it.
+ * What: exits that no guest and no emulator can cause: an EPT misconfiguration, which only a bug of
+ * strata's could, and a machine check of the host while a guest runs.
+ * Conditions: VMX, root, tools/testing/modules/made_up_exits.c for the host's kernel (make check
+ * builds it). The machine check needs a kernel that takes it without machine-check registers, which
+ * emulated CPUs have none of (mce=off).
+ * Expected: the VM whose table is spoilt is stopped, every ioctl of it gives -EIO, and its
+ * neighbour goes on. The host has handled the machine check before its interrupts are on, once, and
+ * the guest knows nothing of it.
  */
 #include <errno.h>
 #include <stdio.h>

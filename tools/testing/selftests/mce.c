@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: machine checks that userspace raises (KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_X86_SETUP_MCE, KVM_X86_SET_MCE): delivery as #MC, what the registers hold, errors that are only
- * logged, and those that the guest cannot take; one that comes beside another exception; one that waits is moved to another vCPU.
+ * What: machine checks that userspace raises (KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_X86_SETUP_MCE,
+ * KVM_X86_SET_MCE): delivery as #MC, what the registers hold, errors that are only logged, and
+ * those that the guest cannot take; one that comes beside another exception; one that waits is
+ * moved to another vCPU.
  * Conditions: none.
- * Expected: as the SDM describes for uncorrected errors: #MC once, shutdown while MCG_STATUS.MCIP is set or CR4.MCE is clear.
+ * Expected: as the SDM describes for uncorrected errors: #MC once, shutdown while MCG_STATUS.MCIP
+ * is set or CR4.MCE is clear.
  */
 #include <errno.h>
 #include <string.h>
@@ -154,7 +157,10 @@ TEST(without_cr4_mce)
 	vm_destroy(vm);
 }
 
-/* Corrected ones are logged, the second as an overflow; an uncorrected one that was logged is not overwritten. */
+/*
+ * Corrected ones are logged, the second as an overflow; an uncorrected one that was logged is not
+ * overwritten.
+ */
 TEST(corrected)
 {
 	struct vm *vm = mce_vm(CR4_MCE);
@@ -201,7 +207,10 @@ TEST(refused)
 	vm_destroy(vm);
 }
 
-/* An exception that is pending is raised again by its instruction; the machine check is not, whatever registers are set before the next run. */
+/*
+ * An exception that is pending is raised again by its instruction; the machine check is not,
+ * whatever registers are set before the next run.
+ */
 TEST(beside_an_exception)
 {
 	struct vm *vm = mce_vm(CR4_MCE);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a guest that does not exit to userspace makes its memory cgroup pass memory.high by one step, and touches no more memory.
+ * What: a guest that does not exit to userspace makes its memory cgroup pass memory.high by one
+ * step, and touches no more memory.
  * Conditions: a cgroup file system of version 2 with the memory controller.
- * Expected: the vCPU's thread does what its cgroup asks of it (the event "high" counts) though KVM_RUN does not return to userspace, and the
- * guest goes on as if nothing were.
+ * Expected: the vCPU's thread does what its cgroup asks of it (the event "high" counts) though
+ * KVM_RUN does not return to userspace, and the guest goes on as if nothing were.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -120,7 +121,8 @@ static u64 set_high(void)
 
 TEST(passed_by_a_guest)
 {
-	volatile struct control *c = mmap(NULL, (PAGES + 1) * 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	volatile struct control *c = mmap(NULL, (PAGES + 1) * 4096, PROT_READ | PROT_WRITE,
+					  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	u64 high, before, spun;
 	pid_t pid;
 	int i;
@@ -135,7 +137,8 @@ TEST(passed_by_a_guest)
 		usleep(500);
 	c->stop = 1;
 	wait_for(&c->spun);
-	tap_note("%lu pages touched, %lu bytes above memory.high", c->touched, group_number(GROUP "/memory.current", NULL) - high);
+	tap_note("%lu pages touched, %lu bytes above memory.high", c->touched,
+		 group_number(GROUP "/memory.current", NULL) - high);
 	for (i = 0; i < 3000 && group_number(GROUP "/memory.events", "high ") == before; i++)
 		usleep(1000);
 	CHECK(group_number(GROUP "/memory.events", "high ") > before);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: loads, stores and read-modify-write on addresses without a slot, 1 to 8 bytes, crossing a
- * page, crossing from memory into MMIO; sign and zero extension; string moves; CMPXCHG, XCHG; an exception whose
- * frame would be there.
+ * page, crossing from memory into MMIO; sign and zero extension; string moves; CMPXCHG, XCHG; an
+ * exception whose frame would be there.
  * Conditions: long mode, no in-kernel device; the first page without a slot is SLOT0_SIZE.
  * Expected: KVM_EXIT_MMIO with address, length, direction and data; each access exactly once.
  */

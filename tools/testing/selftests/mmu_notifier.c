@@ -138,7 +138,10 @@ TEST(fork_cow)
 			status |= mem[i * 512] != 10u + i;
 		_exit(status);
 	}
-	/* The guest breaks the sharing of half of them, the host that of the others, which the guest has looked at before. */
+	/*
+	 * The guest breaks the sharing of half of them, the host that of the others, which the
+	 * guest has looked at before.
+	 */
 	for (i = 0; i < 16; i++) {
 		CHECK_EQ(guest_read(vm, i * 4096), 10 + i);
 		if (i & 1)
@@ -272,7 +275,10 @@ static void check_seen(struct vm *vm, const u64 *mem)
 		CHECK_EQ(guest_read(vm, off), mem[off / 8]);
 }
 
-/* A mapping of device memory: the BIOS ROM area through /dev/mem has no struct page to pin. It is replaced, taken away and put back meanwhile. */
+/*
+ * A mapping of device memory: the BIOS ROM area through /dev/mem has no struct page to pin. It is
+ * replaced, taken away and put back meanwhile.
+ */
 TEST(pfn_mapping)
 {
 	int fd = open("/dev/mem", O_RDONLY | O_SYNC);
@@ -288,7 +294,8 @@ TEST(pfn_mapping)
 	REQUIRE_EQ(vm_set_slot(vm, 1, KVM_MEM_READONLY, GPA, 0x10000, mem), 0);
 	vcpu_set_long(vm->vcpu, guest_peek, 0);
 	check_seen(vm, mem);
-	ram = mmap(mem, 0x10000, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ram = mmap(mem, 0x10000, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS,
+		   -1, 0);
 	REQUIRE(ram == mem);
 	ram[0] = 0x1234;
 	check_seen(vm, ram);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: KVM_GET_MP_STATE and KVM_SET_MP_STATE: each state of x86, what KVM_RUN does in it, and states that there are not.
+ * What: KVM_GET_MP_STATE and KVM_SET_MP_STATE: each state of x86, what KVM_RUN does in it, and
+ * states that there are not.
  * Conditions: KVM_CREATE_IRQCHIP; the last case without. INIT and SIPI are init_sipi's.
- * Expected: what was set is read back; a vCPU that is not runnable waits for its event and for nothing else.
+ * Expected: what was set is read back; a vCPU that is not runnable waits for its event and for
+ * nothing else.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -77,7 +79,9 @@ static void *run_raw(void *vcpu)
 	return (void *)(long)vcpu_run_raw(vcpu);
 }
 
-/* Waits in KVM_RUN until it is told to stop: the state is as before, and no instruction was done. */
+/*
+ * Waits in KVM_RUN until it is told to stop: the state is as before, and no instruction was done.
+ */
 static void waits(struct vcpu *vcpu)
 {
 	struct kvm_regs before, after;

@@ -163,7 +163,9 @@ static void guest_replaced(void)
 	guest_done();
 }
 
-/* The code changes while userspace serves its access: a WRMSR that is there then is filtered, too. */
+/*
+ * The code changes while userspace serves its access: a WRMSR that is there then is filtered, too.
+ */
 TEST(filter_and_changed_code)
 {
 	static const u8 wrmsr_insn[] = { 0x0f, 0x30 };
@@ -217,7 +219,10 @@ static void guest_denied(void)
 	GUEST_ASSERT_EQ(rdmsr_try(MSR_LSTAR, &value), GP_VECTOR);
 	GUEST_ASSERT_EQ(wrmsr_try(MSR_LSTAR, 0x1000), GP_VECTOR);
 	GUEST_ASSERT_EQ(rdmsr_try(MSR_SYSENTER_CS, &value), GP_VECTOR);
-	/* Two ranges have it, and the first one decides; reading and writing have bitmaps of their own. */
+	/*
+	 * Two ranges have it, and the first one decides; reading and writing have bitmaps of their
+	 * own.
+	 */
 	GUEST_ASSERT_EQ(rdmsr_try(MSR_CSTAR, &value), -1ull);
 	GUEST_ASSERT_EQ(wrmsr_try(MSR_CSTAR, 0x1000), GP_VECTOR);
 	guest_done();
@@ -305,7 +310,10 @@ TEST(tsc)
 	seen = vcpu_report(vcpu)->spare[0];
 	CHECK(seen >= 1ull << 50 && seen < (1ull << 50) + (1ull << 40));
 	khz = kvm_ioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL);
-	/* A loaded emulator's clocks drift apart, and the host's kernel may stop trusting the TSC at any time. */
+	/*
+	 * A loaded emulator's clocks drift apart, and the host's kernel may stop trusting the TSC
+	 * at any time.
+	 */
 	if (khz == -EIO) {
 		tap_note("the host's TSC is unstable");
 	} else {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a guest hypervisor and its L2 move between strata and the in-tree module, there and back at every stop: in L1 with GIF clear, in L2 with and
- * without nested paging, with virtual interrupts, interrupts and NMIs pending.
- * Conditions: AMD host; strata loaded; the in-tree modules in /modules-intree. Modules are loaded and unloaded in turn.
- * Expected: the guest counts every event once. Restored in the in-tree module's own order, nested state last.
+ * What: a guest hypervisor and its L2 move between strata and the in-tree module, there and back at
+ * every stop: in L1 with GIF clear, in L2 with and without nested paging, with virtual interrupts,
+ * interrupts and NMIs pending.
+ * Conditions: AMD host; strata loaded; the in-tree modules in /modules-intree. Modules are loaded
+ * and unloaded in turn.
+ * Expected: the guest counts every event once. Restored in the in-tree module's own order, nested
+ * state last.
  */
 #include <errno.h>
 

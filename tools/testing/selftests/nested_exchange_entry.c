@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a guest hypervisor moves between strata and the in-tree module, in either direction, at an entry whose event has still to go in: each kind that VMRUN
- * can inject.
- * Conditions: AMD host; strata loaded; the in-tree modules in /modules-intree. Strata stops after VMRUN by itself, the in-tree module by a signal that comes
- * while it handles that.
+ * What: a guest hypervisor moves between strata and the in-tree module, in either direction, at an
+ * entry whose event has still to go in: each kind that VMRUN can inject.
+ * Conditions: AMD host; strata loaded; the in-tree modules in /modules-intree. Strata stops after
+ * VMRUN by itself, the in-tree module by a signal that comes while it handles that.
  * Expected: the event is in the nested state, and goes in once on the other side.
  */
 #include <errno.h>
@@ -68,10 +68,12 @@ static void arm(bool on)
 /* The module says in the nested state that the entry is under way, and which event is to go in. */
 static bool event_waits(struct vcpu *vcpu, u32 inj)
 {
-	const struct svm_vmcb *vmcb = (void *)(exchange_image.bytes + sizeof(exchange_image.nested));
+	const struct svm_vmcb *vmcb =
+		(void *)(exchange_image.bytes + sizeof(exchange_image.nested));
 
 	exchange_save(vcpu);
-	return (exchange_image.nested.flags & KVM_STATE_NESTED_RUN_PENDING) && vmcb->event_inj == inj;
+	return (exchange_image.nested.flags & KVM_STATE_NESTED_RUN_PENDING) &&
+	       vmcb->event_inj == inj;
 }
 
 static void until_it_waits(struct vcpu *vcpu, u32 inj)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: what the CPU tells a guest hypervisor (L1) about the instruction that exited: next-RIP save. The PAUSE filter.
+ * What: what the CPU tells a guest hypervisor (L1) about the instruction that exited: next-RIP
+ * save. The PAUSE filter.
  * Conditions: guests are offered SVM and the feature.
  * Expected: as on bare hardware.
  */

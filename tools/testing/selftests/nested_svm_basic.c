@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: VMRUN and #VMEXIT of a guest hypervisor (L1): the round trip, registers of both levels, instructions of L2 that L1
- * intercepts, and those that L1 leaves to the CPU; faults of SVM's instructions; VM_CR, VM_HSAVE_PA, EFER.SVME.
+ * What: VMRUN and #VMEXIT of a guest hypervisor (L1): the round trip, registers of both levels,
+ * instructions of L2 that L1 intercepts, and those that L1 leaves to the CPU; faults of SVM's
+ * instructions; VM_CR, VM_HSAVE_PA, EFER.SVME.
  * Conditions: guests are offered SVM.
  * Expected: as on bare hardware.
  */
@@ -107,8 +108,11 @@ static void guest_across_pages(void)
 		at = GPA_HEAP + 0x11000 - first;
 		for (i = 0; i < sizeof(code); i++)
 			((volatile u8 *)at)[i] = code[i];
-		asm volatile("push %%rbx; push %%rbp; call *%0; pop %%rbp; pop %%rbx" : "+d"(at) : "a"(&svm_vmcb)
-			     : "rcx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+		asm volatile("push %%rbx; push %%rbp; call *%0; pop %%rbp; pop %%rbx"
+			     : "+d"(at)
+			     : "a"(&svm_vmcb)
+			     : "rcx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+			       "r15", "memory", "cc");
 		GUEST_ASSERT_EQ(svm_vmcb.exit_code, SVM_EXIT_VMMCALL);
 	}
 	guest_done();

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: control blocks that VMRUN refuses, each for one reason; intercepts that the hypervisor needs for itself, left out by L1 or
- * turned off on the way.
+ * What: control blocks that VMRUN refuses, each for one reason; intercepts that the hypervisor
+ * needs for itself, left out by L1 or turned off on the way.
  * Conditions: guests are offered SVM.
- * Expected: VMEXIT_INVALID, GIF 0, nothing of L2 executed; with the intercepts missing L2 reaches nothing of L0's.
+ * Expected: VMEXIT_INVALID, GIF 0, nothing of L2 executed; with the intercepts missing L2 reaches
+ * nothing of L0's.
  */
 #include <string.h>
 
@@ -90,8 +91,9 @@ TEST(refused)
 }
 
 /*
- * L1 intercepts nothing but VMRUN. What L2 does is done to L1's machine, which is a guest's: ports and MSRs reach L0, SVM's instructions name
- * L1's memory, real interrupts and NMIs of the host end L2 as any guest.
+ * L1 intercepts nothing but VMRUN. What L2 does is done to L1's machine, which is a guest's: ports
+ * and MSRs reach L0, SVM's instructions name L1's memory, real interrupts and NMIs of the host end
+ * L2 as any guest.
  */
 static struct svm_vmcb other;
 

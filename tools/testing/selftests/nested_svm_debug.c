@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: userspace steps through L2 and has software breakpoints in it, while L1 intercepts #DB and #BP.
- * Conditions: guests are offered SVM. TCG does not intercept INT3, and a step of a guest ends Bochs: each shows one half.
- * Expected: the stops are userspace's, as in L1, and L1 sees nothing of them; what is L2's own is L1's.
+ * What: userspace steps through L2 and has software breakpoints in it, while L1 intercepts #DB and
+ * #BP.
+ * Conditions: guests are offered SVM. TCG does not intercept INT3, and a step of a guest ends
+ * Bochs: each shows one half.
+ * Expected: the stops are userspace's, as in L1, and L1 sees nothing of them; what is L2's own is
+ * L1's.
  */
 #include "emulator.h"
 #include "svm.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: pages of L1 that the module itself writes, by #VMEXIT and by VMSAVE, and the dirty log that userspace takes in the middle of such a write.
+ * What: pages of L1 that the module itself writes, by #VMEXIT and by VMSAVE, and the dirty log that
+ * userspace takes in the middle of such a write.
  * Conditions: SVM offered to guests; userfaultfd, which holds up the write.
  * Expected: the page is in the log that is taken behind the write, whatever an earlier one said.
  */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: events injected by L1 through EVENTINJ, of all types, also where their delivery faults in L2 or exits to L0 on the way
- * (nested page fault on L2's IDT and stack); EXITINTINFO of what was not delivered.
+ * What: events injected by L1 through EVENTINJ, of all types, also where their delivery faults in
+ * L2 or exits to L0 on the way (nested page fault on L2's IDT and stack); EXITINTINFO of what was
+ * not delivered.
  * Conditions: guests are offered SVM.
- * Expected: each event is delivered exactly once, with the return address L1 gave; or L1 gets it back.
+ * Expected: each event is delivered exactly once, with the return address L1 gave; or L1 gets it
+ * back.
  */
 #include <string.h>
 
@@ -190,7 +192,10 @@ static void guest_virtual(void)
 	guest_done();
 }
 
-/* L2's virtual interrupt, and KVM_RUN ends in the middle of its delivery: no other IF than L2's has a say in it. */
+/*
+ * L2's virtual interrupt, and KVM_RUN ends in the middle of its delivery: no other IF than L2's has
+ * a say in it.
+ */
 TEST(virtual_interrupt_exits_to_l0)
 {
 	const struct vm_config config = { .nr_vcpus = 1, .each = true };
@@ -231,7 +236,8 @@ static void guest_handed_back(void)
 	svm_vmcb.intercept[2] = 1u << PF_VECTOR;
 	fault_on_the_way(INJ_INTR | 0x40, 0, INJ_INTR | 0x40);
 	fault_on_the_way(INJ_NMI | 2, 0, INJ_NMI | 2);
-	fault_on_the_way(INJ_EXCEPTION | INJ_ERROR | GP_VECTOR, 0x4321, INJ_EXCEPTION | INJ_ERROR | GP_VECTOR);
+	fault_on_the_way(INJ_EXCEPTION | INJ_ERROR | GP_VECTOR, 0x4321,
+			 INJ_EXCEPTION | INJ_ERROR | GP_VECTOR);
 	fault_on_the_way(INJ_EXCEPTION | UD_VECTOR, 0, INJ_EXCEPTION | UD_VECTOR);
 	fault_on_the_way(INJ_SOFT | 0x80, 0, INJ_SOFT | 0x80);
 	guest_done();
@@ -248,8 +254,8 @@ TEST(handed_back)
 }
 
 /*
- * Nobody intercepts the fault in delivery: it makes a double fault, and that a shutdown. (QEMU's TCG does not look at the
- * intercept of #DF.)
+ * Nobody intercepts the fault in delivery: it makes a double fault, and that a shutdown. (QEMU's
+ * TCG does not look at the intercept of #DF.)
  */
 static void guest_shutdown(void)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: what a guest hypervisor (L1) is offered beyond bare SVM, by the module's parameters; clean bits, flushes of one ASID.
+ * What: what a guest hypervisor (L1) is offered beyond bare SVM, by the module's parameters; clean
+ * bits, flushes of one ASID.
  * Conditions: guests are offered SVM and the feature.
  * Expected: what L1 says it has changed counts; what it says it has not, is what it was.
  */
@@ -13,7 +14,18 @@
 
 #define ALL_CLEAN	0xffffffffull
 
-enum { CLEAN_INTERCEPTS, CLEAN_PERM_MAP, CLEAN_ASID, CLEAN_INTR, CLEAN_NPT, CLEAN_CR, CLEAN_DR, CLEAN_DT, CLEAN_SEG, CLEAN_CR2 };
+enum {
+	CLEAN_INTERCEPTS,
+	CLEAN_PERM_MAP,
+	CLEAN_ASID,
+	CLEAN_INTR,
+	CLEAN_NPT,
+	CLEAN_CR,
+	CLEAN_DR,
+	CLEAN_DT,
+	CLEAN_SEG,
+	CLEAN_CR2
+};
 
 /* Features, the module parameter that each goes by, and whether the CPU has to have it */
 static const struct {
@@ -75,7 +87,8 @@ TEST(offered)
 	STRATA_ONLY("what is offered is the module's affair");
 	cpuid(0x8000000a, 0, host);
 	for (i = 0; i < sizeof(offers) / sizeof(offers[0]); i++)
-		if ((!offers[i].cpus || (host[3] & offers[i].feature)) && (!offers[i].param || parameter(offers[i].param)))
+		if ((!offers[i].cpus || (host[3] & offers[i].feature)) &&
+		    (!offers[i].param || parameter(offers[i].param)))
 			want |= offers[i].feature;
 	tap_note("the CPU has %#x", host[3]);
 	CHECK_EQ(svm_features(), want);
@@ -158,7 +171,10 @@ TEST(clean_bits)
 	svm_run_with(guest_clean, SVM_FEATURE_CLEAN);
 }
 
-/* A bit that is set says that the field may be taken from where it was: it is, so that a change is not seen. */
+/*
+ * A bit that is set says that the field may be taken from where it was: it is, so that a change is
+ * not seen.
+ */
 static void guest_kept(void)
 {
 	struct svm_vmcb *b = &svm_vmcb;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: what other implementations of nested SVM had to mend, each case named after what it prevents. Documentation/nested.rst says which mistake is which
- * case, here and elsewhere.
+ * What: what other implementations of nested SVM had to mend, each case named after what it
+ * prevents. Documentation/nested.rst says which mistake is which case, here and elsewhere.
  * Conditions: guests are offered SVM with nested paging.
  * Expected: as the manual has it; and userspace may stuff whatever it likes.
  */
@@ -184,7 +184,8 @@ static void guest_pae(void)
 	svm_guest_init(l2_calls);
 	GUEST_ASSERT_EQ(svm_vmrun_mode(&svm_vmcb, l1_tables.root, CR4_PAE, rdmsr(MSR_EFER) & ~(EFER_LMA | EFER_LME)), SVM_EXIT_VMMCALL);
 	svm_guest_restart(l2_spoils);
-	svm_vmrun_mode(&svm_vmcb, l1_tables.root, CR4_PAE, rdmsr(MSR_EFER) & ~(EFER_LMA | EFER_LME));
+	svm_vmrun_mode(&svm_vmcb, l1_tables.root, CR4_PAE,
+		       rdmsr(MSR_EFER) & ~(EFER_LMA | EFER_LME));
 	GUEST_ASSERT(0);
 }
 
@@ -198,7 +199,9 @@ TEST(l1s_pointers_bad_at_an_exit_are_shutdown)
 	vm_destroy(vm);
 }
 
-/* Bits 4..0 of nCR3 are ignored in this mode; the pointers are in the 32 bytes that the rest names. */
+/*
+ * Bits 4..0 of nCR3 are ignored in this mode; the pointers are in the 32 bytes that the rest names.
+ */
 static void guest_low_bits(void)
 {
 	npt_guest_init(&npt, NPT_PAE);
@@ -335,7 +338,10 @@ static void stuff(struct vcpu *vcpu, unsigned int what)
 	kvm_ioctl(vcpu->fd, KVM_SET_SREGS, &sregs);
 }
 
-/* An entry under way, and userspace changes what it depends on: no word of the host's kernel, and an end. */
+/*
+ * An entry under way, and userspace changes what it depends on: no word of the host's kernel, and
+ * an end.
+ */
 TEST(stuffed_while_an_entry_is_pending)
 {
 	unsigned int what, i;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: as force_suite, the selftests whose guests are hypervisors: L2's exceptions exit to L0, which asks L1's intercepts first.
+ * What: as force_suite, the selftests whose guests are hypervisors: L2's exceptions exit to L0,
+ * which asks L1's intercepts first.
  * Conditions: strata, guests are offered SVM, and the programs in this one's directory.
  * Expected: the same points with the same verdicts.
  */

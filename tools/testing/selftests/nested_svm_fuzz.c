@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a guest hypervisor that gives its processor nonsense: random control blocks, permission maps and nested page tables (which
- * contain themselves, are written by L2, and are changed by a second vCPU while they are used), with TLB control of all kinds;
- * meanwhile the host drops pages, and switches dirty logging.
- * Conditions: guests are offered SVM with nested paging. FUZZ_SECONDS=n for how long (6), FUZZ_SEED=n to begin elsewhere.
- * Expected: nothing but this VM notices: the host's log stays clean, runs end when they are asked to, and a good guest still works.
+ * What: a guest hypervisor that gives its processor nonsense: random control blocks, permission
+ * maps and nested page tables (which contain themselves, are written by L2, and are changed by a
+ * second vCPU while they are used), with TLB control of all kinds; meanwhile the host drops pages,
+ * and switches dirty logging.
+ * Conditions: guests are offered SVM with nested paging. FUZZ_SECONDS=n for how long (6),
+ * FUZZ_SEED=n to begin elsewhere.
+ * Expected: nothing but this VM notices: the host's log stays clean, runs end when they are asked
+ * to, and a good guest still works.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,7 +29,8 @@
 /* Where random entries may point: L1's program is not among them, so that it lasts. */
 static u8 sandbox[TABLES + DATA][4096] __attribute__((aligned(4096)));
 static struct svm_vmcb second, template;
-static u8 second_stack[8192] __attribute__((aligned(16))), second_hsave[4096] __attribute__((aligned(4096)));
+static u8 second_stack[8192] __attribute__((aligned(16))),
+	second_hsave[4096] __attribute__((aligned(4096)));
 static volatile u64 seed, ready;
 /* CR4.PAE stays: an exit without it and with EFER.LME set is the end of the host's CPU there. */
 static volatile bool under_tcg;
@@ -129,8 +133,11 @@ static u64 plain_vmrun(struct svm_vmcb *b)
 {
 	register u64 rax asm("rax") = (u64)b;
 
-	asm volatile("push %%rbp; push %%rbx; vmrun %%rax; pop %%rbx; pop %%rbp" : "+r"(rax)
-		     : : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+	asm volatile("push %%rbp; push %%rbx; vmrun %%rax; pop %%rbx; pop %%rbp"
+		     : "+r"(rax)
+		     :
+		     : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+		       "r15", "memory", "cc");
 	return b->exit_code;
 }
 
@@ -252,7 +259,8 @@ static void guest_good(void)
 
 TEST_TIMEOUT(wild_hypervisor, 100000)
 {
-	u64 end = time(NULL) + env_number("FUZZ_SECONDS", 6), s = env_number("FUZZ_SEED", 0x9e3779b97f4a7c15ull);
+	u64 end = time(NULL) + env_number("FUZZ_SECONDS", 6),
+	    s = env_number("FUZZ_SEED", 0x9e3779b97f4a7c15ull);
 	struct sigaction sa = { .sa_handler = wake };
 	unsigned int rounds = 0;
 

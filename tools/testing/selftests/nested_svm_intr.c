@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: asynchronous events while L2 runs: interrupts, NMIs and INIT that L1 intercepts or does not, with and without
- * V_INTR_MASKING; GIF; virtual interrupts with their TPR; a window of userspace's at the same time.
+ * What: asynchronous events while L2 runs: interrupts, NMIs and INIT that L1 intercepts or does
+ * not, with and without V_INTR_MASKING; GIF; virtual interrupts with their TPR; a window of
+ * userspace's at the same time.
  * Conditions: guests are offered SVM; interrupt controllers are userspace's.
  * Expected: as on bare hardware; no event is lost or taken by the wrong level.
  */
@@ -200,7 +201,9 @@ TEST(gif)
 	vm_destroy(vcpu->vm);
 }
 
-/* Virtual interrupts. (L2 does not lower CR8 itself: QEMU 7.2 dies of that while one is pending.) */
+/*
+ * Virtual interrupts. (L2 does not lower CR8 itself: QEMU 7.2 dies of that while one is pending.)
+ */
 static void l2_virq(void)
 {
 	guest_sync(1);
@@ -268,7 +271,10 @@ TEST(virtual_interrupts)
 	vm_destroy(vcpu->vm);
 }
 
-/* L1 has a virtual interrupt in L2, and userspace asks for a window at the same time, which is L2's IF too. */
+/*
+ * L1 has a virtual interrupt in L2, and userspace asks for a window at the same time, which is L2's
+ * IF too.
+ */
 static void l2_both(void)
 {
 	guest_sync(1);

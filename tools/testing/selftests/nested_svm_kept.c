@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: as events_kept, of a guest's guest: each kind of event of L2's, and of what L1 asks for, that is known to get lost or changed when the vCPU is
- * saved and restored, in a case of its own. Saved where L2 stops, restored into a new VM in QEMU's order, and run there.
- * Conditions: guests are offered SVM. On the in-tree module, for comparison, what fails is reported as "in-tree loses: ...". EVENTS_PLAIN=1 leaves
- * STRATA_CAP_EVENTS off.
- * Expected: each event once, in L2 or as the exit that L1 asked for, with its payload, error code and place; getters change nothing.
+ * What: as events_kept, of a guest's guest: each kind of event of L2's, and of what L1 asks for,
+ * that is known to get lost or changed when the vCPU is saved and restored, in a case of its own.
+ * Saved where L2 stops, restored into a new VM in QEMU's order, and run there.
+ * Conditions: guests are offered SVM. On the in-tree module, for comparison, what fails is reported
+ * as "in-tree loses: ...". EVENTS_PLAIN=1 leaves STRATA_CAP_EVENTS off.
+ * Expected: each event once, in L2 or as the exit that L1 asked for, with its payload, error code
+ * and place; getters change nothing.
  */
 #include <errno.h>
 #include <string.h>
@@ -150,11 +152,16 @@ TEST(interrupt_shadow)
 
 	tap_may_lose("the shadow of STI in L2");
 	vcpu_set_if(vm->vcpu, true);
-	MOVED(vm, e.interrupt.shadow = KVM_X86_SHADOW_INT_STI; xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq);
-	      xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e); e.interrupt.shadow = KVM_X86_SHADOW_INT_STI);
+	MOVED(vm, e.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
+	      xioctl(vm->vcpu->fd, KVM_INTERRUPT, &irq);
+	      xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	      e.interrupt.shadow = KVM_X86_SHADOW_INT_STI);
 	CHECK(kept_state.vcpu->events.interrupt.shadow);
 	CHECK_EQ(SEEN(vm, n), 1);
-	/* QEMU's TCG does not load it into the CPU, Bochs' SVM opens no window of an IF that is set already. */
+	/*
+	 * QEMU's TCG does not load it into the CPU, Bochs' SVM opens no window of an IF that is set
+	 * already.
+	 */
 	if (!host_is_tcg() && !host_is_bochs_svm())
 		CHECK_EQ(SEEN(vm, rip[0]), SEEN(vm, at) + 1);
 }
@@ -204,7 +211,10 @@ static void l1_closed(void)
 	guest_done();
 }
 
-/* L2's virtual interrupt whose delivery was interrupted, as the CPU reports it: it is L2's whatever L1's IF says. */
+/*
+ * L2's virtual interrupt whose delivery was interrupted, as the CPU reports it: it is L2's whatever
+ * L1's IF says.
+ */
 TEST(virtual_interrupt_in_delivery)
 {
 	struct strata_events s = { .flags = STRATA_EVENTS_VALID, .delivering_kind = STRATA_EVENT_INTERRUPT };

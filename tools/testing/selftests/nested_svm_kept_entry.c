@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: as nested_svm_kept, of a nested entry in progress: INT3 and INT n that L1 injects and that are not in yet when the vCPU is saved and restored; what is
- * shown of an event then, and what an NMI and userspace's events do that come meanwhile.
- * Conditions: guests are offered SVM. On the in-tree module, for comparison, what fails is reported as "in-tree loses: ...". EVENTS_PLAIN=1 leaves
- * STRATA_CAP_EVENTS off.
+ * What: as nested_svm_kept, of a nested entry in progress: INT3 and INT n that L1 injects and that
+ * are not in yet when the vCPU is saved and restored; what is shown of an event then, and what an
+ * NMI and userspace's events do that come meanwhile.
+ * Conditions: guests are offered SVM. On the in-tree module, for comparison, what fails is reported
+ * as "in-tree loses: ...". EVENTS_PLAIN=1 leaves STRATA_CAP_EVENTS off.
  * Expected: each once, returning where L1 says; nothing comes before it.
  */
 #include <errno.h>
@@ -72,7 +73,8 @@ static bool entry_waits(struct vm *vm)
 {
 	bool pending = nested_flags(vm) & KVM_STATE_NESTED_RUN_PENDING;
 
-	return pending && ((struct svm_vmcb *)(&kept_state.vcpu->nested + 1))->event_inj & INJ_VALID;
+	return pending &&
+	       ((struct svm_vmcb *)(&kept_state.vcpu->nested + 1))->event_inj & INJ_VALID;
 }
 
 /* 1. Moved there, again and again. */
@@ -162,7 +164,10 @@ static struct vm *at_entry(u32 event, u64 takes)
 	return vm;
 }
 
-/* Runs to the end, where the event has come, and nothing else. Returns false if TCG has repeated it: try again. */
+/*
+ * Runs to the end, where the event has come, and nothing else. Returns false if TCG has repeated
+ * it: try again.
+ */
 static bool came_once(struct vm *vm, u32 event)
 {
 	bool repeated;
@@ -193,7 +198,10 @@ TEST(shown_in_the_control_block)
 	}
 }
 
-/* An NMI of L1's that comes meanwhile waits until the event is in. Then it is L1's exit, and delivered there. */
+/*
+ * An NMI of L1's that comes meanwhile waits until the event is in. Then it is L1's exit, and
+ * delivered there.
+ */
 TEST(nmi_waits_for_the_event)
 {
 	unsigned int i;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: INIT and SMI while L2 runs, intercepted by L1 or not; windows of L1's (V_IRQ with the intercept of virtual interrupts) and of userspace's at the same
- * time, with and without V_INTR_MASKING.
+ * What: INIT and SMI while L2 runs, intercepted by L1 or not; windows of L1's (V_IRQ with the
+ * intercept of virtual interrupts) and of userspace's at the same time, with and without
+ * V_INTR_MASKING.
  * Conditions: guests are offered SVM.
- * Expected: an event that L1 intercepts exits and waits for STGI; an INIT that it does not resets the processor; each window opens for its own.
+ * Expected: an event that L1 intercepts exits and waits for STGI; an INIT that it does not resets
+ * the processor; each window opens for its own.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -182,8 +184,8 @@ static void l2_window(void)
 }
 
 /*
- * L2 exits in its window. Bochs does not take a virtual interrupt that is there at VMRUN with IF set, as after an exit to L0 just behind STI: L2 opens
- * once more then.
+ * L2 exits in its window. Bochs does not take a virtual interrupt that is there at VMRUN with IF
+ * set, as after an exit to L0 just behind STI: L2 opens once more then.
  */
 static void exits_in_window(void)
 {
@@ -284,7 +286,10 @@ TEST(window_given_up)
 	vm_destroy(vcpu->vm);
 }
 
-/* Under V_INTR_MASKING it is L1's IF: set, userspace's window is open as soon as L2 runs, and its interrupt is L1's exit. */
+/*
+ * Under V_INTR_MASKING it is L1's IF: set, userspace's window is open as soon as L2 runs, and its
+ * interrupt is L1's exit.
+ */
 static void guest_masked(void)
 {
 	begin(V_INTR_MASKING);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1's nested page tables in 4-level format: page sizes, rights, faults with their exact EXITINFO, A and D, what L1 changes with
- * and without a flush, memory that L2 reaches only through them.
+ * What: L1's nested page tables in 4-level format: page sizes, rights, faults with their exact
+ * EXITINFO, A and D, what L1 changes with and without a flush, memory that L2 reaches only through
+ * them.
  * Conditions: guests are offered SVM with nested paging.
  * Expected: as on bare hardware (APM vol. 2, "Nested Paging", "TLB Control").
  */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L2 under L1's nested page tables where L0 does its accesses: an instruction that is emulated, and meets pages that L1's tables do
- * not have; VMLOAD and VMSAVE that L1 leaves to L2; tables of L2's in a ROM; L2 saved and restored in another VM.
+ * What: L2 under L1's nested page tables where L0 does its accesses: an instruction that is
+ * emulated, and meets pages that L1's tables do not have; VMLOAD and VMSAVE that L1 leaves to L2;
+ * tables of L2's in a ROM; L2 saved and restored in another VM.
  * Conditions: guests are offered SVM with nested paging.
- * Expected: L1 gets the nested page fault that the CPU would have found, the instruction has done nothing; addresses of L2 are L2's.
+ * Expected: L1 gets the nested page fault that the CPU would have found, the instruction has done
+ * nothing; addresses of L2 are L2's.
  */
 #include <errno.h>
 #include <string.h>
@@ -190,8 +192,8 @@ static void guest_counts(void)
 }
 
 /*
- * A 32-bit L2 with PAE: its four pointers are at an address of L2's where L1 has no memory. They are read as the CPU walks, so that a
- * restore must not look for them where they are not.
+ * A 32-bit L2 with PAE: its four pointers are at an address of L2's where L1 has no memory. They
+ * are read as the CPU walks, so that a restore must not look for them where they are not.
  */
 asm(".pushsection .text\n"
     "l2_pae: .code32\n"
@@ -223,7 +225,9 @@ static void guest_pae_l2(void)
 
 static const struct vm_config config = { .nr_vcpus = 1, .payload = true, .triple_fault = true };
 
-/* Behind the OUT that it stands at, restored in any order into a VM that has the first one's memory */
+/*
+ * Behind the OUT that it stands at, restored in any order into a VM that has the first one's memory
+ */
 static struct vm *moved(struct vm *vm, u64 *seed, bool sregs2)
 {
 	static struct vm_state s;

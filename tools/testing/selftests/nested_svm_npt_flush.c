@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: two vCPUs run an L2 each on the same nested page tables. The first changes entries and exchanges tables, flushes its own ASID and reads everything, twice;
- * the second flushes all the time, so that it is walking the tables whenever they change. NESTED_FLUSH_TURNS (3000). Then once so that the second is surely in the
- * middle of a walk: the table that it has to read is a page of the host's that is not there.
+ * What: two vCPUs run an L2 each on the same nested page tables. The first changes entries and
+ * exchanges tables, flushes its own ASID and reads everything, twice; the second flushes all the
+ * time, so that it is walking the tables whenever they change. NESTED_FLUSH_TURNS (3000). Then once
+ * so that the second is surely in the middle of a walk: the table that it has to read is a page of
+ * the host's that is not there.
  * Conditions: guests are offered SVM with nested paging; the latter case: userfaultfd.
- * Expected: the first finds what it has put there: a walk of the other one from before the flush brings nothing back.
+ * Expected: the first finds what it has put there: a walk of the other one from before the flush
+ * brings nothing back.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -47,8 +50,11 @@ static void run_l2(u64 id, void (*fn)(void), u32 tlb_ctl)
 	b->rip = (u64)fn;
 	b->rsp = (u64)l2_stack[id] + sizeof(l2_stack[id]) - 8;
 	b->tlb_ctl = tlb_ctl;
-	asm volatile("push %%rbp; vmrun %%rax; pop %%rbp" : : "a"(b)
-		     : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+	asm volatile("push %%rbp; vmrun %%rax; pop %%rbp"
+		     :
+		     : "a"(b)
+		     : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+		       "r14", "r15", "memory", "cc");
 	GUEST_ASSERT_EQ(b->exit_code, SVM_EXIT_VMMCALL);
 }
 
@@ -119,7 +125,8 @@ static void guest_main(void)
 	while (!stop) {
 		/* What has changed is dropped by the flush, and faults. */
 		for (i = 0; i < TABLES * ENTRIES; i++)
-			__atomic_fetch_and((u64 *)table[i / ENTRIES] + i % ENTRIES, ~PTE_A, __ATOMIC_RELAXED);
+			__atomic_fetch_and((u64 *)table[i / ENTRIES] + i % ENTRIES, ~PTE_A,
+					   __ATOMIC_RELAXED);
 		run_l2(1, l2_main, 1);
 		for (i = 0; i < ENTRIES; i++)
 			GUEST_ASSERT(seen[1][i] < PAGES);
@@ -182,7 +189,10 @@ static void guest_first(void)
 	for (i = 0; i < ENTRIES; i++)
 		put(1, i, 10 + i);
 	svm_on(0);
-	/* A is set in all that leads to table 0: the second's walk would see by that what has changed. */
+	/*
+	 * A is set in all that leads to table 0: the second's walk would see by that what has
+	 * changed.
+	 */
 	expect_one(1, 1);
 	guest_sync(npt_at(&npt, NPT_PLAY, 1));
 	/* The second is reading table 0. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1's memory changes on the host while L2 uses it through L1's nested page tables: dropped, mapped anew, copied on write, its
- * slot removed and put back, above 4G, logged, at many places at once; L2's accesses to what is no memory.
+ * What: L1's memory changes on the host while L2 uses it through L1's nested page tables: dropped,
+ * mapped anew, copied on write, its slot removed and put back, above 4G, logged, at many places at
+ * once; L2's accesses to what is no memory.
  * Conditions: guests are offered SVM with nested paging.
  * Expected: as for the same accesses by L1; exits name L1's physical addresses.
  */
@@ -43,7 +44,8 @@ static void guest_l1(void)
 
 	npt_guest_init(&npt, NPT_4LEVEL);
 	for (off = 0; off < SIZE; off += step)
-		npt_set(&npt, NPT_PLAY + (l1_gpa & (step - 1)) + off, l1_level, ((l1_gpa + off) & ~(step - 1)) | NPT_RWX | ps);
+		npt_set(&npt, NPT_PLAY + (l1_gpa & (step - 1)) + off, l1_level,
+			((l1_gpa + off) & ~(step - 1)) | NPT_RWX | ps);
 	npt_set(&npt, 2 * NPT_PLAY, 1, HOLE | NPT_RWX);
 	svm_guest_restart(l2_peek);
 	for (;;)
@@ -114,7 +116,10 @@ static void host_changes(u64 gpa, int level)
 	CHECK_EQ(l2_read(vm, 4096), 4);
 	l2_write(vm, 8, 5);
 	CHECK_EQ(mem[1], 5);
-	/* A child has the pages as they are now; L2 writes to copies, which L1's memory is from then on. */
+	/*
+	 * A child has the pages as they are now; L2 writes to copies, which L1's memory is from
+	 * then on.
+	 */
 	pid = fork();
 	if (!pid) {
 		pause();

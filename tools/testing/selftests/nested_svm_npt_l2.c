@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L2 in each paging mode of its own (none, 32-bit, PAE, 4 and 5 levels), on L1's memory and on nested paging of L1's: reads, writes, fetches, its own page
- * faults with their error codes, A and D in its tables, large pages, nested page faults of its accesses and of its tables, accesses that are emulated.
- * Conditions: guests are offered SVM (with nested paging); 5 levels: the CPU has them, and the host uses them.
+ * What: L2 in each paging mode of its own (none, 32-bit, PAE, 4 and 5 levels), on L1's memory and
+ * on nested paging of L1's: reads, writes, fetches, its own page faults with their error codes, A
+ * and D in its tables, large pages, nested page faults of its accesses and of its tables, accesses
+ * that are emulated.
+ * Conditions: guests are offered SVM (with nested paging); 5 levels: the CPU has them, and the host
+ * uses them.
  * Expected: as on bare hardware (APM vol. 2, "Page-Fault Exception", "Nested Paging").
  */
 #include <string.h>

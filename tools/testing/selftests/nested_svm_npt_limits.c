@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1's nested page tables name addresses that CPUID allows and the VM's own tables do not reach, and those that CPUID does not allow; so does L2's
- * CR3; the limit of shadow pages falls far below what is in use, and then L2 needs a root; a slot that L2 uses is at many places, one after the other.
+ * What: L1's nested page tables name addresses that CPUID allows and the VM's own tables do not
+ * reach, and those that CPUID does not allow; so does L2's CR3; the limit of shadow pages falls far
+ * below what is in use, and then L2 needs a root; a slot that L2 uses is at many places, one after
+ * the other.
  * Conditions: guests are offered SVM with nested paging.
- * Expected: the former are no memory, and no other memory shows there, the latter reserved bits; L2 goes on with the pages that are left; the host keeps
- * nothing for places where a slot was.
+ * Expected: the former are no memory, and no other memory shows there, the latter reserved bits; L2
+ * goes on with the pages that are left; the host keeps nothing for places where a slot was.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,7 +104,10 @@ TEST(address_beyond_the_width)
 	vm_destroy(vm);
 }
 
-/* L2's CR3 in the uppermost bits that CPUID allows: the CPU refuses the entry, or finds nothing there. (Bochs, known by its CR2, drops the bits.) */
+/*
+ * L2's CR3 in the uppermost bits that CPUID allows: the CPU refuses the entry, or finds nothing
+ * there. (Bochs, known by its CR2, drops the bits.)
+ */
 static void guest_high_cr3(void)
 {
 	u64 i, code;
@@ -127,7 +132,10 @@ TEST(root_beyond_the_hosts_width)
 	vm_destroy(vm);
 }
 
-/* L2 touches so many tables of L1's that there are more pages in use than are given back for one fault; then it goes on with other tables. */
+/*
+ * L2 touches so many tables of L1's that there are more pages in use than are given back for one
+ * fault; then it goes on with other tables.
+ */
 #define TABLES	300
 
 static void guest_new_root(void)
@@ -196,7 +204,8 @@ static unsigned long slab_objects(void)
 
 	REQUIRE(f);
 	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "kmalloc-4k %lu", &n) == 1 || sscanf(line, "kmalloc-cg-4k %lu", &n) == 1)
+		if (sscanf(line, "kmalloc-4k %lu", &n) == 1 ||
+		    sscanf(line, "kmalloc-cg-4k %lu", &n) == 1)
 			sum += n;
 	fclose(f);
 	return sum;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1 changes and moves the tables and large pages of several L2s at random, flushes now and then one of their ASIDs or all, and has them read, on two
- * vCPUs by turns; the host takes memory away meanwhile. A model says what a CPU may have in its TLB. NESTED_MODEL_SEED (1), NESTED_MODEL_STEPS (10000).
+ * What: L1 changes and moves the tables and large pages of several L2s at random, flushes now and
+ * then one of their ASIDs or all, and has them read, on two vCPUs by turns; the host takes memory
+ * away meanwhile. A model says what a CPU may have in its TLB. NESTED_MODEL_SEED (1),
+ * NESTED_MODEL_STEPS (10000).
  * Conditions: guests are offered SVM with nested paging.
- * Expected: L2 reads what its tables say, or what they said on a way that was there at once or bit by bit since the last flush; it faults if, and only if, there
- * is nothing now.
+ * Expected: L2 reads what its tables say, or what they said on a way that was there at once or bit
+ * by bit since the last flush; it faults if, and only if, there is nothing now.
  */
 #include <sys/mman.h>
 
@@ -24,7 +26,10 @@
 #define LARGE_GPA	0x10000000ull
 #define LARGE_SIZE	(2ull << 20)
 
-/* What a window of an L2's led to since the last flush of it on a CPU: which directories; which tables in each slot of theirs; which pages in each entry of those */
+/*
+ * What a window of an L2's led to since the last flush of it on a CPU: which directories; which
+ * tables in each slot of theirs; which pages in each entry of those
+ */
 struct way {
 	bool dir;
 	bool table[SLOTS][TABLES];
@@ -118,11 +123,12 @@ static void change_window(void)
 }
 
 /* Each place where a directory may be */
-#define FOR_EACH_WAY(way, d)							\
-	for (u64 c_ = 0; c_ < CPUS; c_++)					\
-		for (u64 l_ = 0; l_ < L2S; l_++)				\
-			for (u64 w_ = 0; w_ < WINDOWS; w_++)			\
-				for (struct way *way = &ways[c_][l_][w_][d]; way && way->dir; way = NULL)
+#define FOR_EACH_WAY(way, d)                                                                  \
+	for (u64 c_ = 0; c_ < CPUS; c_++)                                                     \
+		for (u64 l_ = 0; l_ < L2S; l_++)                                              \
+			for (u64 w_ = 0; w_ < WINDOWS; w_++)                                  \
+				for (struct way *way = &ways[c_][l_][w_][d]; way && way->dir; \
+				     way = NULL)
 
 static void change_slot(void)
 {
@@ -212,7 +218,8 @@ static u8 may_be(u64 cpu, u64 l2, u64 w, u64 s, u64 e)
 
 static void access_page(void)
 {
-	u64 cpu = this_cpu()->id, l2 = pick(L2S), w = pick(WINDOWS), s = pick(SLOTS), e = pick(ENTRIES), code;
+	u64 cpu = this_cpu()->id, l2 = pick(L2S), w = pick(WINDOWS), s = pick(SLOTS),
+	    e = pick(ENTRIES), code;
 
 	flush(cpu, l2);
 	svm_vmcb.ncr3 = npt[l2].root;

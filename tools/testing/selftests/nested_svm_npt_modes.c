@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1's nested page tables in every paging mode of L1: 32-bit, PAE, 4 and 5 levels; a 64-bit L2 under each.
- * Conditions: guests are offered SVM with nested paging; 5 levels: the CPU has them, and the host uses them.
- * Expected: the format is that of L1's own paging at VMRUN (APM vol. 2, "Nested Paging", "Legacy PAE Mode").
+ * What: L1's nested page tables in every paging mode of L1: 32-bit, PAE, 4 and 5 levels; a 64-bit
+ * L2 under each.
+ * Conditions: guests are offered SVM with nested paging; 5 levels: the CPU has them, and the host
+ * uses them.
+ * Expected: the format is that of L1's own paging at VMRUN (APM vol. 2, "Nested Paging", "Legacy
+ * PAE Mode").
  */
 #include "npt.h"
 
@@ -72,7 +75,10 @@ static void guest_pae(void)
 	npt_set(&npt, NPT_PLAY, 1, a | NPT_RWX | 1ull << 62);
 	GUEST_ASSERT_NPF(NPT_READ, NPT_PLAY, PF_PROT | PF_USER | PF_RSVD | NPF_FINAL);
 	npt_set(&npt, NPT_PLAY, 1, a | NPT_RWX);
-	/* The pointers anywhere on 32 bytes, at the end of a page, with nonsense below (CVE-2024-50115) */
+	/*
+	 * The pointers anywhere on 32 bytes, at the end of a page, with nonsense below
+	 * (CVE-2024-50115)
+	 */
 	pointers = npt_page() + 4096 - 32;
 	for (i = 0; i < 4; i++)
 		((volatile u64 *)pointers)[i] = ((volatile u64 *)npt.root)[i];

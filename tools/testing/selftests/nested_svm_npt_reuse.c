@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1 makes one of its nested page tables, changed meanwhile, reachable at an address of L2's where nothing was: in the same tables, in those of another
- * L2, with another table below it.
+ * What: L1 makes one of its nested page tables, changed meanwhile, reachable at an address of L2's
+ * where nothing was: in the same tables, in those of another L2, with another table below it.
  * Conditions: guests are offered SVM with nested paging.
- * Expected: no CPU has translations of that address, so L1 need not flush: L2 finds what the table says now.
+ * Expected: no CPU has translations of that address, so L1 need not flush: L2 finds what the table
+ * says now.
  */
 #include "npt.h"
 

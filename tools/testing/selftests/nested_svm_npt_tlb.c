@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1 changes its nested page tables between two runs of L2, with and without a flush; several sets of tables and ASIDs; what
- * runs of L2 cost if nothing was flushed; few pages for it all.
+ * What: L1 changes its nested page tables between two runs of L2, with and without a flush; several
+ * sets of tables and ASIDs; what runs of L2 cost if nothing was flushed; few pages for it all.
  * Conditions: guests are offered SVM with nested paging.
- * Expected: what was taken away is gone after a flush, what was given is there without; nothing is built anew without a flush.
+ * Expected: what was taken away is gone after a flush, what was given is there without; nothing is
+ * built anew without a flush.
  */
 #include <errno.h>
 
@@ -107,7 +108,10 @@ TEST(less_with_flush)
 	npt_run(guest_less);
 }
 
-/* Two L2s by turns, each with its tables and its ASID: both stay as they are, and a flush of one is of one. */
+/*
+ * Two L2s by turns, each with its tables and its ASID: both stay as they are, and a flush of one is
+ * of one.
+ */
 static void guest_two(void)
 {
 	u64 a, b, i;
@@ -145,7 +149,10 @@ TEST(two_l2)
 	npt_run(guest_two);
 }
 
-/* More sets of tables than are remembered, and as they are reused for something else, tables that were others' before */
+/*
+ * More sets of tables than are remembered, and as they are reused for something else, tables that
+ * were others' before
+ */
 static void guest_many(void)
 {
 	u64 roots[16], pages[16], i, round, leaf;
@@ -164,7 +171,10 @@ static void guest_many(void)
 			svm_vmcb.tlb_ctl = 1;
 			GUEST_ASSERT_READ(NPT_PLAY + 8, 100 + i);
 		}
-	/* The level 1 table of one as the root of another, which maps the program through its own entries of level 4 */
+	/*
+	 * The level 1 table of one as the root of another, which maps the program through its own
+	 * entries of level 4
+	 */
 	other.root = roots[0];
 	leaf = npt_get(&other, NPT_PLAY, 2) & PTE_ADDR;
 	*(volatile u64 *)leaf = *(volatile u64 *)roots[1];
@@ -220,7 +230,10 @@ static void guest_cost(void)
 	guest_done();
 }
 
-/* The same with as few pages of L0's as there may be, so that tables are reclaimed all the time; and with less of them than before. */
+/*
+ * The same with as few pages of L0's as there may be, so that tables are reclaimed all the time;
+ * and with less of them than before.
+ */
 TEST(few_pages)
 {
 	struct vm *vm;
@@ -253,13 +266,18 @@ static void guest_recursive(void)
 
 	npt_guest_init(&npt, NPT_4LEVEL);
 	root = npt.root;
-	/* The program is reached as before; 511 is the root itself, at all levels down to the leaf. */
+	/*
+	 * The program is reached as before; 511 is the root itself, at all levels down to the leaf.
+	 */
 	((volatile u64 *)root)[511] = root | NPT_RWX;
 	GUEST_ASSERT_EQ(npt_access(NPT_READ, 0xc0000000ull), EXIT_NPF);
 	svm_vmcb.tlb_ctl = 1;
 	for (i = 0; i < 3; i++) {
 		npt_set(&npt, i << 30, 3, (npt_get(&npt, i << 30, 3) & PTE_ADDR) | NPT_RWX);
-		/* Level 3's last entry: the root as a level 2 table, whose first entry has no PS: a level 1 table's place */
+		/*
+		 * Level 3's last entry: the root as a level 2 table, whose first entry has no PS: a
+		 * level 1 table's place
+		 */
 		npt_set(&npt, 0xc0000000ull, 3, root | NPT_RWX);
 		GUEST_ASSERT_DONE(NPT_READ, 0xc0000000ull);
 	}

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: two vCPUs run an L2 each on the same nested page tables and write to the same pages, while the host takes pages away and write-protects
- * them, logs dirty pages on and off, removes the slot and moves it. NESTED_RACE_SECONDS (4).
+ * What: two vCPUs run an L2 each on the same nested page tables and write to the same pages, while
+ * the host takes pages away and write-protects them, logs dirty pages on and off, removes the slot
+ * and moves it. NESTED_RACE_SECONDS (4).
  * Conditions: guests are offered SVM with nested paging.
- * Expected: every L2 finds in each page what it wrote there last; where there is no slot the access reaches userspace, which does it; the pages that were
- * written are in the dirty log.
+ * Expected: every L2 finds in each page what it wrote there last; where there is no slot the access
+ * reaches userspace, which does it; the pages that were written are in the dirty log.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,8 +44,11 @@ static void l2_main(void)
 
 static void enter(struct svm_vmcb *b)
 {
-	asm volatile("push %%rbp; vmrun %%rax; pop %%rbp" : : "a"(b)
-		     : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+	asm volatile("push %%rbp; vmrun %%rax; pop %%rbp"
+		     :
+		     : "a"(b)
+		     : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+		       "r14", "r15", "memory", "cc");
 }
 
 static void prepare(void)
@@ -120,8 +124,10 @@ static void *run_vcpu(void *arg)
 	if (end != RUN_DONE) {
 		const struct guest_cpu *cpu = vcpu_report(vcpu);
 
-		tap_fail(__FILE__, __LINE__, "vCPU %u: %d, exit %u, port %#x; got %#llx, expected %#llx", vcpu->id, r,
-			 vcpu->run->exit_reason, vcpu->run->io.port, (unsigned long long)cpu->got, (unsigned long long)cpu->want);
+		tap_fail(__FILE__, __LINE__,
+			 "vCPU %u: %d, exit %u, port %#x; got %#llx, expected %#llx", vcpu->id, r,
+			 vcpu->run->exit_reason, vcpu->run->io.port, (unsigned long long)cpu->got,
+			 (unsigned long long)cpu->want);
 		over = true;
 	}
 	return NULL;
@@ -215,7 +221,8 @@ TEST_TIMEOUT(two_l2_and_the_host, 100000)
 	*guest_var(vm, &stop) = 1;
 	for (i = 0; i < 2; i++)
 		pthread_join(thread[i], NULL);
-	tap_note("%llu disturbances, %llu and %llu turns", (unsigned long long)n, (unsigned long long)*guest_var(vm, &turns[0]),
+	tap_note("%llu disturbances, %llu and %llu turns", (unsigned long long)n,
+		 (unsigned long long)*guest_var(vm, &turns[0]),
 		 (unsigned long long)*guest_var(vm, &turns[1]));
 	CHECK(n > 20);
 	CHECK(*guest_var(vm, &turns[0]) > 10 && *guest_var(vm, &turns[1]) > 10);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: an instruction of L2 that userspace puts in the place of another one while it serves that one's MMIO access: the emulator
- * goes on with what is there now.
+ * What: an instruction of L2 that userspace puts in the place of another one while it serves that
+ * one's MMIO access: the emulator goes on with what is there now.
  * Conditions: guests are offered SVM.
- * Expected: L1 has its exit if it intercepts the new instruction; if it does not the instruction is executed.
+ * Expected: L1 has its exit if it intercepts the new instruction; if it does not the instruction is
+ * executed.
  */
 #include <string.h>
 
@@ -98,7 +99,10 @@ TEST(l1_does_not_care)
 
 	need_svm();
 	for (i = 0; i < sizeof(rewrites) / sizeof(rewrites[0]); i++) {
-		/* A port access after the MMIO access is two accesses of one instruction, which nothing has. */
+		/*
+		 * A port access after the MMIO access is two accesses of one instruction, which
+		 * nothing has.
+		 */
 		if (rewrites[i].intercept != ICPT_IOIO)
 			rewrite_one(i, false);
 	}

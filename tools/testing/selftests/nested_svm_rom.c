@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: pages that L1 gives its processor (control block, permission maps) in a slot that is read-only, that goes while L2 runs, or whose
- * host memory goes.
+ * What: pages that L1 gives its processor (control block, permission maps) in a slot that is
+ * read-only, that goes while L2 runs, or whose host memory goes.
  * Conditions: guests are offered SVM; strata.
- * Expected: what is only read may be read-only. A control block that cannot be written at #VMEXIT is a shutdown, and nothing of it is written;
- * one that is back by then is written as ever. A map that cannot be read intercepts everything, and at VMRUN is a refusal. VMSAVE into such a page is
+ * Expected: what is only read may be read-only. A control block that cannot be written at #VMEXIT
+ * is a shutdown, and nothing of it is written; one that is back by then is written as ever. A map
+ * that cannot be read intercepts everything, and at VMRUN is a refusal. VMSAVE into such a page is
  * #GP. A restored L2 whose control block cannot be written is an internal error until it can.
  */
 #include <errno.h>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: L1 enters control blocks that are random in all fields, or nearly right; a second vCPU changes them meanwhile; userspace
- * interrupts, sends NMIs, INTs and SMIs whose save area it changes, and moves nested state about. NESTED_FUZZ_SECONDS (4), NESTED_FUZZ_SEED.
+ * What: L1 enters control blocks that are random in all fields, or nearly right; a second vCPU
+ * changes them meanwhile; userspace interrupts, sends NMIs, INTs and SMIs whose save area it
+ * changes, and moves nested state about. NESTED_FUZZ_SECONDS (4), NESTED_FUZZ_SEED.
  * Conditions: guests are offered SVM; SMM for the last case.
- * Expected: no refusal by the CPU of what strata made of it (KVM_EXIT_FAIL_ENTRY), an L1 that goes on once its memory is new, no word
- * in the host's log, a neighbour that works.
+ * Expected: no refusal by the CPU of what strata made of it (KVM_EXIT_FAIL_ENTRY), an L1 that goes
+ * on once its memory is new, no word in the host's log, a neighbour that works.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -63,8 +64,9 @@ static u64 interesting(u64 old)
 }
 
 /*
- * Bits of a word of the control block that do not change by chance. TCG ends where it takes a stack from a TR that is no TSS. An exit with
- * EFER.LME set and CR4.PAE clear is the end of the host's CPU there.
+ * Bits of a word of the control block that do not change by chance. TCG ends where it takes a stack
+ * from a TR that is no TSS. An exit with EFER.LME set and CR4.PAE clear is the end of the host's
+ * CPU there.
  */
 GUEST_INLINE u64 staying(u64 word)
 {
@@ -238,22 +240,22 @@ static void shake(struct vcpu *vcpu, u64 r)
 }
 
 /*
- * A bit of the save area that RSM will read, mostly. Left out: SMBASE, and what TCG does not survive: some combinations of control registers, a
- * TR that is no TSS, many breakpoints.
+ * A bit of the save area that RSM will read, mostly. Left out: SMBASE, and what TCG does not
+ * survive: some combinations of control registers, a TR that is no TSS, many breakpoints.
  */
 static void change_smram(u8 *smram, u64 r)
 {
 	unsigned int at = (r >> 8) % 512;
 
-	if (!(r & 3) || (at & ~15u) == S64_TR || (at & ~7u) == S64_DR7 ||
-	    (at & ~7u) == S64_EFER || (at & ~7u) == S64_CR4 || (at & ~7u) == S64_CR0 || (at & ~7u) == S64_SMBASE)
+	if (!(r & 3) || (at & ~15u) == S64_TR || (at & ~7u) == S64_DR7 || (at & ~7u) == S64_EFER ||
+	    (at & ~7u) == S64_CR4 || (at & ~7u) == S64_CR0 || (at & ~7u) == S64_SMBASE)
 		return;
 	smram[SMM_SAVE + at] ^= 1 << (r >> 32 & 7);
 }
 
 /*
- * L2 and what RSM leads to may write anywhere, so into the counters, L1's code and its page tables. A life in which L1 does nothing is the last on
- * this memory.
+ * L2 and what RSM leads to may write anywhere, so into the counters, L1's code and its page tables.
+ * A life in which L1 does nothing is the last on this memory.
  */
 static u8 *pristine;
 
@@ -283,12 +285,14 @@ static bool enough(struct vm *vm, unsigned int what, u64 smis)
 {
 	if (what & SMI)
 		return smis > 5;
-	return *guest_var(vm, &rounds) > 20 && *guest_var(vm, &entered) > 5 && *guest_var(vm, &invalid) > 5;
+	return *guest_var(vm, &rounds) > 20 && *guest_var(vm, &entered) > 5 &&
+	       *guest_var(vm, &invalid) > 5;
 }
 
 static void fuzz(unsigned int what)
 {
-	u64 s = env_number("NESTED_FUZZ_SEED", 1), end, kicks = 0, lives = 0, last = 0, stuck = 0, smis = 0, born = 0, renewals = 0, in_vain = 0;
+	u64 s = env_number("NESTED_FUZZ_SEED", 1), end, kicks = 0, lives = 0, last = 0, stuck = 0,
+	    smis = 0, born = 0, renewals = 0, in_vain = 0;
 	struct itimerval tick = { .it_interval.tv_usec = 20000, .it_value.tv_usec = 20000 };
 	struct kvm_interrupt irq = { .irq = 0x40 };
 	struct sigaction sa = { .sa_handler = on_signal };
@@ -338,8 +342,9 @@ static void fuzz(unsigned int what)
 			tap_fail(__FILE__, __LINE__, "KVM_RUN: %d", r);
 			break;
 		} else if (vcpu->run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
-			tap_fail(__FILE__, __LINE__, "seed %llu, round %llu: the CPU refused to enter", (unsigned long long)s,
-				 (unsigned long long)now);
+			tap_fail(__FILE__, __LINE__,
+				 "seed %llu, round %llu: the CPU refused to enter",
+				 (unsigned long long)s, (unsigned long long)now);
 		} else if (smram && vcpu->run->exit_reason == KVM_EXIT_IO && vcpu->run->io.port == PORT_SMM && vcpu->run->io.direction) {
 			change_smram(smram, ++smis * 0x9e3779b97f4a7c15ull);
 			continue;
@@ -357,9 +362,11 @@ static void fuzz(unsigned int what)
 		again(vcpu, ++s);
 	}
 	setitimer(ITIMER_REAL, &(struct itimerval){ }, NULL);
-	tap_note("%llu rounds, %llu entered, %llu refused, %llu SMIs, %llu lives", (unsigned long long)*guest_var(vm, &rounds),
-		 (unsigned long long)*guest_var(vm, &entered), (unsigned long long)*guest_var(vm, &invalid),
-		 (unsigned long long)smis, (unsigned long long)lives);
+	tap_note("%llu rounds, %llu entered, %llu refused, %llu SMIs, %llu lives",
+		 (unsigned long long)*guest_var(vm, &rounds),
+		 (unsigned long long)*guest_var(vm, &entered),
+		 (unsigned long long)*guest_var(vm, &invalid), (unsigned long long)smis,
+		 (unsigned long long)lives);
 	/* On new memory L1 gets somewhere before it leaves, unless it is spoilt again at once. */
 	CHECK(in_vain <= renewals / 2 + 3);
 	if (what & FLIP)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: SMM while L2 runs and L1 leaves SMIs to L0: the save area, the state in the handler, RSM back into L2; save areas and state of L1's that RSM
- * must refuse, and the triple fault of that moved to another vCPU; a vCPU moved inside SMM; SMIs that L1 intercepts; the flag of SMM toggled under L2.
+ * What: SMM while L2 runs and L1 leaves SMIs to L0: the save area, the state in the handler, RSM
+ * back into L2; save areas and state of L1's that RSM must refuse, and the triple fault of that
+ * moved to another vCPU; a vCPU moved inside SMM; SMIs that L1 intercepts; the flag of SMM toggled
+ * under L2.
  * Conditions: guests are offered SVM; no in-kernel interrupt controller; strata.
  * Expected: L2 and L1 notice nothing. A refused RSM is a triple fault with the vCPU as it was.
  */
@@ -260,8 +262,10 @@ TEST(refused_ways_back)
 		RUN_UNTIL_SMM(vm->vcpu);
 		bad[i].spoil(vm, smram);
 		get(vm->vcpu, &before);
-		if (vcpu_run(vm->vcpu) != RUN_OTHER || vm->vcpu->run->exit_reason != KVM_EXIT_SHUTDOWN)
-			tap_fail(__FILE__, __LINE__, "%s: exit %u", bad[i].name, vm->vcpu->run->exit_reason);
+		if (vcpu_run(vm->vcpu) != RUN_OTHER ||
+		    vm->vcpu->run->exit_reason != KVM_EXIT_SHUTDOWN)
+			tap_fail(__FILE__, __LINE__, "%s: exit %u", bad[i].name,
+				 vm->vcpu->run->exit_reason);
 		get(vm->vcpu, &after);
 		if (memcmp(&before, &after, sizeof(before)))
 			tap_fail(__FILE__, __LINE__, "%s: not as it was", bad[i].name);
@@ -269,7 +273,9 @@ TEST(refused_ways_back)
 	}
 }
 
-/* ... and the triple fault is an event like others: saved before it is taken, and taken elsewhere. */
+/*
+ * ... and the triple fault is an event like others: saved before it is taken, and taken elsewhere.
+ */
 static const struct vm_config each_exit = { .nr_vcpus = 1, .payload = true, .triple_fault = true, .each = true };
 
 static void run_to_port(struct vcpu *vcpu, u16 port)
@@ -330,7 +336,10 @@ TEST(refused_way_back_moved)
 		move_the_fault(i, &seed);
 }
 
-/* SMM switched on and off by userspace under L2 (what CVE-2022-48763 did not survive): L2 goes on in what it was given. */
+/*
+ * SMM switched on and off by userspace under L2 (what CVE-2022-48763 did not survive): L2 goes on
+ * in what it was given.
+ */
 TEST(smm_flag_toggled_under_l2)
 {
 	struct kvm_vcpu_events events;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a guest hypervisor and its L2 moved to another vCPU after every exit, the SETs in changing order: through VMRUN, events
- * injected by L1, their delivery, exits to both levels. Checks of KVM_SET_NESTED_STATE. A control block whose page is gone.
- * Conditions: guests are offered SVM; strata's capabilities for exact events and for stops at every exit.
+ * What: a guest hypervisor and its L2 moved to another vCPU after every exit, the SETs in changing
+ * order: through VMRUN, events injected by L1, their delivery, exits to both levels. Checks of
+ * KVM_SET_NESTED_STATE. A control block whose page is gone.
+ * Conditions: guests are offered SVM; strata's capabilities for exact events and for stops at every
+ * exit.
  * Expected: the guest does not notice; a GET straight after the SETs gives what was set, twice.
  */
 #include <errno.h>
@@ -212,11 +214,14 @@ static void same(const char *what, const struct image *a, const struct image *b)
 {
 	if (!memcmp(a, b, sizeof(*a)))
 		return;
-	tap_fail(__FILE__, __LINE__, "%s: regs %d sregs %d debugregs %d events %d msrs %d nested %d (flags %#x, %#x)", what,
-		 !!memcmp(&a->regs, &b->regs, sizeof(a->regs)), !!memcmp(&a->sregs, &b->sregs, sizeof(a->sregs)),
-		 !!memcmp(&a->debugregs, &b->debugregs, sizeof(a->debugregs)), !!memcmp(&a->events, &b->events, sizeof(a->events)),
-		 !!memcmp(a->msr, b->msr, sizeof(a->msr)), !!memcmp(a->bytes, b->bytes, sizeof(a->bytes)), a->nested.flags,
-		 b->nested.flags);
+	tap_fail(__FILE__, __LINE__,
+		 "%s: regs %d sregs %d debugregs %d events %d msrs %d nested %d (flags %#x, %#x)",
+		 what, !!memcmp(&a->regs, &b->regs, sizeof(a->regs)),
+		 !!memcmp(&a->sregs, &b->sregs, sizeof(a->sregs)),
+		 !!memcmp(&a->debugregs, &b->debugregs, sizeof(a->debugregs)),
+		 !!memcmp(&a->events, &b->events, sizeof(a->events)),
+		 !!memcmp(a->msr, b->msr, sizeof(a->msr)),
+		 !!memcmp(a->bytes, b->bytes, sizeof(a->bytes)), a->nested.flags, b->nested.flags);
 }
 
 TEST_TIMEOUT(moved_at_every_exit, 200)
@@ -232,7 +237,8 @@ TEST_TIMEOUT(moved_at_every_exit, 200)
 		if (end == RUN_DONE || end == RUN_FAILED)
 			break;
 		if (vm->vcpu->run->exit_reason != STRATA_EXIT_EACH) {
-			tap_fail(__FILE__, __LINE__, "stop %u: exit %u", stops, vm->vcpu->run->exit_reason);
+			tap_fail(__FILE__, __LINE__, "stop %u: exit %u", stops,
+				 vm->vcpu->run->exit_reason);
 			break;
 		}
 		stops++;
@@ -243,7 +249,10 @@ TEST_TIMEOUT(moved_at_every_exit, 200)
 		pending += !!(image.nested.flags & KVM_STATE_NESTED_RUN_PENDING);
 		with_event += (image.nested.flags & KVM_STATE_NESTED_RUN_PENDING) &&
 			      ((struct svm_vmcb *)image.nested.data.svm->vmcb12)->event_inj >> 31;
-		/* Where INT3 exits it is not reported, as it happens again by itself: moved each time, it would never get on. */
+		/*
+		 * Where INT3 exits it is not reported, as it happens again by itself: moved each
+		 * time, it would never get on.
+		 */
 		stuck = image.regs.rip == rip ? stuck + 1 : 0;
 		rip = image.regs.rip;
 		if (stuck > 8)
@@ -261,7 +270,8 @@ TEST_TIMEOUT(moved_at_every_exit, 200)
 		vm = other;
 		other = t;
 	}
-	tap_note("%u stops, %u in L2, %u with a run pending, %u of them with an event", stops, in_l2, pending, with_event);
+	tap_note("%u stops, %u in L2, %u with a run pending, %u of them with an event", stops,
+		 in_l2, pending, with_event);
 	CHECK(stops > 200 && in_l2 > 100 && pending >= 48 && with_event >= 42);
 	other->mem = NULL;
 	vm_destroy(other);
@@ -337,7 +347,8 @@ static void filled(struct vcpu *vcpu)
 	xioctl(vcpu->fd, KVM_GET_NESTED_STATE, &a.nested);
 	xioctl(vcpu->fd, KVM_GET_NESTED_STATE, &b.nested);
 	CHECK(!memcmp(a.bytes, b.bytes, sizeof(a.bytes)));
-	for (i = sizeof(struct kvm_nested_state) + offsetof(struct svm_vmcb, rsvd_698); i < NESTED_SIZE; i++)
+	for (i = sizeof(struct kvm_nested_state) + offsetof(struct svm_vmcb, rsvd_698);
+	     i < NESTED_SIZE; i++)
 		if (a.bytes[i])
 			tap_fail(__FILE__, __LINE__, "byte %u is %#x", i, a.bytes[i]);
 }
@@ -356,7 +367,10 @@ TEST(every_byte_is_written)
 	vm_destroy(vm);
 }
 
-/* L1's control block is where no memory is: no entry, a clean exit, and with the memory back all goes on. */
+/*
+ * L1's control block is where no memory is: no entry, a clean exit, and with the memory back all
+ * goes on.
+ */
 TEST(page_is_gone)
 {
 	struct vm *vm = stop_in_l2(), *other = create(true, vm->mem);

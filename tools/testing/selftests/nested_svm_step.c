@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: VMRUN under L1's TF and RF, with events for L2 and without; a vCPU that is moved while L2 runs.
+ * What: VMRUN under L1's TF and RF, with events for L2 and without; a vCPU that is moved while L2
+ * runs.
  * Conditions: guests are offered SVM; not on Bochs' AMD models, which a step of a guest ends.
- * Expected: to L1 VMRUN is one instruction, which the exit (or the refusal) completes: one #DB behind it. L2 knows nothing of it, and has the
- * event that L1 injects, once, and behind its own first instruction the step of its own TF.
+ * Expected: to L1 VMRUN is one instruction, which the exit (or the refusal) completes: one #DB
+ * behind it. L2 knows nothing of it, and has the event that L1 injects, once, and behind its own
+ * first instruction the step of its own TF.
  */
 #include <errno.h>
 
@@ -67,8 +69,10 @@ static u64 __attribute__((noinline, noclone)) run_with(u64 flags)
 		     "vmrun %%rax\n"
 		     "vmrun_behind:\n\t"
 		     "popq %%rbp"
-		     : : "a"(&svm_vmcb), "r"(flags)
-		     : "rcx", "rdx", "rbx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "memory", "cc");
+		     :
+		     : "a"(&svm_vmcb), "r"(flags)
+		     : "rcx", "rdx", "rbx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+		       "r14", "memory", "cc");
 	return svm_vmcb.exit_code;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the tracepoint of events that L1 takes from L2: an exception whose exit the CPU made, and an NMI and an exception that the event queue found.
+ * What: the tracepoint of events that L1 takes from L2: an exception whose exit the CPU made, and
+ * an NMI and an exception that the event queue found.
  * Conditions: strata, and guests are offered SVM.
  * Expected: one line for each, that says for whom and what.
  */

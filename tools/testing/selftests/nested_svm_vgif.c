@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: what holds back the virtual interrupts that L1 gives L2: a GIF of L2's own (vGIF), V_TPR with and without V_INTR_MASKING; and what they end: a HLT that
- * nobody but L0 sees.
+ * What: what holds back the virtual interrupts that L1 gives L2: a GIF of L2's own (vGIF), V_TPR
+ * with and without V_INTR_MASKING; and what they end: a HLT that nobody but L0 sees.
  * Conditions: guests are offered SVM, and vGIF for its cases.
  * Expected: as on bare hardware; real interrupts are no matter to V_GIF and V_TPR.
  */
@@ -131,7 +131,10 @@ static void l2_tpr(void)
 	vmmcall();
 }
 
-/* Without V_INTR_MASKING: CR8 reads the one of L1, writes go to both; V_TPR alone holds back virtual interrupts. */
+/*
+ * Without V_INTR_MASKING: CR8 reads the one of L1, writes go to both; V_TPR alone holds back
+ * virtual interrupts.
+ */
 static void guest_tpr(void)
 {
 	begin(l2_tpr);
@@ -170,7 +173,10 @@ TEST(virtual_tpr)
 	svm_run_with(guest_tpr, 0xffffffff);
 }
 
-/* L2 halts with a virtual interrupt waiting for the end of STI's shadow, in HLT that nobody else sees. */
+/*
+ * L2 halts with a virtual interrupt waiting for the end of STI's shadow, in HLT that nobody else
+ * sees.
+ */
 static void l2_halt(void)
 {
 	asm volatile("sti; hlt; cli");

@@ -2,7 +2,8 @@
 /*
  * What: VMLOAD of addresses that are not canonical, by L1; what of that a VMM saves.
  * Conditions: guests are offered SVM; strata, which stops after each exit.
- * Expected: they are sign-extended, as no CPU keeps others; at each stop the MSRs that were got are taken back.
+ * Expected: they are sign-extended, as no CPU keeps others; at each stop the MSRs that were got are
+ * taken back.
  */
 #include <stdlib.h>
 

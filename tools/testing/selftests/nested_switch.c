@@ -2,7 +2,8 @@
 /*
  * What: the module parameter "nested": what userspace and guests find with it on and off.
  * Conditions: none; guests only on AMD hosts.
- * Expected: the parameter reads N on Intel hosts. On, guests are offered SVM if their CPUID has it; off, neither capability nor ioctls nor instructions are there, whatever CPUID says.
+ * Expected: the parameter reads N on Intel hosts. On, guests are offered SVM if their CPUID has it;
+ * off, neither capability nor ioctls nor instructions are there, whatever CPUID says.
  */
 #include <errno.h>
 #include <stdio.h>

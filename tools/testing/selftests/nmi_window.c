@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: an NMI that has to wait for one instruction under an interrupt shadow, or for an exception that goes in before it, leaves no
- * trace of how the wait was done: no trap flag in what the guest pushes, no single-step trap, nothing in the registers that
- * userspace reads meanwhile. STI's shadow with IF clear, which only userspace can make, is none.
+ * What: an NMI that has to wait for one instruction under an interrupt shadow, or for an exception
+ * that goes in before it, leaves no trace of how the wait was done: no trap flag in what the guest
+ * pushes, no single-step trap, nothing in the registers that userspace reads meanwhile. STI's
+ * shadow with IF clear, which only userspace can make, is none.
  * Conditions: none.
- * Expected: RFLAGS and DR6 as without the NMI, and the NMI right behind the instruction or the delivery.
+ * Expected: RFLAGS and DR6 as without the NMI, and the NMI right behind the instruction or the
+ * delivery.
  */
 #include <string.h>
 
@@ -140,8 +142,9 @@ static void shadow_and_nmi(struct vcpu *vcpu)
 }
 
 /*
- * QEMU's TCG forgets a shadow at the first exit (Documentation/testing.rst), so that the NMI comes early if the host's interrupt ended the guest before the
- * instruction had run. Such an attempt says nothing there.
+ * QEMU's TCG forgets a shadow at the first exit (Documentation/testing.rst), so that the NMI comes
+ * early if the host's interrupt ended the guest before the instruction had run. Such an attempt
+ * says nothing there.
  */
 static bool disturbed(struct vm *vm)
 {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: NX huge pages: a huge page is split when something is fetched from it and not before; what was split becomes huge again; the
- * module's parameters at run time; a VM that is exempt.
+ * What: NX huge pages: a huge page is split when something is fetched from it and not before; what
+ * was split becomes huge again; the module's parameters at run time; a VM that is exempt.
  * Conditions: huge pages of the host; root.
- * Expected: nx_lpage_splits counts what is split; a huge page costs one fault, whichever of its pages are used.
+ * Expected: nx_lpage_splits counts what is split; a huge page costs one fault, whichever of its
+ * pages are used.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -156,7 +157,10 @@ TEST(recovery)
 	vm_destroy(vm);
 }
 
-/* A share of the list in each period, and none where the ratio is 0; a new period counts from now on. */
+/*
+ * A share of the list in each period, and none where the ratio is 0; a new period counts from now
+ * on.
+ */
 TEST(recovery_settings)
 {
 	struct vm *vm;
@@ -180,7 +184,10 @@ TEST(recovery_settings)
 	vm_destroy(vm);
 }
 
-/* While writes are logged pages are small anyway: nothing is given up, and they become huge when the log ends. */
+/*
+ * While writes are logged pages are small anyway: nothing is given up, and they become huge when
+ * the log ends.
+ */
 TEST(with_dirty_log)
 {
 	struct vm *vm;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: how guest memory is mapped, by the number of nested page faults: 4K pages with their neighbours, pages of 2M and 1G, where alignment forbids
- * them; large pages under dirty logging; what it costs to take a range away; faults of four vCPUs on the same fresh pages.
- * Conditions: pages of hugetlbfs. Those of 1G are there if the host's command line asks for them ("hugepagesz=1G hugepages=1"), skipped otherwise.
+ * What: how guest memory is mapped, by the number of nested page faults: 4K pages with their
+ * neighbours, pages of 2M and 1G, where alignment forbids them; large pages under dirty logging;
+ * what it costs to take a range away; faults of four vCPUs on the same fresh pages.
+ * Conditions: pages of hugetlbfs. Those of 1G are there if the host's command line asks for them
+ * ("hugepagesz=1G hugepages=1"), skipped otherwise.
  * Expected: one fault for a large page, one flush for a range, no write lost.
  */
 #include <errno.h>
@@ -75,7 +77,8 @@ static struct vm *vm_with(void *mem, u64 size)
 /* Pages of hugetlbfs, NULL if there are not as many. */
 static u8 *huge_pages(u64 size, int flags)
 {
-	u8 *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | flags, -1, 0);
+	u8 *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | flags, -1, 0);
 
 	return mem == MAP_FAILED ? NULL : mem;
 }
@@ -146,7 +149,10 @@ static bool asked_for_giant(void)
 	return found;
 }
 
-/* On AMD the CPU's page size is nested paging's, too; on Intel EPT has a bit of its own, of which the module tells. */
+/*
+ * On AMD the CPU's page size is nested paging's, too; on Intel EPT has a bit of its own, of which
+ * the module tells.
+ */
 static bool nested_paging_has_giant(void)
 {
 	u32 regs[4];
@@ -236,7 +242,10 @@ TEST_TIMEOUT(giant_page_under_dirty_log, 120)
 	vm_destroy(vm);
 }
 
-/* A range that goes is flushed once, or a few times if others want the lock meanwhile, not page by page. */
+/*
+ * A range that goes is flushed once, or a few times if others want the lock meanwhile, not page by
+ * page.
+ */
 TEST(flushes_are_batched)
 {
 	u64 size = 4 * LARGE, before, n;
@@ -321,7 +330,8 @@ TEST_TIMEOUT(faults_in_parallel, 120)
 		for (i = 0; i < RACERS; i++)
 			pthread_join(threads[i], NULL);
 		for (off = 0; off < RACE; off += SMALL)
-			if (*(u64 *)(mem + off) != RACERS / 2 || *(u64 *)(mem + off + 8) != RACERS / 2)
+			if (*(u64 *)(mem + off) != RACERS / 2 ||
+			    *(u64 *)(mem + off + 8) != RACERS / 2)
 				break;
 		CHECK_EQ(off, RACE);
 	}

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: two vCPUs on one host CPU wait for each other by turns in loops of PAUSE, with IF clear and set.
- * Conditions: none. Whether loops of PAUSE exit depends on the CPU; on Bochs' AMD models, where a guest whose IF is clear is not left for the host's
- * interrupts, there is no way on without.
+ * What: two vCPUs on one host CPU wait for each other by turns in loops of PAUSE, with IF clear and
+ * set.
+ * Conditions: none. Whether loops of PAUSE exit depends on the CPU; on Bochs' AMD models, where a
+ * guest whose IF is clear is not left for the host's interrupts, there is no way on without.
  * Expected: both come to the end: who waits gives the CPU away.
  */
 #define _GNU_SOURCE

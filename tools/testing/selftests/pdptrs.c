@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: page-directory pointers of PAE paging that memory does not have any more, in a vCPU that is moved by SREGS2, and by SREGS.
+ * What: page-directory pointers of PAE paging that memory does not have any more, in a vCPU that is
+ * moved by SREGS2, and by SREGS.
  * Conditions: strata. SVM with nested paging has no such registers: its walks read memory.
- * Expected: SREGS2 brings them, and the guest goes on with them; with SREGS they are loaded from memory at the next KVM_RUN.
+ * Expected: SREGS2 brings them, and the guest goes on with them; with SREGS they are loaded from
+ * memory at the next KVM_RUN.
  */
 #include "emulator.h"
 #include "state.h"

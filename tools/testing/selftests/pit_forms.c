@@ -2,7 +2,8 @@
 /*
  * What: the PIT's older ioctls: KVM_CREATE_PIT, KVM_GET_PIT, KVM_SET_PIT.
  * Conditions: KVM_CAP_PIT.
- * Expected: the channels are those of the newer forms; the speaker's port is there; what the older image does not carry stays; documented errnos.
+ * Expected: the channels are those of the newer forms; the speaker's port is there; what the older
+ * image does not carry stays; documented errnos.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the other paravirtual interfaces: CPUID's leaf, steal time with its preemption mark and TLB flushes, PV EOI, IPIs, kick and yield by
- * hypercall, POLL_CONTROL, KVM_CAP_ENFORCE_PV_FEATURE_CPUID.
+ * What: the other paravirtual interfaces: CPUID's leaf, steal time with its preemption mark and TLB
+ * flushes, PV EOI, IPIs, kick and yield by hypercall, POLL_CONTROL,
+ * KVM_CAP_ENFORCE_PV_FEATURE_CPUID.
  * Conditions: KVM_CREATE_IRQCHIP.
  * Expected: CPUID says what works; no interrupt, no kick and no flush is lost.
  */
@@ -142,8 +143,8 @@ TEST_TIMEOUT(steal_time, 120)
 }
 
 /*
- * The second vCPU sleeps in HLT; the first changes a mapping, asks for the flush in its page, and wakes it. Under the mark nobody sends an
- * interrupt for the flush itself.
+ * The second vCPU sleeps in HLT; the first changes a mapping, asks for the flush in its page, and
+ * wakes it. Under the mark nobody sends an interrupt for the flush itself.
  */
 static void on_wake(struct guest_frame *frame __attribute__((unused)))
 {
@@ -163,12 +164,16 @@ static void guest_flushed(u64 me)
 		for (i = 1; i <= 20; i++) {
 			u8 mark = KVM_VCPU_PREEMPTED;
 
-			while (ready < i || !__atomic_compare_exchange_n(&st->preempted, &mark, KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB,
-									 false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+			while (ready < i || !__atomic_compare_exchange_n(
+						    &st->preempted, &mark,
+						    KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB, false,
+						    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 				mark = KVM_VCPU_PREEMPTED;
 				guest_pause();
 			}
-			/* The host's thread turns the page now, between the mark and the wake-up. */
+			/*
+			 * The host's thread turns the page now, between the mark and the wake-up.
+			 */
 			guest_sync(i);
 			wrmsr(X2(APIC_ICR), 1ull << 32 | VECTOR);
 			while (done < i)
@@ -253,7 +258,9 @@ static void guest_pv_eoi(void)
 	}
 	/* Nothing is left to memory where the CPU ends interrupts by itself. */
 	GUEST_ASSERT(cpu_ends ? !lazy : lazy > 50);
-	/* Two at once: the one behind waits for the first one's end, so that is not left to memory. */
+	/*
+	 * Two at once: the one behind waits for the first one's end, so that is not left to memory.
+	 */
 	before = lazy;
 	asm volatile("cli");
 	wrmsr(X2(APIC_SELF), VECTOR);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: KVM_HC_KICK_CPU against HLT with interrupts off: many rounds, a kick before the HLT, and one that is saved and restored.
+ * What: KVM_HC_KICK_CPU against HLT with interrupts off: many rounds, a kick before the HLT, and
+ * one that is saved and restored.
  * Conditions: KVM_CREATE_IRQCHIP; the last case STRATA_CAP_EVENTS.
  * Expected: a HLT that a kick is meant for ends; one kick ends one HLT.
  */
@@ -15,7 +16,10 @@
 
 static volatile u64 turn;
 
-/* Nobody but the other one ends the HLT. The turn changes before the kick, which comes before or after the HLT began. */
+/*
+ * Nobody but the other one ends the HLT. The turn changes before the kick, which comes before or
+ * after the HLT began.
+ */
 static void guest_kicks(u64 me)
 {
 	u64 i;

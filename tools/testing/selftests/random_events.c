@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: random states of events, of all that KVM_SET_VCPU_EVENTS can say, with what KVM_NMI, KVM_SMI, KVM_INTERRUPT, KVM_SET_MP_STATE and an interrupt in the local APIC
- * add to it; in guests of each mode of the CPU, in VMs of all kinds; memory is warm or cold.
- * Conditions: RANDOM_SEED (0: by the clock) and RANDOM_ROUNDS override what is chosen; with RANDOM_SHOW each state is printed. What the hosts' emulators cannot do is left out
+ * What: random states of events, of all that KVM_SET_VCPU_EVENTS can say, with what KVM_NMI,
+ * KVM_SMI, KVM_INTERRUPT, KVM_SET_MP_STATE and an interrupt in the local APIC add to it; in guests
+ * of each mode of the CPU, in VMs of all kinds; memory is warm or cold.
+ * Conditions: RANDOM_SEED (0: by the clock) and RANDOM_ROUNDS override what is chosen; with
+ * RANDOM_SHOW each state is printed. What the hosts' emulators cannot do is left out
  * (Documentation/testing.rst).
- * Expected: what is refused is what the documentation refuses, with -EINVAL, and changes nothing. What is not is read back as the documentation says, and the same again when
- * that is set; and the guest runs: no entry fails. Saved and restored in another VM, at once or after a few exits, it gets the same events, each as often and in
- * the same order, and ends in the same state.
+ * Expected: what is refused is what the documentation refuses, with -EINVAL, and changes nothing.
+ * What is not is read back as the documentation says, and the same again when that is set; and the
+ * guest runs: no entry fails. Saved and restored in another VM, at once or after a few exits, it
+ * gets the same events, each as often and in the same order, and ends in the same state.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,7 +28,9 @@ static bool refused;
 
 /* ---- judgement ---- */
 
-/* The only one there may be: an INT n, or another soft event without a length, that is not at RIP */
+/*
+ * The only one there may be: an INT n, or another soft event without a length, that is not at RIP
+ */
 static bool lacks_length(const struct two_runs *b, const struct random_events *r)
 {
 	const struct kvm_vcpu_events *e = &r->events;
@@ -33,7 +38,8 @@ static bool lacks_length(const struct two_runs *b, const struct random_events *r
 
 	if (b->config.strata_events)
 		memcpy(&s, e->reserved, sizeof(s));
-	return (e->interrupt.soft && e->interrupt.injected) || (s.flags && (!s.delivering_len || !s.pending_len));
+	return (e->interrupt.soft && e->interrupt.injected) ||
+	       (s.flags && (!s.delivering_len || !s.pending_len));
 }
 
 static bool ran(const struct two_runs *b, const struct random_events *r, const struct outcome *o)
@@ -58,13 +64,16 @@ static void show_log(const struct outcome *o)
 {
 	u32 i;
 
-	tap_note("%s %d, exit %u, port %#x, %u events; RIP %#llx RFLAGS %#llx, interrupt %u %#x, NMI %u/%u, MP state %u", o->blocked ? "waits" : "ran", o->error,
-		 o->exit, o->port, o->log.nr, o->regs.rip, o->regs.rflags, o->events.interrupt.injected, o->events.interrupt.nr, o->events.nmi.pending,
-		 o->events.nmi.masked, o->mp_state);
+	tap_note(
+		"%s %d, exit %u, port %#x, %u events; RIP %#llx RFLAGS %#llx, interrupt %u %#x, NMI %u/%u, MP state %u",
+		o->blocked ? "waits" : "ran", o->error, o->exit, o->port, o->log.nr, o->regs.rip,
+		o->regs.rflags, o->events.interrupt.injected, o->events.interrupt.nr,
+		o->events.nmi.pending, o->events.nmi.masked, o->mp_state);
 	for (i = 0; i < o->log.nr && i < MODES_ENTRIES; i++) {
 		const struct mode_entry *e = &o->log.entry[i];
 
-		tap_note("  vector %#x error %#x rip %#x rflags %#x %#x", e->vector, e->error, e->rip, e->rflags, e->info);
+		tap_note("  vector %#x error %#x rip %#x rflags %#x %#x", e->vector, e->error,
+			 e->rip, e->rflags, e->info);
 	}
 }
 
@@ -87,8 +96,10 @@ static bool same(struct two_runs *b)
 
 	forget(x);
 	forget(y);
-	return x->error == y->error && x->exit == y->exit && x->port == y->port && x->blocked == y->blocked && x->mp_state == y->mp_state &&
-	       !memcmp(&x->log, &y->log, sizeof(x->log)) && !memcmp(&x->regs, &y->regs, sizeof(x->regs)) &&
+	return x->error == y->error && x->exit == y->exit && x->port == y->port &&
+	       x->blocked == y->blocked && x->mp_state == y->mp_state &&
+	       !memcmp(&x->log, &y->log, sizeof(x->log)) &&
+	       !memcmp(&x->regs, &y->regs, sizeof(x->regs)) &&
 	       !memcmp(&x->events, &y->events, sizeof(x->events));
 }
 
@@ -129,7 +140,8 @@ static bool set_events(struct two_runs *b, const struct random_events *r)
 
 		for (i = 0; i < sizeof(got); i++)
 			if (x[i] != y[i])
-				tap_fail(__FILE__, __LINE__, "read back: byte %u is %#x, expected %#x", i, x[i], y[i]);
+				tap_fail(__FILE__, __LINE__,
+					 "read back: byte %u is %#x, expected %#x", i, x[i], y[i]);
 	}
 	xioctl(fd, KVM_SET_VCPU_EVENTS, &got);
 	xioctl(fd, KVM_GET_VCPU_EVENTS, &again);

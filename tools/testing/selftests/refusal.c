@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What: strata is loaded on a CPU that lacks something it cannot do without.
- * Conditions: the host loads no hypervisor and has strata in /modules-unloaded; the case is named, as
- * each needs another CPU.
+ * Conditions: the host loads no hypervisor and has strata in /modules-unloaded; the case is named,
+ * as each needs another CPU.
  * Expected: the module is refused with EOPNOTSUPP and the log says why, as often as it is tried.
  */
 #include <errno.h>

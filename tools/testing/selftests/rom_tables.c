@@ -2,8 +2,9 @@
 /*
  * What: page tables in a read-only slot, which CPUs ask nested paging for the right to write.
  * Conditions: none.
- * Expected: what can be emulated is, and the guest goes on, MSRs included; the tables stay as they are. What userspace is to have an exit for, and the
- * delivery of an event, are internal errors, before which nothing has been done: with other tables the guest goes on.
+ * Expected: what can be emulated is, and the guest goes on, MSRs included; the tables stay as they
+ * are. What userspace is to have an exit for, and the delivery of an event, are internal errors,
+ * before which nothing has been done: with other tables the guest goes on.
  */
 #include <string.h>
 

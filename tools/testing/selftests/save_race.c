@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: NMIs, SMIs, INITs and SIPIs from another thread at any moment of KVM_RUN and of the getters.
- * Conditions: in-kernel interrupt controllers. One event of a kind is under way at a time; the sender counts before and after it sends.
- * Expected: an event sent before the getters began and not yet taken is in the image; none is in there twice; the image, set into another VM, goes on
- * with it; nothing is lost in the vCPU it came from.
+ * What: NMIs, SMIs, INITs and SIPIs from another thread at any moment of KVM_RUN and of the
+ * getters.
+ * Conditions: in-kernel interrupt controllers. One event of a kind is under way at a time; the
+ * sender counts before and after it sends.
+ * Expected: an event sent before the getters began and not yet taken is in the image; none is in
+ * there twice; the image, set into another VM, goes on with it; nothing is lost in the vCPU it came
+ * from.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -194,9 +197,10 @@ static void race(int kind)
 		after = s.begun;
 		has = waiting(&state, kind);
 		if (taken + has < before || taken + has > after)
-			tap_die(__FILE__, __LINE__, "round %u: %llu sent before, %llu taken, %llu in the image, %llu begun after",
-				 round, (unsigned long long)before, (unsigned long long)taken, (unsigned long long)has,
-				 (unsigned long long)after);
+			tap_die(__FILE__, __LINE__,
+				"round %u: %llu sent before, %llu taken, %llu in the image, %llu begun after",
+				round, (unsigned long long)before, (unsigned long long)taken,
+				(unsigned long long)has, (unsigned long long)after);
 		if (has && waited++ < 10)
 			go_on(vm, &state, smram, kind, taken);
 		/* Let the other thread be anywhere. */
@@ -206,7 +210,8 @@ static void race(int kind)
 	}
 	s.stop = true;
 	pthread_join(thread, NULL);
-	tap_note("%u stops, %u with one in the image, %llu sent", round, waited, (unsigned long long)s.sent);
+	tap_note("%u stops, %u with one in the image, %llu sent", round, waited,
+		 (unsigned long long)s.sent);
 	vm_destroy(vm);
 }
 

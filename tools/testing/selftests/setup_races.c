@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: set-up that fails half-way or is raced on purpose: an irqchip that finds no room on the port bus, MSR filters that change
- * while vCPUs are made and get their CPUID.
+ * What: set-up that fails half-way or is raced on purpose: an irqchip that finds no room on the
+ * port bus, MSR filters that change while vCPUs are made and get their CPUID.
  * Conditions: each case skips without its capability.
- * Expected: the documented errno, and afterwards a VM on which nothing was set up; the last filter counts for every vCPU.
+ * Expected: the documented errno, and afterwards a VM on which nothing was set up; the last filter
+ * counts for every vCPU.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -43,7 +44,10 @@ static int raise_line(struct vm *vm, u32 gsi)
 	return ret ? ret : (int)irq.status;
 }
 
-/* The controllers' ports find no room: their pins must not be routed to nowhere when a split irqchip follows. */
+/*
+ * The controllers' ports find no room: their pins must not be routed to nowhere when a split
+ * irqchip follows.
+ */
 TEST(irqchip_without_room)
 {
 	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 } };

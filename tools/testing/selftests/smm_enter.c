@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: SMI and RSM: the save area, the state that the handler starts in, the state after RSM, RSM from every mode, relocation of SMBASE, the second
- * address space.
+ * What: SMI and RSM: the save area, the state that the handler starts in, the state after RSM, RSM
+ * from every mode, relocation of SMBASE, the second address space.
  * Conditions: no in-kernel interrupt controller; SMRAM is memory in the second address space only.
- * Expected: what the manuals' tables say, in the 64-bit map and (CPUID without long mode) the 32-bit one; RSM brings every register back.
+ * Expected: what the manuals' tables say, in the 64-bit map and (CPUID without long mode) the
+ * 32-bit one; RSM brings every register back.
  */
 #include <string.h>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: SMIs among other events: pending and saved, NMI and INIT during SMM, SMI in an NMI handler and in HLT;
- * SMI as an interrupt message.
+ * What: SMIs among other events: pending and saved, NMI and INIT during SMM, SMI in an NMI handler
+ * and in HLT; SMI as an interrupt message.
  * Conditions: those with messages and HLT need the in-kernel interrupt controllers.
- * Expected: one SMM entry for each SMI that was not pending already; what SMM holds back comes after RSM; what KVM_GET_VCPU_EVENTS says, set into
- * another vCPU, goes on the same way.
+ * Expected: one SMM entry for each SMI that was not pending already; what SMM holds back comes
+ * after RSM; what KVM_GET_VCPU_EVENTS says, set into another vCPU, goes on the same way.
  */
 #include <string.h>
 
@@ -171,7 +171,8 @@ static struct vm *irqchip_vm(u8 **smram, unsigned int nr)
 	struct vm *vm = vm_create_with(&(struct vm_config) { .nr_vcpus = nr, .irqchip = CHIP_FULL }, NULL);
 
 	*smram = smm_prepare(vm, nr);
-	vcpu_set_long(&vm->vcpu[nr - 1], (void *)vm_load_payload(vm, 0, payload_loop, payload_loop_end), 0);
+	vcpu_set_long(&vm->vcpu[nr - 1],
+		      (void *)vm_load_payload(vm, 0, payload_loop, payload_loop_end), 0);
 	vcpu_set_mp_state(&vm->vcpu[nr - 1], KVM_MP_STATE_RUNNABLE);
 	RUN_UNTIL_LOOP(&vm->vcpu[nr - 1]);
 	return vm;

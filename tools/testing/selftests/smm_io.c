@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: an SMI that is taken at the end of an I/O instruction, and what the handler finds and does: the I/O fields of the save area, the restart.
- * (Moved in between: smm_io_moved.)
+ * What: an SMI that is taken at the end of an I/O instruction, and what the handler finds and does:
+ * the I/O fields of the save area, the restart. (Moved in between: smm_io_moved.)
  * Conditions: strata. Two cases need the in-kernel interrupt controllers.
- * Expected: the fields name the instruction, its port, and the registers before it; with 0xff in the restart slot RSM executes it again, else the
- * program goes on.
+ * Expected: the fields name the instruction, its port, and the registers before it; with 0xff in
+ * the restart slot RSM executes it again, else the program goes on.
  */
 #include <string.h>
 #include <sys/eventfd.h>
@@ -30,7 +30,8 @@ asm(".pushsection .rodata\n"
     "io_hlt:	hlt; out %al, $0x78; .byte 0xeb, 0xfb\n"
     "io_hlt_end:\n"
     ".popsection");
-extern const char io_outs[], io_outs_end[], io_ins[], io_ins_end[], io_hlt[], io_hlt_end[], io_bell[], io_bell_end[];
+extern const char io_outs[], io_outs_end[], io_ins[], io_ins_end[], io_hlt[], io_hlt_end[],
+	io_bell[], io_bell_end[];
 
 static const struct vm_config with_events = { .nr_vcpus = 1, .strata_events = true };
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a vCPU that is moved into another VM between an I/O instruction and the SMI that is taken at its end (smm_io).
+ * What: a vCPU that is moved into another VM between an I/O instruction and the SMI that is taken
+ * at its end (smm_io).
  * Conditions: strata; with STRATA_CAP_EVENTS, and once without.
- * Expected: the handler in the new VM finds the instruction and may have it restarted; without the capability it is not offered. An instruction that is not
- * over yet is none.
+ * Expected: the handler in the new VM finds the instruction and may have it restarted; without the
+ * capability it is not offered. An instruction that is not over yet is none.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: RSM of a save area that the handler changed: moved SMBASE, another program, a state that cannot be; SMRAM in the second address space, with
- * its own dirty log, or nowhere.
- * Conditions: no in-kernel interrupt controller. The stop between a failed RSM and the shutdown needs STRATA_CAP_EXIT_EACH.
- * Expected: each failed check shuts the vCPU down; in between the triple fault is in the queue, and goes with the vCPU into another VM.
+ * What: RSM of a save area that the handler changed: moved SMBASE, another program, a state that
+ * cannot be; SMRAM in the second address space, with its own dirty log, or nowhere.
+ * Conditions: no in-kernel interrupt controller. The stop between a failed RSM and the shutdown
+ * needs STRATA_CAP_EXIT_EACH.
+ * Expected: each failed check shuts the vCPU down; in between the triple fault is in the queue, and
+ * goes with the vCPU into another VM.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +16,8 @@
 
 static void set_loop(struct vcpu *vcpu)
 {
-	vcpu_set_long(vcpu, (void *)vm_load_payload(vcpu->vm, 0, payload_loop, payload_loop_end), 0);
+	vcpu_set_long(vcpu, (void *)vm_load_payload(vcpu->vm, 0, payload_loop, payload_loop_end),
+		      0);
 }
 
 /* Stopped in the handler, with the state before the SMI. */
@@ -129,9 +132,13 @@ TEST(second_address_space)
 	CHECK_EQ(((u32 *)overlay)[1], 0x77777777);
 	CHECK_EQ(dirty_pages(vm, 1 << 16 | 1), 1 << 15);
 	CHECK_EQ(dirty_pages(vm, 1 << 16 | 2), 1);
-	/* A clock page that the guest's system put there is its own memory, even while the handler runs. */
+	/*
+	 * A clock page that the guest's system put there is its own memory, even while the handler
+	 * runs.
+	 */
 	memset(overlay, 0, 4096);
-	if (kvm_cap(vm->fd, KVM_CAP_ADJUST_CLOCK) && vcpu_set_msr(vm->vcpu, MSR_KVM_CLOCK, OVERLAY_GPA | 0x101) == 1) {
+	if (kvm_cap(vm->fd, KVM_CAP_ADJUST_CLOCK) &&
+	    vcpu_set_msr(vm->vcpu, MSR_KVM_CLOCK, OVERLAY_GPA | 0x101) == 1) {
 		RUN_UNTIL_DONE(vm->vcpu);
 		CHECK_EQ(memcmp(overlay + 0x100, overlay + 0x200, 32), 0);
 		CHECK(*(u32 *)gpa_to_host(vm, OVERLAY_GPA + 0x118));
@@ -207,7 +214,8 @@ TEST(failed_checks)
 		smm_set_field(smram, SMM_SAVE + b->at, b->len, (val | b->set) & ~b->clear);
 		end = vcpu_run(vm->vcpu);
 		if (end != RUN_OTHER || vm->vcpu->run->exit_reason != KVM_EXIT_SHUTDOWN)
-			tap_fail(__FILE__, __LINE__, "%s: end %d exit %u", b->name, end, vm->vcpu->run->exit_reason);
+			tap_fail(__FILE__, __LINE__, "%s: end %d exit %u", b->name, end,
+				 vm->vcpu->run->exit_reason);
 		vm_destroy(vm);
 	}
 }

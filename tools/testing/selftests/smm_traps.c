@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: an SMI at an instruction boundary where something else is in the way: a debug trap, an interrupt shadow.
+ * What: an SMI at an instruction boundary where something else is in the way: a debug trap, an
+ * interrupt shadow.
  * Conditions: no in-kernel interrupt controller; strata.
- * Expected: the SMI goes first, and RSM comes back to the same boundary: with the trap, whose causes reach DR6 then, and with the shadow.
+ * Expected: the SMI goes first, and RSM comes back to the same boundary: with the trap, whose
+ * causes reach DR6 then, and with the shadow.
  */
 #include <string.h>
 
@@ -28,7 +30,10 @@ static void on_db(struct guest_frame *frame)
 	frame->rflags &= ~RFLAGS_TF;
 }
 
-/* A trap that waits with its causes is overtaken, and happens at RSM: before the next instruction, with DR6 then. */
+/*
+ * A trap that waits with its causes is overtaken, and happens at RSM: before the next instruction,
+ * with DR6 then.
+ */
 TEST(before_a_debug_trap)
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_EXCEPTION_PAYLOAD, .args = { 1 } };
@@ -63,7 +68,10 @@ TEST(before_a_debug_trap)
 	vm_destroy(vm);
 }
 
-/* Overtaken, and then another state is set over it, which is not in SMM: the trap is of the one that is gone. */
+/*
+ * Overtaken, and then another state is set over it, which is not in SMM: the trap is of the one
+ * that is gone.
+ */
 TEST(trap_of_a_state_that_is_replaced)
 {
 	struct smm_state other;
@@ -89,7 +97,10 @@ TEST(trap_of_a_state_that_is_replaced)
 	vm_destroy(vm);
 }
 
-/* Held back by MOV SS, then overtaken: RSM restores the shadow, and the trap waits for one more instruction. */
+/*
+ * Held back by MOV SS, then overtaken: RSM restores the shadow, and the trap waits for one more
+ * instruction.
+ */
 TEST(before_a_trap_under_a_shadow)
 {
 	const struct vm_config config = { .nr_vcpus = 1, .payload = true, .strata_events = true };

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: INT3, INTO, INT n and ICEBP whose delivery is interrupted: by nested page faults on the IDT, the GDT, the TSS and the stack, and by faults
- * of the guest's (a page fault on the stack, a gate that is not present or that user mode may not use).
+ * What: INT3, INTO, INT n and ICEBP whose delivery is interrupted: by nested page faults on the
+ * IDT, the GDT, the TSS and the stack, and by faults of the guest's (a page fault on the stack, a
+ * gate that is not present or that user mode may not use).
  * Conditions: with and without next-RIP save (module parameter nrips).
- * Expected: each is delivered once and pushes the address behind it; a fault on the way pushes the address of the instruction, and its error
- * code is that of a software event.
+ * Expected: each is delivered once and pushes the address behind it; a fault on the way pushes the
+ * address of the instruction, and its error code is that of a software event.
  */
 #include <string.h>
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: a saved VM restored over another one, or into a new one, with the SETs in any order: the sequences of QEMU, Firecracker and
- * the kernel's selftests; every ordered pair of parts as neighbours after a random prefix; seeded permutations.
- * Conditions: the seed is printed; STATE_SEED and STATE_ROUNDS in the environment override it and the number of permutations.
+ * What: a saved VM restored over another one, or into a new one, with the SETs in any order: the
+ * sequences of QEMU, Firecracker and the kernel's selftests; every ordered pair of parts as
+ * neighbours after a random prefix; seeded permutations.
+ * Conditions: the seed is printed; STATE_SEED and STATE_ROUNDS in the environment override it and
+ * the number of permutations.
  * Expected: all GETs equal those of the image, and the guest goes on as if nothing had happened.
  */
 #include <stdio.h>
@@ -39,7 +41,9 @@ static const struct sequence sequences[] = {
 	    PART_MP_STATE, PART_DEBUGREGS, PART_LAPIC, PART_REGS, PART_NESTED } },
 };
 
-/* A scene at its stop, the two VMs that it is restored into by turns, and how it ends undisturbed. */
+/*
+ * A scene at its stop, the two VMs that it is restored into by turns, and how it ends undisturbed.
+ */
 struct stage {
 	const struct scene *scene;
 	struct vm *origin, *live[2];
@@ -87,10 +91,14 @@ static bool trial(struct stage *st, struct vm *vm, const char *what, const u8 *o
 	ram_restore(st->origin, &st->ram);
 	state_restore(vm, config, order, sregs2, st->image);
 	state_save(vm, config, NULL, st->got);
-	/* SREGS carries no page-directory pointers: they are loaded from memory when the guest is entered. */
+	/*
+	 * SREGS carries no page-directory pointers: they are loaded from memory when the guest is
+	 * entered.
+	 */
 	if (!sregs2 && !st->got->vcpu->sregs2.flags) {
 		st->got->vcpu->sregs2.flags = st->image->vcpu->sregs2.flags;
-		memcpy(st->got->vcpu->sregs2.pdptrs, st->image->vcpu->sregs2.pdptrs, sizeof(st->got->vcpu->sregs2.pdptrs));
+		memcpy(st->got->vcpu->sregs2.pdptrs, st->image->vcpu->sregs2.pdptrs,
+		       sizeof(st->got->vcpu->sregs2.pdptrs));
 	}
 	bad = state_differs(what, config, st->image, st->got);
 	if (scene_finish(st->scene, vm) != st->ending) {
@@ -101,7 +109,8 @@ static bool trial(struct stage *st, struct vm *vm, const char *what, const u8 *o
 	return !bad;
 }
 
-static void describe(char *text, size_t size, const struct scene *scene, const u8 *order, bool sregs2)
+static void describe(char *text, size_t size, const struct scene *scene, const u8 *order,
+		     bool sregs2)
 {
 	unsigned int i, n;
 
@@ -193,7 +202,8 @@ TEST_TIMEOUT(permutations, 480)
 	u8 order[NR_PARTS];
 
 	STRATA_ONLY("SETs in any order");
-	tap_note("STATE_SEED=%#llx STATE_ROUNDS=%llu", (unsigned long long)seed, (unsigned long long)rounds);
+	tap_note("STATE_SEED=%#llx STATE_ROUNDS=%llu", (unsigned long long)seed,
+		 (unsigned long long)rounds);
 	for (i = 0; i < nr_scenes; i++) {
 		struct stage *st = stage_open(&scenes[i]);
 

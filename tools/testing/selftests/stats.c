@@ -16,7 +16,10 @@
 
 #define MMIO 0x20000000ull
 
-/* How a counter's cause is brought about: by guest_busy(), by a case of its own, or where it can be (nested guests, Intel). */
+/*
+ * How a counter's cause is brought about: by guest_busy(), by a case of its own, or where it can be
+ * (nested guests, Intel).
+ */
 enum how { BUSY, HALTED, ELSEWHERE };
 
 static const struct {
@@ -151,7 +154,8 @@ TEST(a_busy_guest)
 	for (i = 0; i < NR_COUNTERS; i++) {
 		after = stat_value(fd, vcpu_counters[i].name);
 		if (vcpu_counters[i].how == BUSY && after <= before[i])
-			tap_fail(__FILE__, __LINE__, "%s did not move from %lu", vcpu_counters[i].name, after);
+			tap_fail(__FILE__, __LINE__, "%s did not move from %lu",
+				 vcpu_counters[i].name, after);
 	}
 	CHECK_EQ(stat_value(fd, "hypercalls"), 1);
 	CHECK_EQ(stat_value(fd, "nmi_injections"), 1);

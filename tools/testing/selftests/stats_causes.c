@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: counters of the binary statistics whose causes take more than a busy guest (see stats): NMIs in an NMI's handler, the dirty log's write
- * faults, flushes, instructions that nobody can emulate, the host's interrupts; looking for work before a halted vCPU sleeps, and
+ * What: counters of the binary statistics whose causes take more than a busy guest (see stats):
+ * NMIs in an NMI's handler, the dirty log's write faults, flushes, instructions that nobody can
+ * emulate, the host's interrupts; looking for work before a halted vCPU sleeps, and
  * KVM_CAP_HALT_POLL, which sets for how long.
  * Conditions: strata; the last needs a local APIC in the kernel.
  * Expected: each counts its cause; a VM whose longest time to look is 0 never looks.
@@ -70,7 +71,10 @@ static void guest_writes(void)
 	}
 }
 
-/* Only the first write since the log was taken faults, and needs nothing but the right to write. A CPU that logs itself has no faults. */
+/*
+ * Only the first write since the log was taken faults, and needs nothing but the right to write. A
+ * CPU that logs itself has no faults.
+ */
 TEST(write_faults_and_flushes)
 {
 	static u64 bitmap[1];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the host goes to sleep and wakes up while a guest runs: through the kernel's own test of suspend, which turns back
- * after the last CPU has called every suspend handler (pm_test).
+ * What: the host goes to sleep and wakes up while a guest runs: through the kernel's own test of
+ * suspend, which turns back after the last CPU has called every suspend handler (pm_test).
  * Conditions: a kernel with pm_test, and a machine that can suspend to memory.
  * Expected: the guest goes on.
  */

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: which of the CPU's optional SVM features strata uses, by what it says when it is loaded, beside CPUID and the module's parameters.
+ * What: which of the CPU's optional SVM features strata uses, by what it says when it is loaded,
+ * beside CPUID and the module's parameters.
  * Conditions: SVM; strata; the host's log still has that line.
- * Expected: a feature is in use if the CPU has it and its parameter does not turn it off, and then only; watched clean bits are in use anyway.
+ * Expected: a feature is in use if the CPU has it and its parameter does not turn it off, and then
+ * only; watched clean bits are in use anyway.
  */
 #include <unistd.h>
 

@@ -27,7 +27,10 @@ TEST(api_version)
 	CHECK_EQ(kvm_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, NULL) % getpagesize(), 0);
 }
 
-/* What QEMU, kvmtool, Firecracker or gVisor refuses to go without; XCRS, which depends on the CPU, is among the capabilities' own tests. */
+/*
+ * What QEMU, kvmtool, Firecracker or gVisor refuses to go without; XCRS, which depends on the CPU,
+ * is among the capabilities' own tests.
+ */
 TEST(required_capabilities)
 {
 	static const struct {

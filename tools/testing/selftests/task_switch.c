@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: 32-bit task switches through JMP, CALL, IRET and a task gate: registers saved and
- * loaded, busy
- * bits, NT and the back link, TR, and an error code on the new task's stack. NMIs through a task gate.
+ * What: 32-bit task switches through JMP, CALL, IRET and a task gate: registers saved and loaded,
+ * busy bits, NT and the back link, TR, and an error code on the new task's stack. NMIs through a
+ * task gate.
  * Conditions: protected mode without paging. On SVM the CPU exits for each and the module does it.
- * Expected: both TSSs in memory as the manual says; NMIs are blocked in the task that an NMI began, until its IRET.
+ * Expected: both TSSs in memory as the manual says; NMIs are blocked in the task that an NMI began,
+ * until its IRET.
  */
 #include <string.h>
 
@@ -219,7 +220,8 @@ TEST(nmi_whose_task_is_missing)
 
 	STRATA_ONLY("an event whose task switch fails is still to be delivered");
 	expect_mark(vm->vcpu, 0x29);
-	*gdt_entry(vm, SEL_TSS_B) = tss_descriptor(0) | (NOWHERE & 0xffffff) << 16 | NOWHERE >> 24 << 56;
+	*gdt_entry(vm, SEL_TSS_B) =
+		tss_descriptor(0) | (NOWHERE & 0xffffff) << 16 | NOWHERE >> 24 << 56;
 	xioctl(vm->vcpu->fd, KVM_NMI, NULL);
 	RUN_UNTIL(vm->vcpu, KVM_EXIT_INTERNAL_ERROR);
 	xioctl(vm->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
@@ -237,7 +239,8 @@ static void set_gate(struct vm *vm, u8 vector, const char *label, const char *co
 {
 	u64 at = GPA_PAYLOAD + (label - code);
 
-	((u64 *)gpa_to_host(vm, GPA_IDT))[vector] = 0x00008e0000000000ull | (at & 0xffff) | at >> 16 << 48 | SEL_CODE32 << 16;
+	((u64 *)gpa_to_host(vm, GPA_IDT))[vector] =
+		0x00008e0000000000ull | (at & 0xffff) | at >> 16 << 48 | SEL_CODE32 << 16;
 }
 
 /* The old TSS is too short: #TS on the way to the handler of #GP, which makes a #DF. */

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: asynchronous page faults of a Linux guest whose memory the host takes away while its userspace runs: all of it, again and again, at
- * moments that a timer chooses. Each page comes back when it is asked for, through userfaultfd, and after a while.
- * Conditions: the guest's kernel on the host (guest = true in the plan), userfaultfd, KVM_CAP_ASYNC_PF_INT. APF_TIMES overrides how often.
- * Expected: the guest's processes wait for their pages while the guest goes on; it is told of each page that came, by interrupts that it counts, and
- * its kernel complains of nothing.
+ * What: asynchronous page faults of a Linux guest whose memory the host takes away while its
+ * userspace runs: all of it, again and again, at moments that a timer chooses. Each page comes back
+ * when it is asked for, through userfaultfd, and after a while.
+ * Conditions: the guest's kernel on the host (guest = true in the plan), userfaultfd,
+ * KVM_CAP_ASYNC_PF_INT. APF_TIMES overrides how often.
+ * Expected: the guest's processes wait for their pages while the guest goes on; it is told of each
+ * page that came, by interrupts that it counts, and its kernel complains of nothing.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -61,7 +63,8 @@ static void *server(void *arg)
 	struct uffd_msg msg;
 
 	while (!over) {
-		if (poll(&p, 1, 10) <= 0 || read(uffd, &msg, sizeof(msg)) != sizeof(msg) || msg.event != UFFD_EVENT_PAGEFAULT)
+		if (poll(&p, 1, 10) <= 0 || read(uffd, &msg, sizeof(msg)) != sizeof(msg) ||
+		    msg.event != UFFD_EVENT_PAGEFAULT)
 			continue;
 		usleep(200);
 		give(msg.arg.pagefault.address);
@@ -158,15 +161,18 @@ static void boot(struct vm *vm, u64 times)
 	while (!guest->ended) {
 		r = vcpu_run_raw(vm->vcpu);
 		if (r == -EINTR) {
-			if (user && taken < times && !strstr(guest->log, "strata: interrupts before"))
+			if (user && taken < times &&
+			    !strstr(guest->log, "strata: interrupts before"))
 				take_away();
 			continue;
 		}
 		if (r == -EAGAIN)
 			continue;
 		REQUIRE_EQ(r, 0);
-		if (vm->vcpu->run->exit_reason != KVM_EXIT_IO && vm->vcpu->run->exit_reason != KVM_EXIT_MMIO) {
-			tap_fail(__FILE__, __LINE__, "exit %u, suberror %u", vm->vcpu->run->exit_reason, vm->vcpu->run->internal.suberror);
+		if (vm->vcpu->run->exit_reason != KVM_EXIT_IO &&
+		    vm->vcpu->run->exit_reason != KVM_EXIT_MMIO) {
+			tap_fail(__FILE__, __LINE__, "exit %u, suberror %u",
+				 vm->vcpu->run->exit_reason, vm->vcpu->run->internal.suberror);
 			return;
 		}
 		linux_serve(guest, vm, vm->vcpu);
@@ -204,9 +210,10 @@ TEST_TIMEOUT(memory_comes_later, 600)
 	ready = traced("kvm_async_pf_ready:");
 	before = hypervisor_interrupts("strata: interrupts before");
 	after = hypervisor_interrupts("strata: interrupts after");
-	tap_note("memory taken away %llu times, %llu pages came back, %llu of them asynchronously; the guest was told of %llu, and counts %llu to %llu",
-		 (unsigned long long)taken, (unsigned long long)served, (unsigned long long)absent, (unsigned long long)ready,
-		 (unsigned long long)before, (unsigned long long)after);
+	tap_note(
+		"memory taken away %llu times, %llu pages came back, %llu of them asynchronously; the guest was told of %llu, and counts %llu to %llu",
+		(unsigned long long)taken, (unsigned long long)served, (unsigned long long)absent,
+		(unsigned long long)ready, (unsigned long long)before, (unsigned long long)after);
 	if (!strstr(guest->log, "strata: guest up: ") || env_number("LINUX_LOG", 0))
 		linux_show_log(guest);
 	CHECK(strstr(guest->log, "strata: guest up: "));

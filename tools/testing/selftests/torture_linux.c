@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: Debian's kernel boots in a VM that returns after every hardware exit; at some of these stops, by a seeded choice, everything is saved and
- * restored in a random order into another VM, by turns one that lives and a new one, and the boot goes on there. Meanwhile NMIs come. With
- * LINUX_CPUS=2 there are two vCPUs, whose threads are stopped wherever they are. Before that, the same boot undisturbed.
- * Conditions: strata; the guest's kernel on the host (guest = true in the plan). LINUX_SEED, LINUX_EVERY (a move in so many exits) and LINUX_FRESH (a
- * new VM in so many moves) override what is printed. With LINUX_FORCED=1 all exceptions are intercepted that can be.
- * Expected: userspace is reached, the guest's kernel complains of nothing, and each interrupt that strata injected, in whichever VM, is one that the
- * guest's /proc/interrupts has counted; each NMI is counted once. Each exception that a process of the guest raises comes to it once, as it should be. If it
- * is intercepted, strata has queued, picked and delivered it once, in whichever VM.
+ * What: Debian's kernel boots in a VM that returns after every hardware exit; at some of these
+ * stops, by a seeded choice, everything is saved and restored in a random order into another VM, by
+ * turns one that lives and a new one, and the boot goes on there. Meanwhile NMIs come. With
+ * LINUX_CPUS=2 there are two vCPUs, whose threads are stopped wherever they are. Before that, the
+ * same boot undisturbed.
+ * Conditions: strata; the guest's kernel on the host (guest = true in the plan). LINUX_SEED,
+ * LINUX_EVERY (a move in so many exits) and LINUX_FRESH (a new VM in so many moves) override what
+ * is printed. With LINUX_FORCED=1 all exceptions are intercepted that can be.
+ * Expected: userspace is reached, the guest's kernel complains of nothing, and each interrupt that
+ * strata injected, in whichever VM, is one that the guest's /proc/interrupts has counted; each NMI
+ * is counted once. Each exception that a process of the guest raises comes to it once, as it should
+ * be. If it is intercepted, strata has queued, picked and delivered it once, in whichever VM.
  */
 #include <stdio.h>
 #include <string.h>
@@ -110,12 +114,15 @@ static void on_mark(struct linux_guest *g, u8 value)
 	}
 }
 
-/* One now and then, once the guest's kernel is up and until it counts; never two that would be one. */
+/*
+ * One now and then, once the guest's kernel is up and until it counts; never two that would be one.
+ */
 static void send_nmi(struct journey *j, struct vm *vm, const struct vm_state *image)
 {
 	const struct kvm_vcpu_events *e = &image->vcpu->events;
 
-	if (host.nmis == MAX_NMIS || host.marked || !strstr(j->guest->log, "Run /init") || next_random(&j->seed) >> 62)
+	if (host.nmis == MAX_NMIS || host.marked || !strstr(j->guest->log, "Run /init") ||
+	    next_random(&j->seed) >> 62)
 		return;
 	if (e->nmi.pending || e->nmi.injected || e->nmi.masked)
 		return;
@@ -137,7 +144,10 @@ static bool no_interrupt(const char *name)
 	return false;
 }
 
-/* The rows between two lines of the log, all CPUs together: those of interrupts, or the one of that name. */
+/*
+ * The rows between two lines of the log, all CPUs together: those of interrupts, or the one of that
+ * name.
+ */
 static u64 counted_between(const char *log, const char *begin, const char *end, const char *row)
 {
 	const char *p = strstr(log, begin), *stop = p ? strstr(p, end) : NULL;
@@ -172,19 +182,23 @@ static u64 raised(const char *log, unsigned int vector)
 }
 
 /*
- * What is intercepted is queued, picked for an entry, and delivered: each once. Where nothing is forced strata may not see it at all. An INT3 that is
- * moved before it is picked is not in the image, and queued anew when its instruction runs again.
+ * What is intercepted is queued, picked for an entry, and delivered: each once. Where nothing is
+ * forced strata may not see it at all. An INT3 that is moved before it is picked is not in the
+ * image, and queued anew when its instruction runs again.
  */
 static void judge_host(unsigned int vector, u64 times)
 {
 	const struct event_counts *a = &host.raise, *b = &host.raised;
-	u64 queued = b->queued[vector] - a->queued[vector], picked = b->picked[vector] - a->picked[vector],
+	u64 queued = b->queued[vector] - a->queued[vector],
+	    picked = b->picked[vector] - a->picked[vector],
 	    delivered = b->delivered[vector] - a->delivered[vector];
 	u64 want = host.forced || queued ? times : 0, again = vector == BP_VECTOR ? host.moves_at_raised - host.moves_at_raise : 0;
 
 	if (queued < want || queued > want + again || picked != want || delivered != want)
-		tap_fail(__FILE__, __LINE__, "vector %u: %llu of the guest's; %llu queued, %llu picked, %llu delivered", vector,
-			 (unsigned long long)times, (unsigned long long)queued, (unsigned long long)picked, (unsigned long long)delivered);
+		tap_fail(__FILE__, __LINE__,
+			 "vector %u: %llu of the guest's; %llu queued, %llu picked, %llu delivered",
+			 vector, (unsigned long long)times, (unsigned long long)queued,
+			 (unsigned long long)picked, (unsigned long long)delivered);
 }
 
 static void judge_exceptions(const char *log)
@@ -192,7 +206,8 @@ static void judge_exceptions(const char *log)
 	static const u8 vectors[] = { DE_VECTOR, DB_VECTOR, BP_VECTOR, UD_VECTOR, GP_VECTOR, PF_VECTOR };
 	unsigned int i;
 
-	tap_note("%llu moves while the guest raised exceptions", (unsigned long long)(host.moves_at_raised - host.moves_at_raise));
+	tap_note("%llu moves while the guest raised exceptions",
+		 (unsigned long long)(host.moves_at_raised - host.moves_at_raise));
 	CHECK(strstr(log, "strata: raised wrong 0"));
 	for (i = 0; i < sizeof(vectors); i++) {
 		u8 vector = vectors[i];
@@ -209,15 +224,20 @@ static void judge_exceptions(const char *log)
 static void judge(struct journey *j)
 {
 	const char *log = j->guest->log;
-	u64 before = counted_between(log, "strata: interrupts before", "strata: interrupts at", NULL),
-	    after = counted_between(log, "strata: interrupts after", "strata: interrupts end", NULL),
-	    nmis = counted_between(log, "strata: interrupts after", "strata: interrupts end", "NMI");
+	u64 before = counted_between(log, "strata: interrupts before", "strata: interrupts at",
+				     NULL),
+	    after = counted_between(log, "strata: interrupts after", "strata: interrupts end",
+				    NULL),
+	    nmis = counted_between(log, "strata: interrupts after", "strata: interrupts end",
+				   "NMI");
 	char up[32];
 
-	tap_note("%llu stops, %llu moves, %llu into a new VM; %llu interrupts injected, the guest counts %llu to %llu; %llu of %llu NMIs",
-		 (unsigned long long)j->stops, (unsigned long long)j->moves, (unsigned long long)j->fresh_moves,
-		 (unsigned long long)host.at_mark, (unsigned long long)before, (unsigned long long)after, (unsigned long long)nmis,
-		 (unsigned long long)host.nmis);
+	tap_note(
+		"%llu stops, %llu moves, %llu into a new VM; %llu interrupts injected, the guest counts %llu to %llu; %llu of %llu NMIs",
+		(unsigned long long)j->stops, (unsigned long long)j->moves,
+		(unsigned long long)j->fresh_moves, (unsigned long long)host.at_mark,
+		(unsigned long long)before, (unsigned long long)after, (unsigned long long)nmis,
+		(unsigned long long)host.nmis);
 	CHECK(strstr(log, "strata: guest up: "));
 	snprintf(up, sizeof(up), ", %u CPU, ", j->config.nr_vcpus);
 	CHECK(strstr(log, up));
@@ -267,7 +287,8 @@ TEST_TIMEOUT(moved_at_exits, 7000)
 {
 	u64 every = env_number("LINUX_EVERY", 50), fresh = env_number("LINUX_FRESH", 4);
 
-	tap_note("LINUX_SEED=%#llx LINUX_EVERY=%llu LINUX_FRESH=%llu", (unsigned long long)env_number("LINUX_SEED", 0x11235813),
+	tap_note("LINUX_SEED=%#llx LINUX_EVERY=%llu LINUX_FRESH=%llu",
+		 (unsigned long long)env_number("LINUX_SEED", 0x11235813),
 		 (unsigned long long)every, (unsigned long long)fresh);
 	journey(every, fresh);
 }

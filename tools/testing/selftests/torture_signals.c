@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the programs of torture_state with signals for points to stop at, which any module can do: each time KVM_RUN returns for one, everything is
- * saved, restored into another VM in QEMU's order, and goes on there. TORTURE_SECONDS for each program (2).
- * Conditions: none; on the in-tree module it counts what is lost, for comparison (make bench-events).
+ * What: the programs of torture_state with signals for points to stop at, which any module can do:
+ * each time KVM_RUN returns for one, everything is saved, restored into another VM in QEMU's order,
+ * and goes on there. TORTURE_SECONDS for each program (2).
+ * Conditions: none; on the in-tree module it counts what is lost, for comparison (make
+ * bench-events).
  * Expected: output and memory at the end as in the undisturbed run.
  */
 #define _GNU_SOURCE
@@ -83,7 +85,8 @@ static bool survives(const struct program *p, struct torture *t, u64 ms)
 TEST_TIMEOUT(saved_and_restored_at_signals, 600)
 {
 	u64 ms = env_number("TORTURE_SECONDS", 2) * 1000, points = 0, runs = 0, lost = 0, i;
-	struct torture *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct torture *t =
+		mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct sigaction sa = { .sa_handler = on_signal };
 
 	tap_may_lose("events, when a vCPU is saved and restored at a signal");
@@ -97,14 +100,15 @@ TEST_TIMEOUT(saved_and_restored_at_signals, 600)
 		memset(t, 0, sizeof(*t));
 		t->seed = 0x516a1 + i;
 		ok = survives(&programs[i], t, ms);
-		tap_note("events\t%s\t%llu\t%llu\t%llu\t%s", programs[i].name, (unsigned long long)t->points,
-			 (unsigned long long)t->runs, (unsigned long long)t->mismatches, ok ? "ended" : "broke off");
+		tap_note("events\t%s\t%llu\t%llu\t%llu\t%s", programs[i].name,
+			 (unsigned long long)t->points, (unsigned long long)t->runs,
+			 (unsigned long long)t->mismatches, ok ? "ended" : "broke off");
 		points += t->points;
 		runs += t->runs;
 		lost += t->mismatches + !ok;
 	}
-	tap_note("%llu points in %llu runs, %llu runs ended differently", (unsigned long long)points, (unsigned long long)runs,
-		 (unsigned long long)lost);
+	tap_note("%llu points in %llu runs, %llu runs ended differently",
+		 (unsigned long long)points, (unsigned long long)runs, (unsigned long long)lost);
 	CHECK_EQ(lost, 0);
 	CHECK(points > 0);
 }

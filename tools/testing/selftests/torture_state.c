@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: guest programs that exercise every kind of event, stopped after hardware exits on a seeded schedule; at each stop everything is
- * saved and restored in a random order, into a new VM or over one that lives, and the program goes on there.
- * Conditions: strata. The seed is printed; TORTURE_SEED, TORTURE_POINTS and TORTURE_FRESH in the environment, or NAME=VALUE
- * arguments, override it, the number of points and how many of them go into a new VM. With TORTURE_NESTED=1 the programs are those whose
- * guest is a hypervisor, and guests have to be offered SVM. With TORTURE_FORCED=1 every exception that can be is intercepted in the VMs that are
- * disturbed (force_intercept_exceptions), and none in the undisturbed run.
- * Expected: all GETs equal after each restore; output and memory at the end as in the undisturbed run; a point in each pair of exit and
- * queue state that a program reaches whenever it is watched.
+ * What: guest programs that exercise every kind of event, stopped after hardware exits on a seeded
+ * schedule; at each stop everything is saved and restored in a random order, into a new VM or over
+ * one that lives, and the program goes on there.
+ * Conditions: strata. The seed is printed; TORTURE_SEED, TORTURE_POINTS and TORTURE_FRESH in the
+ * environment, or NAME=VALUE arguments, override it, the number of points and how many of them go
+ * into a new VM. With TORTURE_NESTED=1 the programs are those whose guest is a hypervisor, and
+ * guests have to be offered SVM. With TORTURE_FORCED=1 every exception that can be is intercepted
+ * in the VMs that are disturbed (force_intercept_exceptions), and none in the undisturbed run.
+ * Expected: all GETs equal after each restore; output and memory at the end as in the undisturbed
+ * run; a point in each pair of exit and queue state that a program reaches whenever it is watched.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +49,9 @@ static void hunt(const struct program *p, struct bench *b, struct torture *t)
 	unsigned int i;
 
 	t->hunt = true;
-	for (i = 0; i < MAX_HUNTS && t->mismatches < 5 && cover_missing(reached[p - list], &covered, false); i++)
+	for (i = 0; i < MAX_HUNTS && t->mismatches < 5 &&
+		    cover_missing(reached[p - list], &covered, false);
+	     i++)
 		bench_run(b, t);
 	t->hunt = false;
 }
@@ -75,12 +79,14 @@ static bool chosen(const struct program *p)
 {
 	const char *only = getenv("TORTURE_ONLY"), *but = getenv("TORTURE_BUT");
 
-	return (!only || !strcmp(only, p->name)) && (!but || strcmp(but, p->name)) && program_fits(p);
+	return (!only || !strcmp(only, p->name)) && (!but || strcmp(but, p->name)) &&
+	       program_fits(p);
 }
 
 TEST_TIMEOUT(saved_and_restored_at_every_exit, 14000)
 {
-	u64 points = env_number("TORTURE_POINTS", 20000), fresh = env_number("TORTURE_FRESH", points / 10);
+	u64 points = env_number("TORTURE_POINTS", 20000),
+	    fresh = env_number("TORTURE_FRESH", points / 10);
 	struct torture t = { .seed = env_number("TORTURE_SEED", 0x70727475), .cover = &covered };
 	u64 stops[MAX_PROGRAMS] = { }, of = 0, done = 0;
 	unsigned int i, missing = 0;
@@ -95,8 +101,8 @@ TEST_TIMEOUT(saved_and_restored_at_every_exit, 14000)
 	REQUIRE(nr_listed <= MAX_PROGRAMS);
 	/* Not in the image, which guests get a copy of */
 	reached = calloc(nr_listed, sizeof(*reached));
-	tap_note("TORTURE_SEED=%#llx TORTURE_POINTS=%llu TORTURE_FRESH=%llu", (unsigned long long)t.seed,
-		 (unsigned long long)points, (unsigned long long)fresh);
+	tap_note("TORTURE_SEED=%#llx TORTURE_POINTS=%llu TORTURE_FRESH=%llu",
+		 (unsigned long long)t.seed, (unsigned long long)points, (unsigned long long)fresh);
 	for (i = 0; i < nr_listed; i++) {
 		if (!chosen(&list[i]))
 			continue;
@@ -109,10 +115,12 @@ TEST_TIMEOUT(saved_and_restored_at_every_exit, 14000)
 		done += stops[i];
 		disturb(&list[i], &t, points * done / of, fresh * done / of);
 	}
-	tap_note("%llu stops, %llu points, %llu into a new VM, %llu instructions done again, %llu runs, %llu second tries, %llu mismatches",
-		 (unsigned long long)t.stops, (unsigned long long)t.points, (unsigned long long)t.fresh_points,
-		 (unsigned long long)t.repeats, (unsigned long long)t.runs, (unsigned long long)t.second_tries,
-		 (unsigned long long)t.mismatches);
+	tap_note(
+		"%llu stops, %llu points, %llu into a new VM, %llu instructions done again, %llu runs, %llu second tries, %llu mismatches",
+		(unsigned long long)t.stops, (unsigned long long)t.points,
+		(unsigned long long)t.fresh_points, (unsigned long long)t.repeats,
+		(unsigned long long)t.runs, (unsigned long long)t.second_tries,
+		(unsigned long long)t.mismatches);
 	cover_print(&covered);
 	CHECK_EQ(t.mismatches, 0);
 	CHECK(t.second_tries * 20 <= t.runs + 20);

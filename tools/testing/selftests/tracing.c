@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the tracepoints: those that perf kvm, kvm_stat and trace-cmd read have the fields these look for, and
- * say what the guest did; those of the event queue follow an event from where it waits to its delivery.
+ * What: the tracepoints: those that perf kvm, kvm_stat and trace-cmd read have the fields these
+ * look for, and say what the guest did; those of the event queue follow an event from where it
+ * waits to its delivery.
  * Conditions: tracefs is mounted.
  * Expected: for each thing the guest does its line, in order.
  */
@@ -57,7 +58,8 @@ TEST(fields_that_tools_read)
 	free(trace_end());
 	for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		if (!trace_has_field("kvm", fields[i][0], fields[i][1]))
-			tap_fail(__FILE__, __LINE__, "%s has no field %s", fields[i][0], fields[i][1]);
+			tap_fail(__FILE__, __LINE__, "%s has no field %s", fields[i][0],
+				 fields[i][1]);
 }
 
 static void guest_exits(void)

@@ -2,7 +2,8 @@
 /*
  * What: a host whose kernel does not trust its TSC.
  * Conditions: the host was booted with tsc=unstable.
- * Expected: KVM_GET_TSC_KHZ is -EIO, as documented; KVM_GET_CLOCK does not offer the TSC's part; a guest's TSC does not go back.
+ * Expected: KVM_GET_TSC_KHZ is -EIO, as documented; KVM_GET_CLOCK does not offer the TSC's part; a
+ * guest's TSC does not go back.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: an instruction that userspace has to answer (IN, a read of MMIO, RDMSR, WRMSR), saved before it is answered, and after; an IN under the shadow of STI.
+ * What: an instruction that userspace has to answer (IN, a read of MMIO, RDMSR, WRMSR), saved
+ * before it is answered, and after; an IN under the shadow of STI.
  * Conditions: strata; KVM_CAP_X86_USER_SPACE_MSR.
- * Expected: before, the getters show the state in front of the instruction, and a restored vCPU exits for it again. Answered, KVM_RUN under immediate_exit ends
- * it and executes nothing behind it. The shadow is in the image, and the interrupt that waits comes behind the IN.
+ * Expected: before, the getters show the state in front of the instruction, and a restored vCPU
+ * exits for it again. Answered, KVM_RUN under immediate_exit ends it and executes nothing behind
+ * it. The shadow is in the image, and the interrupt that waits comes behind the IN.
  */
 #include <errno.h>
 #include <string.h>
@@ -28,9 +30,13 @@ static const struct vm_config config = {
 static struct vm_state state, again;
 
 /* One instruction, RAX and RDX before it known, and a NOP behind it. */
-#define ONE(prefix, insn, cx, dx)							\
-	asm volatile("lea 1f(%%rip), %%r8; mov %%r8, %0; lea 2f(%%rip), %%r8; mov %%r8, %1\n\t" prefix "\n1:\t" insn "\n2:\tnop" \
-		     : "=m"(at), "=m"(behind), "=a"(result) : "c"(cx), "d"(dx), "2"((u64)UNTOUCHED) : "r8", "memory")
+#define ONE(prefix, insn, cx, dx)                                                                 \
+	asm volatile(                                                                             \
+		"lea 1f(%%rip), %%r8; mov %%r8, %0; lea 2f(%%rip), %%r8; mov %%r8, %1\n\t" prefix \
+		"\n1:\t" insn "\n2:\tnop"                                                         \
+		: "=m"(at), "=m"(behind), "=a"(result)                                            \
+		: "c"(cx), "d"(dx), "2"((u64)UNTOUCHED)                                           \
+		: "r8", "memory")
 
 static void guest_in(void)
 {
@@ -151,7 +157,10 @@ TEST(mmio_read)	{ check(guest_mmio, KVM_EXIT_MMIO, ANSWER); }
 TEST(msr_read)	{ check(guest_rdmsr, KVM_EXIT_X86_RDMSR, ANSWER); }
 TEST(msr_write)	{ check(guest_wrmsr, KVM_EXIT_X86_WRMSR, UNTOUCHED); }
 
-/* At the IN behind STI. TCG's VMRUN does not load the shadow, which is lost there if the host's interrupt comes between the two. */
+/*
+ * At the IN behind STI. TCG's VMRUN does not load the shadow, which is lost there if the host's
+ * interrupt comes between the two.
+ */
 static struct vm *under_a_shadow(void)
 {
 	struct kvm_vcpu_events e;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: TPR of the local APIC in the kernel for guests that are patched to keep it in memory: KVM_TPR_ACCESS_REPORTING, KVM_SET_VAPIC_ADDR.
- * Conditions: KVM_CAP_IRQCHIP; for reports KVM_CAP_VAPIC, as they are of no use where the CPU serves TPR.
- * Expected: an access by MMIO is done and then reported with the address of its instruction. The word in memory shows TPR, the class in service
- * and the highest requested vector; a TPR written there holds interrupts back and lets them go like the register, and getters know it.
+ * What: TPR of the local APIC in the kernel for guests that are patched to keep it in memory:
+ * KVM_TPR_ACCESS_REPORTING, KVM_SET_VAPIC_ADDR.
+ * Conditions: KVM_CAP_IRQCHIP; for reports KVM_CAP_VAPIC, as they are of no use where the CPU
+ * serves TPR.
+ * Expected: an access by MMIO is done and then reported with the address of its instruction. The
+ * word in memory shows TPR, the class in service and the highest requested vector; a TPR written
+ * there holds interrupts back and lets them go like the register, and getters know it.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: what hangs on a VM besides memory: coalesced MMIO zones and their ring, the binary statistics
- * of VM and vCPU, the VM clock, SET_TSS_ADDR and SET_IDENTITY_MAP_ADDR.
+ * What: what hangs on a VM besides memory: coalesced MMIO zones and their ring, the binary
+ * statistics of VM and vCPU, the VM clock, SET_TSS_ADDR and SET_IDENTITY_MAP_ADDR.
  * Conditions: each case skips without its capability.
  * Expected: documented layouts and errnos; coalesced writes leave no exit and keep their order.
  */

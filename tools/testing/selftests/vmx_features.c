@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: instructions that VMX lets a guest execute, or not, by controls: RDTSCP, RDPID, INVPCID, XSAVES, and those that are never offered: SGX's, WAITPKG's,
- * MONITOR and MWAIT, SMX's, VMX's own. Loops of PAUSE. The module's parameters.
+ * What: instructions that VMX lets a guest execute, or not, by controls: RDTSCP, RDPID, INVPCID,
+ * XSAVES, and those that are never offered: SGX's, WAITPKG's, MONITOR and MWAIT, SMX's, VMX's own.
+ * Loops of PAUSE. The module's parameters.
  * Conditions: VMX; trace histograms for the loops.
- * Expected: with the feature in its CPUID the guest executes the instruction; without it, and where it is never offered, there is #UD. CR4 takes UMIP where
- * CPUID shows it only. Loops of PAUSE exit where the module says that it uses PAUSE-loop exiting, and not if userspace disables it. A control whose
- * parameter is off is not used.
+ * Expected: with the feature in its CPUID the guest executes the instruction; without it, and where
+ * it is never offered, there is #UD. CR4 takes UMIP where CPUID shows it only. Loops of PAUSE exit
+ * where the module says that it uses PAUSE-loop exiting, and not if userspace disables it. A
+ * control whose parameter is off is not used.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the contract of interrupt windows, one case for each failure it prevents: (a) an interrupt beside a pending exception, (b) a VMM that looks
- * at ready_for_interrupt_injection only, (c) a local-APIC interrupt behind a window request (window_irqchip), (d) a half-delivered event, (e) a window
- * asked for while interrupts are off.
+ * What: the contract of interrupt windows, one case for each failure it prevents: (a) an interrupt
+ * beside a pending exception, (b) a VMM that looks at ready_for_interrupt_injection only, (c) a
+ * local-APIC interrupt behind a window request (window_irqchip), (d) a half-delivered event, (e) a
+ * window asked for while interrupts are off.
  * Conditions: no irqchip.
  * Expected: what each case's comment says.
  */
@@ -97,7 +98,10 @@ static void beside_exception(bool pending)
 	vm_destroy(vm);
 }
 
-/* Given beside an exception the interrupt waits for the end of its handler: it must not come in at the handler's first instruction, IF clear. */
+/*
+ * Given beside an exception the interrupt waits for the end of its handler: it must not come in at
+ * the handler's first instruction, IF clear.
+ */
 TEST(a_interrupt_beside_an_exception)
 {
 	STRATA_ONLY("an interrupt given at any time waits for IF");
@@ -120,7 +124,10 @@ static void guest_steps(void)
 	guest_done();
 }
 
-/* The VMM always has one more interrupt, and knows nothing but the flag. None comes in with IF clear, none is lost. */
+/*
+ * The VMM always has one more interrupt, and knows nothing but the flag. None comes in with IF
+ * clear, none is lost.
+ */
 TEST(b_only_the_ready_flag)
 {
 	struct vm *vm = window_vm(guest_steps);
@@ -211,7 +218,10 @@ static void guest_on_other_stack(void)
 	guest_done();
 }
 
-/* KVM_RUN fails in the middle of a delivery. The interrupt is reported as injected, the flag says no, and it arrives once. */
+/*
+ * KVM_RUN fails in the middle of a delivery. The interrupt is reported as injected, the flag says
+ * no, and it arrives once.
+ */
 TEST(d_half_delivered)
 {
 	struct vm *vm = window_vm(guest_on_other_stack);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What: the contract of interrupt windows (window_contract) with a local APIC in the kernel: its interrupt behind a window request, where no ExtINT can get in,
- * and with all controllers in the kernel.
+ * What: the contract of interrupt windows (window_contract) with a local APIC in the kernel: its
+ * interrupt behind a window request, where no ExtINT can get in, and with all controllers in the
+ * kernel.
  * Conditions: KVM_CAP_SPLIT_IRQCHIP, KVM_CREATE_IRQCHIP.
  * Expected: what each case's comment says.
  */
@@ -60,7 +61,10 @@ static void guest_split(void)
 	guest_done();
 }
 
-/* One window exit, then the local APIC's interrupt; where no ExtINT can get in there is no window, and the vCPU goes on. */
+/*
+ * One window exit, then the local APIC's interrupt; where no ExtINT can get in there is no window,
+ * and the vCPU goes on.
+ */
 TEST(apic_behind_a_window)
 {
 	struct vcpu *vcpu;
@@ -99,7 +103,10 @@ static void guest_closed(void)
 	guest_done();
 }
 
-/* With all controllers in the kernel nobody has to wait: the flag is set whatever IF is, and there are no windows. */
+/*
+ * With all controllers in the kernel nobody has to wait: the flag is set whatever IF is, and there
+ * are no windows.
+ */
 TEST(controllers_of_the_kernel)
 {
 	struct vcpu *vcpu;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A program for a Linux guest: raises exceptions of each kind that a process can take as a signal, so many times, and counts those that come. Each has to be
- * the one that is due: its vector, where it happened, its error code, the address of a page fault. Writes to a port tell the host when it begins and ends; what
- * it touches in between has been touched before, so that there are no other page faults of its own.
+ * A program for a Linux guest: raises exceptions of each kind that a process can take as a signal,
+ * so many times, and counts those that come. Each has to be the one that is due: its vector, where
+ * it happened, its error code, the address of a page fault. Writes to a port tell the host when it
+ * begins and ends; what it touches in between has been touched before, so that there are no other
+ * page faults of its own.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -38,8 +40,10 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	bool has_error = vector == GP || vector == PF;
 
 	(void)sig;
-	if (vector != due.vector || (unsigned long)r[REG_RIP] != due.at || (has_error && (unsigned long)r[REG_ERR] != due.error) ||
-	    (vector == PF && ((unsigned long)r[REG_CR2] != due.address || (unsigned long)info->si_addr != due.address)))
+	if (vector != due.vector || (unsigned long)r[REG_RIP] != due.at ||
+	    (has_error && (unsigned long)r[REG_ERR] != due.error) ||
+	    (vector == PF && ((unsigned long)r[REG_CR2] != due.address ||
+			      (unsigned long)info->si_addr != due.address)))
 		wrong++;
 	if (vector < NR_VECTORS)
 		counted[vector]++;
@@ -103,7 +107,10 @@ int main(void)
 
 	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaction(signals[i], &sa, NULL);
-	/* Its own OUTs fault on the AMD host once the guest has been moved (Documentation/testing.rst, QEMU TCG). */
+	/*
+	 * Its own OUTs fault on the AMD host once the guest has been moved
+	 * (Documentation/testing.rst, QEMU TCG).
+	 */
 	port = open("/dev/port", O_WRONLY);
 	if (port < 0 || mlockall(MCL_CURRENT)) {
 		perror("strata: raise");

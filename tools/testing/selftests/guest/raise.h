@@ -7,7 +7,9 @@
 
 #define PORT_MARK	0x710	/* the guest's OUTs, for what the host wants to know a moment of */
 
-/* What is written there; any other value is "now", between two looks at the guest's own counters. */
+/*
+ * What is written there; any other value is "now", between two looks at the guest's own counters.
+ */
 #define MARK_RAISE	1
 #define MARK_RAISED	2
 

@@ -62,7 +62,8 @@ u32 cover_columns(const struct kvm_vcpu_events *e)
 	set |= (u32)!!e->interrupt.shadow << COL_SHADOW;
 	set |= (u32)!!e->smi.pending << COL_SMI;
 	set |= (u32)!!e->smi.smm << COL_SMM;
-	set |= (u32)(e->smi.latched_init || (e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR)) << COL_START;
+	set |= (u32)(e->smi.latched_init || (e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR))
+	       << COL_START;
 	return set ?: 1u << COL_IDLE;
 }
 
@@ -109,7 +110,8 @@ void cover_print(const struct coverage *c)
 		n = snprintf(line, sizeof(line), user ? "%s user %-5u" : "%s cpu %#-6x", c->kind[i] & COVER_L2 ? "L2" : "  ",
 			     c->kind[i] & 0xffff);
 		for (j = 0; j < NR_COLS; j++)
-			n += snprintf(line + n, sizeof(line) - n, " %7llu", (unsigned long long)c->count[i][j]);
+			n += snprintf(line + n, sizeof(line) - n, " %7llu",
+				      (unsigned long long)c->count[i][j]);
 		tap_note("%s", line);
 	}
 }
@@ -126,10 +128,12 @@ unsigned int cover_missing(const struct coverage reached[2], const struct covera
 	unsigned int i, j, n = 0;
 
 	for (i = 0; i < reached->rows; i++) {
-		const u64 *row = find_row(c, reached->kind[i]), *again = find_row(&reached[1], reached->kind[i]);
+		const u64 *row = find_row(c, reached->kind[i]),
+			  *again = find_row(&reached[1], reached->kind[i]);
 
 		for (j = 0; j < NR_COLS; j++) {
-			if (!reached->count[i][j] || !again[j] || row[j] || any_time(reached->kind[i]))
+			if (!reached->count[i][j] || !again[j] || row[j] ||
+			    any_time(reached->kind[i]))
 				continue;
 			n++;
 			if (report)

@@ -34,13 +34,16 @@ u64 vm_load_payload(struct vm *vm, u64 offset, const void *start, const void *en
 u64 *vm_pte(struct vm *vm, u64 gva, int level);
 void vm_map_page(struct vm *vm, u64 gva, u64 gpa, u64 flags);
 
-/* For user mode: segments at SEL_USER_CODE and SEL_USER_DATA, and a page, one to one, with PTE_W or PTE_NX if need be. */
+/*
+ * For user mode: segments at SEL_USER_CODE and SEL_USER_DATA, and a page, one to one, with PTE_W or
+ * PTE_NX if need be.
+ */
 void vm_user_segments(struct vm *vm);
 void vm_user_page(struct vm *vm, u64 gpa, u64 rights);
 
 /*
- * The host gives pages back that the delivery of an event needs, and puts their content into new ones: the guest's next access is a nested page
- * fault.
+ * The host gives pages back that the delivery of an event needs, and puts their content into new
+ * ones: the guest's next access is a nested page fault.
  */
 #define DROP_IDT	1
 #define DROP_GDT	2
@@ -56,7 +59,10 @@ void vm_drop_page(struct vm *vm, u64 gpa);
 
 struct guest_cpu *vcpu_report(struct vcpu *vcpu);
 
-/* KVM_RUN until a signal comes: what can be is settled by then, and a vCPU that sleeps is left asleep. */
+/*
+ * KVM_RUN until a signal comes: what can be is settled by then, and a vCPU that sleeps is left
+ * asleep.
+ */
 void vcpu_run_briefly(struct vcpu *vcpu);
 
 /* The ways a run may end. */

@@ -51,7 +51,8 @@ bool host_is_bochs_svm(void)
 
 bool host_forgets_virtual_interrupts(void)
 {
-	return !host_is_amd() && host_is_bochs() && !first_line_has("/sys/module/strata/parameters/apicv", "N");
+	return !host_is_amd() && host_is_bochs() &&
+	       !first_line_has("/sys/module/strata/parameters/apicv", "N");
 }
 
 /* Ask the CPU. */

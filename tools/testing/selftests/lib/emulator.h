@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Which emulator the host runs on, for cases that need what it lacks (Documentation/testing.rst has the list).
+ * Which emulator the host runs on, for cases that need what it lacks (Documentation/testing.rst has
+ * the list).
  */
 #ifndef STRATA_SELFTEST_EMULATOR_H
 #define STRATA_SELFTEST_EMULATOR_H
@@ -16,14 +17,15 @@ bool host_is_bochs(void);
 bool host_is_amd(void);
 
 /*
- * With the in-tree module Bochs' SVM was seen to show DR6 as 0 after a #DB exit, and the emulator to
- * end in a triple fault when a guest is stepped.
+ * With the in-tree module Bochs' SVM was seen to show DR6 as 0 after a #DB exit, and the emulator
+ * to end in a triple fault when a guest is stepped.
  */
 bool host_is_bochs_svm(void);
 
 /*
- * Bochs with virtual-interrupt delivery in use: an exit in the middle of such a delivery names an event that was delivered before, not the interrupt
- * (what the interrupt's vector in service, but never seen by the guest, shows).
+ * Bochs with virtual-interrupt delivery in use: an exit in the middle of such a delivery names an
+ * event that was delivered before, not the interrupt (what the interrupt's vector in service, but
+ * never seen by the guest, shows).
  */
 bool host_forgets_virtual_interrupts(void);
 

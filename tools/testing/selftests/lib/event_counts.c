@@ -42,7 +42,10 @@ void event_counts_end(void)
 		trigger(names[i], "!" KEYS);
 }
 
-/* The module's enum event_type, as in the events' formats: exceptions of the CPU, of INT3 and INTO, of INT1 */
+/*
+ * The module's enum event_type, as in the events' formats: exceptions of the CPU, of INT3 and INTO,
+ * of INT1
+ */
 static bool is_exception(unsigned int kind)
 {
 	return kind == 3 || kind == 5 || kind == 6;
@@ -60,7 +63,9 @@ static void read_hist(const char *name, u64 *counts)
 	REQUIRE(f);
 	memset(counts, 0, 32 * sizeof(*counts));
 	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "{ kind: %u, vector: %u } hitcount: %llu", &kind, &vector, &hits) == 3 && is_exception(kind) && vector < 32)
+		if (sscanf(line, "{ kind: %u, vector: %u } hitcount: %llu", &kind, &vector,
+			   &hits) == 3 &&
+		    is_exception(kind) && vector < 32)
 			counts[vector] += hits;
 	fclose(f);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * How often an exception was queued, picked for an entry, and delivered, by vector and in all VMs together, as strata's tracepoints say (histogram triggers
- * of tracefs: nothing is overwritten).
+ * How often an exception was queued, picked for an entry, and delivered, by vector and in all VMs
+ * together, as strata's tracepoints say (histogram triggers of tracefs: nothing is overwritten).
  */
 #ifndef STRATA_SELFTEST_EVENT_COUNTS_H
 #define STRATA_SELFTEST_EVENT_COUNTS_H

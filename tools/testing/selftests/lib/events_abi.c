@@ -8,8 +8,10 @@
 #include "events_abi.h"
 #include "x86.h"
 
-#define KNOWN_FLAGS	(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW | \
-			 KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+#define KNOWN_FLAGS                                                                           \
+	(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |                  \
+	 KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | \
+	 KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
 
 static struct strata_events strata_part(const struct vm_config *c, const struct kvm_vcpu_events *e)
 {
@@ -22,7 +24,8 @@ static struct strata_events strata_part(const struct vm_config *c, const struct 
 
 static bool is_exception(u8 kind)
 {
-	return kind == STRATA_EVENT_EXCEPTION || kind == STRATA_EVENT_SOFT_EXCEPTION || kind == STRATA_EVENT_PRIV_EXCEPTION;
+	return kind == STRATA_EVENT_EXCEPTION || kind == STRATA_EVENT_SOFT_EXCEPTION ||
+	       kind == STRATA_EVENT_PRIV_EXCEPTION;
 }
 
 static bool io_refused(const struct strata_events *s)
@@ -32,7 +35,8 @@ static bool io_refused(const struct strata_events *s)
 
 	if (!(s->io_flags & STRATA_IO_VALID))
 		return s->io_flags || s->io_len || s->io_asize || s->io_port;
-	if (s->io_flags & 0x80 || (size != STRATA_IO_8 && size != STRATA_IO_16 && size != STRATA_IO_32) || s->io_len > 15)
+	if (s->io_flags & 0x80 ||
+	    (size != STRATA_IO_8 && size != STRATA_IO_16 && size != STRATA_IO_32) || s->io_len > 15)
 		return true;
 	if ((rep && !string) || (!s->io_len && !rep))
 		return true;
@@ -50,9 +54,12 @@ static bool strata_refused(const struct strata_events *s)
 
 	if (!(s->flags & STRATA_EVENTS_VALID))
 		return memcmp(s, &zero, sizeof(zero));
-	return s->flags & ~STRATA_EVENTS_FLAGS || memcmp(s->reserved, zero.reserved, sizeof(zero.reserved)) || s->delivering_kind > 6 ||
-	       s->delivering_len > 15 || s->pending_len > 15 || (s->pending_kind && !is_exception(s->pending_kind)) ||
-	       (s->stash_nr && !(s->flags & STRATA_EVENTS_STASH)) || stash2_refused(s) || ((s->pending_dbg | s->smm_dbg) & ~STRATA_EVENTS_DR6) || io_refused(s);
+	return s->flags & ~STRATA_EVENTS_FLAGS ||
+	       memcmp(s->reserved, zero.reserved, sizeof(zero.reserved)) ||
+	       s->delivering_kind > 6 || s->delivering_len > 15 || s->pending_len > 15 ||
+	       (s->pending_kind && !is_exception(s->pending_kind)) ||
+	       (s->stash_nr && !(s->flags & STRATA_EVENTS_STASH)) || stash2_refused(s) ||
+	       ((s->pending_dbg | s->smm_dbg) & ~STRATA_EVENTS_DR6) || io_refused(s);
 }
 
 static bool is_pending(const struct vm_config *c, const struct kvm_vcpu_events *in)
@@ -67,13 +74,15 @@ bool events_refused(const struct vm_config *c, const struct kvm_vcpu_events *in)
 	if (in->flags & ~KNOWN_FLAGS || (in->flags & KVM_VCPUEVENT_VALID_PAYLOAD && !c->payload) ||
 	    (in->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT && !c->triple_fault))
 		return true;
-	if ((in->exception.injected || is_pending(c, in)) && (in->exception.nr > 31 || in->exception.nr == NMI_VECTOR))
+	if ((in->exception.injected || is_pending(c, in)) &&
+	    (in->exception.nr > 31 || in->exception.nr == NMI_VECTOR))
 		return true;
 	return c->strata_events && strata_refused(&s);
 }
 
 /* A kind that does not say what the exception is leaves it what its vector says. */
-static void exception_kind(const struct kvm_vcpu_events *in, u8 kind, u8 len, u8 *out_kind, u8 *out_len)
+static void exception_kind(const struct kvm_vcpu_events *in, u8 kind, u8 len, u8 *out_kind,
+			   u8 *out_len)
 {
 	bool soft = in->exception.nr == BP_VECTOR || in->exception.nr == OF_VECTOR;
 
@@ -81,7 +90,8 @@ static void exception_kind(const struct kvm_vcpu_events *in, u8 kind, u8 len, u8
 	*out_len = is_exception(kind) ? len : soft;
 }
 
-static void read_exception(const struct vm_config *c, const struct kvm_vcpu_events *in, const struct strata_events *s, struct kvm_vcpu_events *out,
+static void read_exception(const struct vm_config *c, const struct kvm_vcpu_events *in,
+			   const struct strata_events *s, struct kvm_vcpu_events *out,
 			   struct strata_events *t)
 {
 	bool pending = is_pending(c, in);
@@ -89,9 +99,11 @@ static void read_exception(const struct vm_config *c, const struct kvm_vcpu_even
 	if (!pending && !in->exception.injected)
 		return;
 	if (pending)
-		exception_kind(in, s->pending_kind, s->pending_len, &t->pending_kind, &t->pending_len);
+		exception_kind(in, s->pending_kind, s->pending_len, &t->pending_kind,
+			       &t->pending_len);
 	else
-		exception_kind(in, s->delivering_kind, s->delivering_len, &t->delivering_kind, &t->delivering_len);
+		exception_kind(in, s->delivering_kind, s->delivering_len, &t->delivering_kind,
+			       &t->delivering_len);
 	out->exception.pending = pending;
 	out->exception.injected = !pending;
 	out->exception.nr = in->exception.nr;
@@ -103,7 +115,8 @@ static void read_exception(const struct vm_config *c, const struct kvm_vcpu_even
 	out->exception_payload = out->exception_has_payload ? in->exception_payload : 0;
 }
 
-static void read_nmi(const struct kvm_vcpu_events *in, const struct kvm_vcpu_events *old, struct kvm_vcpu_events *out, struct strata_events *t)
+static void read_nmi(const struct kvm_vcpu_events *in, const struct kvm_vcpu_events *old,
+		     struct kvm_vcpu_events *out, struct strata_events *t)
 {
 	unsigned int pending = in->flags & KVM_VCPUEVENT_VALID_NMI_PENDING ? in->nmi.pending : old->nmi.pending;
 
@@ -116,9 +129,11 @@ static void read_nmi(const struct kvm_vcpu_events *in, const struct kvm_vcpu_eve
 	out->nmi.masked = in->nmi.masked;
 }
 
-static void read_interrupt(const struct kvm_vcpu_events *in, const struct strata_events *s, struct kvm_vcpu_events *out, struct strata_events *t)
+static void read_interrupt(const struct kvm_vcpu_events *in, const struct strata_events *s,
+			   struct kvm_vcpu_events *out, struct strata_events *t)
 {
-	bool stash = s->flags & STRATA_EVENTS_STASH, soft = s->delivering_kind == STRATA_EVENT_SOFT_INT;
+	bool stash = s->flags & STRATA_EVENTS_STASH,
+	     soft = s->delivering_kind == STRATA_EVENT_SOFT_INT;
 
 	if (stash) {
 		t->flags |= STRATA_EVENTS_STASH;
@@ -145,7 +160,8 @@ static void read_interrupt(const struct kvm_vcpu_events *in, const struct strata
 
 static u8 read_shadow(bool amd, const struct kvm_vcpu_events *in, const struct kvm_vcpu_events *old)
 {
-	u8 both = KVM_X86_SHADOW_INT_STI | KVM_X86_SHADOW_INT_MOV_SS, shadow = in->interrupt.shadow & both;
+	u8 both = KVM_X86_SHADOW_INT_STI | KVM_X86_SHADOW_INT_MOV_SS,
+	   shadow = in->interrupt.shadow & both;
 
 	if (!(in->flags & KVM_VCPUEVENT_VALID_SHADOW))
 		return old->interrupt.shadow;
@@ -154,13 +170,15 @@ static u8 read_shadow(bool amd, const struct kvm_vcpu_events *in, const struct k
 	return shadow & KVM_X86_SHADOW_INT_MOV_SS ?: shadow;
 }
 
-void events_read_back(const struct vm_config *c, bool amd, const struct kvm_vcpu_events *in, const struct kvm_vcpu_events *old, struct kvm_vcpu_events *out)
+void events_read_back(const struct vm_config *c, bool amd, const struct kvm_vcpu_events *in,
+		      const struct kvm_vcpu_events *old, struct kvm_vcpu_events *out)
 {
 	struct strata_events s = strata_part(c, in), t = { .flags = STRATA_EVENTS_VALID };
 
 	memset(out, 0, sizeof(*out));
-	out->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM |
-		     (c->payload ? KVM_VCPUEVENT_VALID_PAYLOAD : 0) | (c->triple_fault ? KVM_VCPUEVENT_VALID_TRIPLE_FAULT : 0);
+	out->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
+		     KVM_VCPUEVENT_VALID_SMM | (c->payload ? KVM_VCPUEVENT_VALID_PAYLOAD : 0) |
+		     (c->triple_fault ? KVM_VCPUEVENT_VALID_TRIPLE_FAULT : 0);
 	read_exception(c, in, &s, out, &t);
 	read_nmi(in, old, out, &t);
 	read_interrupt(in, &s, out, &t);

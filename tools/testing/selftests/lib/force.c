@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Another program of this directory with every exception intercept forced that can be, beside the same without; see force.h.
+ * Another program of this directory with every exception intercept forced that can be, beside the
+ * same without; see force.h.
  */
 #include <libgen.h>
 #include <stdio.h>
@@ -31,8 +32,8 @@ static void program_path(const char *name, char *path, size_t size)
 }
 
 /*
- * The points of a run: its lines "ok" and "not ok" with neither diagnostics nor figures in skip reasons. They are diagnostics here: whoever counts points
- * is not to count them.
+ * The points of a run: its lines "ok" and "not ok" with neither diagnostics nor figures in skip
+ * reasons. They are diagnostics here: whoever counts points is not to count them.
  */
 static int run_program(const char *path, char *points)
 {

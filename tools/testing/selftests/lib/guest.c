@@ -23,8 +23,9 @@ void (*guest_breakpoint(void))(void)
 }
 
 /*
- * QEMU's TCG sometimes delivers an interrupt that VMRUN injected a second time before the next exit,
- * as an exception: in its handler, where IF is 0. There only an INT n has this vector otherwise.
+ * QEMU's TCG sometimes delivers an interrupt that VMRUN injected a second time before the next
+ * exit, as an exception: in its handler, where IF is 0. There only an INT n has this vector
+ * otherwise.
  */
 static bool repeated_by_tcg(const struct guest_frame *frame)
 {

@@ -19,13 +19,17 @@
 #define PORT_EXCEPTION	0x5a3
 
 /*
- * Where guests arm breakpoints on execution. QEMU's TCG keeps those armed that a guest has set by MOV to DR7, and whoever runs at that linear
- * address later, a guest or the host, gets a #DB, and with a base in CS crashes the emulator: so they are where no program has code of its own, at
- * the end of the last vCPU's stack, above what real mode reaches.
+ * Where guests arm breakpoints on execution. QEMU's TCG keeps those armed that a guest has set by
+ * MOV to DR7, and whoever runs at that linear address later, a guest or the host, gets a #DB, and
+ * with a base in CS crashes the emulator: so they are where no program has code of its own, at the
+ * end of the last vCPU's stack, above what real mode reaches.
  */
 #define GPA_BREAKPOINT	0x130000ull
 
-/* Guest: a function to break at, which does nothing; there under TCG, elsewhere in pages that run code anyway. */
+/*
+ * Guest: a function to break at, which does nothing; there under TCG, elsewhere in pages that run
+ * code anyway.
+ */
 void (*guest_breakpoint(void))(void);
 
 /* One for each vCPU, at GPA_CPU and reached through GS. Offsets are known to GUEST_TRY(). */
@@ -64,13 +68,17 @@ extern guest_handler guest_handlers[256];
 extern char guest_vectors[];
 /* The host is QEMU's TCG; set by vm_create(). */
 extern bool guest_under_tcg;
-/* The host's VMRUN does not load CR2 (Bochs): the guest has the host's after an exit. Set by vm_create(). */
+/*
+ * The host's VMRUN does not load CR2 (Bochs): the guest has the host's after an exit. Set by
+ * vm_create().
+ */
 extern bool guest_loses_cr2;
 void guest_exception(struct guest_frame *frame);
 
 /*
- * The interrupt came directly behind an STI, where none may: TCG's VMRUN does not load the interrupt shadow, so that one which waits is delivered there
- * if the host was interrupted between STI and the next instruction.
+ * The interrupt came directly behind an STI, where none may: TCG's VMRUN does not load the
+ * interrupt shadow, so that one which waits is delivered there if the host was interrupted between
+ * STI and the next instruction.
  */
 bool guest_shadow_lost(const struct guest_frame *frame);
 
@@ -156,7 +164,10 @@ GUEST_INLINE void guest_fail(const char *file, int line, const char *expr, uint6
 		GUEST_ASSERT_EQ(this_cpu()->vector, vec);			\
 	} while (0)
 
-/* For guests that spin: while a guest's IF is 0, Bochs' SVM holds the host's interrupts back, and now and then its VMX. */
+/*
+ * For guests that spin: while a guest's IF is 0, Bochs' SVM holds the host's interrupts back, and
+ * now and then its VMX.
+ */
 GUEST_INLINE void guest_sti(void)
 {
 	asm volatile("sti" : : : "memory");
@@ -180,7 +191,10 @@ GUEST_INLINE void guest_shut_down(void)
 	guest_done();
 }
 
-/* IRET to the next instruction, which unblocks NMIs. On Bochs they may be blocked where a guest begins (Documentation/testing.rst). */
+/*
+ * IRET to the next instruction, which unblocks NMIs. On Bochs they may be blocked where a guest
+ * begins (Documentation/testing.rst).
+ */
 GUEST_INLINE void guest_iret(void)
 {
 	asm volatile("mov %%ss, %%eax; push %%rax\n\t"

@@ -78,14 +78,19 @@ static void show_vcpu(struct vcpu *vcpu)
 	xioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
 	xioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
 	xioctl(vcpu->fd, KVM_GET_LAPIC, &apic);
-	tap_note("vCPU %u: MP state %u rip %#llx rflags %#llx shadow %u interrupt %u %#x nmi %u %u smi %u init %u sipi %#x", vcpu->id, mp.mp_state,
-		 regs.rip, regs.rflags, e.interrupt.shadow, e.interrupt.injected, e.interrupt.nr, e.nmi.pending, e.nmi.masked, e.smi.pending,
-		 e.smi.latched_init, e.sipi_vector);
+	tap_note(
+		"vCPU %u: MP state %u rip %#llx rflags %#llx shadow %u interrupt %u %#x nmi %u %u smi %u init %u sipi %#x",
+		vcpu->id, mp.mp_state, regs.rip, regs.rflags, e.interrupt.shadow,
+		e.interrupt.injected, e.interrupt.nr, e.nmi.pending, e.nmi.masked, e.smi.pending,
+		e.smi.latched_init, e.sipi_vector);
 	for (i = 0; i < 8; i++)
-		tap_note("vectors from %#x: in service %#x requested %#x", i * 32, *(u32 *)(apic.regs + 0x100 + i * 16),
+		tap_note("vectors from %#x: in service %#x requested %#x", i * 32,
+			 *(u32 *)(apic.regs + 0x100 + i * 16),
 			 *(u32 *)(apic.regs + 0x200 + i * 16));
-	tap_note("TPR %#x LVTT %#x count %#x of %#x ICR %#x %#x", *(u32 *)(apic.regs + 0x80), *(u32 *)(apic.regs + 0x320),
-		 *(u32 *)(apic.regs + 0x390), *(u32 *)(apic.regs + 0x380), *(u32 *)(apic.regs + 0x310), *(u32 *)(apic.regs + 0x300));
+	tap_note("TPR %#x LVTT %#x count %#x of %#x ICR %#x %#x", *(u32 *)(apic.regs + 0x80),
+		 *(u32 *)(apic.regs + 0x320), *(u32 *)(apic.regs + 0x390),
+		 *(u32 *)(apic.regs + 0x380), *(u32 *)(apic.regs + 0x310),
+		 *(u32 *)(apic.regs + 0x300));
 }
 
 /* ---- the vCPUs' threads ---- */
@@ -138,7 +143,8 @@ static void stop(struct journey *j)
 {
 	/* Somebody may be waiting for a word. */
 	if (!(++j->stops % 20000))
-		tap_note("%llu stops, %llu moves, %zu bytes of the guest's log", (unsigned long long)j->stops, (unsigned long long)j->moves,
+		tap_note("%llu stops, %llu moves, %zu bytes of the guest's log",
+			 (unsigned long long)j->stops, (unsigned long long)j->moves,
 			 j->guest->logged);
 	if (j->asked || !j->every || (next_random(&j->seed) >> 33) % j->every)
 		return;
@@ -158,7 +164,8 @@ static void handle(struct journey *j, struct vcpu *vcpu)
 		stop(j);
 		break;
 	default:
-		tap_fail(__FILE__, __LINE__, "vCPU %u: exit %u, suberror %u", vcpu->id, vcpu->run->exit_reason, vcpu->run->internal.suberror);
+		tap_fail(__FILE__, __LINE__, "vCPU %u: exit %u, suberror %u", vcpu->id,
+			 vcpu->run->exit_reason, vcpu->run->internal.suberror);
 		j->guest->ended = true;
 	}
 	if (!j->guest->ended)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A Linux guest on its way through VMs: at some stops, by a seeded choice, everything is saved, and restored in a random order into another VM, by turns one
- * that lives and a new one, and the boot goes on there. Each vCPU has a thread.
+ * A Linux guest on its way through VMs: at some stops, by a seeded choice, everything is saved, and
+ * restored in a random order into another VM, by turns one that lives and a new one, and the boot
+ * goes on there. Each vCPU has a thread.
  */
 #ifndef STRATA_SELFTEST_JOURNEY_H
 #define STRATA_SELFTEST_JOURNEY_H
@@ -28,7 +29,10 @@ struct journey {
 	struct vm lender;		/* whose memory the VMs have */
 	struct vm *live[2], *vm;
 	bool fresh;			/* @vm is none of those that stay */
-	/* The vCPUs' threads hold @lock except in KVM_RUN. Who sees @asked waits; the last one moves the VM. */
+	/*
+	 * The vCPUs' threads hold @lock except in KVM_RUN. Who sees @asked waits; the last one
+	 * moves the VM.
+	 */
 	pthread_mutex_t lock;
 	pthread_cond_t cond, over;
 	pthread_t thread[JOURNEY_CPUS];
@@ -37,7 +41,10 @@ struct journey {
 	bool stuck;			/* nothing was heard of the guest */
 };
 
-/* Until the guest has switched itself off, or does nothing any more, which is a failure. The upper part of @j and @j->guest are set. */
+/*
+ * Until the guest has switched itself off, or does nothing any more, which is a failure. The upper
+ * part of @j and @j->guest are set.
+ */
 void journey_run(struct journey *j);
 
 #endif

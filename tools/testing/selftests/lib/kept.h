@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Events of a guest, or of a guest's guest, that survive a move into a new VM, or do not: what events_kept, nested_svm_kept and its kin share.
+ * Events of a guest, or of a guest's guest, that survive a move into a new VM, or do not: what
+ * events_kept, nested_svm_kept and its kin share.
  */
 #ifndef STRATA_SELFTEST_KEPT_H
 #define STRATA_SELFTEST_KEPT_H
@@ -11,7 +12,10 @@
 
 #define PORT_STOP	0x700
 
-/* What the handlers have seen, of #PF its address, of #DB its DR6; what the guest notes of itself, and L1 of L2's exit */
+/*
+ * What the handlers have seen, of #PF its address, of #DB its DR6; what the guest notes of itself,
+ * and L1 of L2's exit
+ */
 extern volatile struct kept_seen {
 	u64 n, vector[8], rip[8], error[8], address, dr6;
 	u64 at, next, value, rounds;
@@ -31,7 +35,10 @@ struct vm *kept_create_l1(bool each);
 /* Their handler */
 void kept_on_event(struct guest_frame *f);
 
-/* Runs up to an access to PORT_STOP. An OUT is complete when it is seen on strata; elsewhere this completes it. */
+/*
+ * Runs up to an access to PORT_STOP. An OUT is complete when it is seen on strata; elsewhere this
+ * completes it.
+ */
 void kept_stop(struct vm *vm);
 /* The new VM, in QEMU's order, after a round of GETs that must change nothing. */
 struct vm *kept_move(struct vm *vm);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A Linux guest without a VMM: a bzImage started by the 64-bit boot protocol, and the devices that userspace has to have for it: a serial port
- * and a port to say that it is done. Timers and interrupt controllers are the kernel's.
+ * A Linux guest without a VMM: a bzImage started by the 64-bit boot protocol, and the devices that
+ * userspace has to have for it: a serial port and a port to say that it is done. Timers and
+ * interrupt controllers are the kernel's.
  */
 #ifndef STRATA_SELFTEST_LINUX_H
 #define STRATA_SELFTEST_LINUX_H

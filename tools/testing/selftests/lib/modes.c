@@ -18,8 +18,9 @@
 
 #define SLOT_SMM	0x10000
 
-extern const char modes_start64[], modes_start32[], modes_start16[], modes_vectors64[], modes_vectors32[], modes_vectors16[], modes_stop16[],
-	modes_reset[], modes_reset_end[], modes_sipi[], modes_sipi_end[], modes_smi[], modes_smi_end[];
+extern const char modes_start64[], modes_start32[], modes_start16[], modes_vectors64[],
+	modes_vectors32[], modes_vectors16[], modes_stop16[], modes_reset[], modes_reset_end[],
+	modes_sipi[], modes_sipi_end[], modes_smi[], modes_smi_end[];
 
 const char *const mode_names[NR_MODES] = { "long mode", "protected mode", "real mode", "virtual-8086 mode" };
 
@@ -32,10 +33,12 @@ static void build_idts(struct vm *vm)
 
 	for (i = 0; i < 256; i++) {
 		stub = (u64)modes_vectors64 + 16 * i;
-		idt64[2 * i] = (stub & 0xffff) | SEL_CODE64 << 16 | 0xee00ull << 32 | (stub & 0xffff0000) << 32;
+		idt64[2 * i] = (stub & 0xffff) | SEL_CODE64 << 16 | 0xee00ull << 32 |
+			       (stub & 0xffff0000) << 32;
 		idt64[2 * i + 1] = stub >> 32;
 		stub = (u64)modes_vectors32 + 16 * i;
-		idt32[i] = (stub & 0xffff) | SEL_CODE32 << 16 | 0xee00ull << 32 | (stub & 0xffff0000) << 32;
+		idt32[i] = (stub & 0xffff) | SEL_CODE32 << 16 | 0xee00ull << 32 |
+			   (stub & 0xffff0000) << 32;
 		ivt[i] = (u32)MODES_CS16 << 16 | (modes_vectors16 - modes_start16 + 6 * i);
 	}
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A guest for each mode of the CPU that writes down which events it gets. Its program has interrupts off, or as RFLAGS are set; then INT, whose IRET ends the blocking of
- * NMIs, STI, MOV SS, and an OUT to MODES_END. Each handler makes an entry in the log and returns; that of #DB clears TF.
+ * A guest for each mode of the CPU that writes down which events it gets. Its program has
+ * interrupts off, or as RFLAGS are set; then INT, whose IRET ends the blocking of NMIs, STI, MOV
+ * SS, and an OUT to MODES_END. Each handler makes an entry in the log and returns; that of #DB
+ * clears TF.
  */
 #ifndef STRATA_SELFTEST_MODES_H
 #define STRATA_SELFTEST_MODES_H
@@ -40,7 +42,10 @@ struct mode_log {
 	struct mode_entry entry[MODES_ENTRIES];
 };
 
-/* All guests into memory; the second address space gets what the first has, and what INIT and SIPI start is there. */
+/*
+ * All guests into memory; the second address space gets what the first has, and what INIT and SIPI
+ * start is there.
+ */
 void modes_prepare(struct vm *vm);
 /* The slots of another VM with the same memory */
 void modes_share(struct vm *vm, const struct vm *of);

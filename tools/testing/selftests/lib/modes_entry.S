@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The guests of modes.c: a program that opens itself to whatever waits, and handlers that write down what comes, for 64, 32 and 16 bits. What they
- * write, and where, is in modes.h.
+ * The guests of modes.c: a program that opens itself to whatever waits, and handlers that write
+ * down what comes, for 64, 32 and 16 bits. What they write, and where, is in modes.h.
  */
 #include "modes.h"
 
@@ -248,7 +248,10 @@ common16:
 	iretw
 modes_stop16:
 
-/* Where a processor starts after INIT, and after a SIPI, where events may come: the same bytes anywhere */
+/*
+ * Where a processor starts after INIT, and after a SIPI, where events may come: the same bytes
+ * anywhere
+ */
 	.globl	modes_reset, modes_reset_end, modes_sipi, modes_sipi_end
 modes_reset:
 	movw	$MODES_RESET, %dx

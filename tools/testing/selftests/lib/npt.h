@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * L1's nested page tables, in every format, built by L1 in its own memory; and an L2 that does one access at a time.
+ * L1's nested page tables, in every format, built by L1 in its own memory; and an L2 that does one
+ * access at a time.
  *
- * L2 runs on L1's own page tables, which are one to one, so that its linear addresses are its physical ones; the program is one to one in
- * the nested tables as well. Tests play in the gigabyte from NPT_PLAY on, where the nested tables have nothing at first.
+ * L2 runs on L1's own page tables, which are one to one, so that its linear addresses are its
+ * physical ones; the program is one to one in the nested tables as well. Tests play in the gigabyte
+ * from NPT_PLAY on, where the nested tables have nothing at first.
  */
 #ifndef STRATA_SELFTEST_NPT_H
 #define STRATA_SELFTEST_NPT_H
@@ -41,8 +43,8 @@ void npt_guest_init(struct npt *n, enum npt_mode mode);
 enum npt_op { NPT_READ, NPT_WRITE, NPT_FETCH };
 
 /*
- * L2 does one access, from where it stands: NPT_FETCH calls the address. Returns VMRUN's exit code: SVM_EXIT_VMMCALL when it was done, with
- * npt_value what was read.
+ * L2 does one access, from where it stands: NPT_FETCH calls the address. Returns VMRUN's exit code:
+ * SVM_EXIT_VMMCALL when it was done, with npt_value what was read.
  */
 u64 npt_access(enum npt_op op, u64 addr);
 extern volatile u64 npt_value;

@@ -91,8 +91,8 @@ void counter_goes_on(struct counter *c, const char *when)
 	for (i = 0; i < 4000 && counter_value(c) < before + 1000; i++)
 		usleep(1000);
 	if (counter_value(c) < before + 1000)
-		tap_fail(__FILE__, __LINE__, "%s: the guest stands at %lu, exit %u, result %d", when, counter_value(c),
-			 c->vm->vcpu->run->exit_reason, c->result);
+		tap_fail(__FILE__, __LINE__, "%s: the guest stands at %lu, exit %u, result %d",
+			 when, counter_value(c), c->vm->vcpu->run->exit_reason, c->result);
 }
 
 void counter_stop(struct counter *c)

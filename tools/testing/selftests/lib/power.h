@@ -15,7 +15,10 @@ bool sysfs_read(const char *path, char *text, size_t size);
 
 /* Skips the case unless the host can suspend to memory, in the kernel's own test (pm_test). */
 void need_memory_sleep(void);
-/* Through devices, the other CPUs and the handlers of the last one, as deep as the test goes; false if the kernel did not. */
+/*
+ * Through devices, the other CPUs and the handlers of the last one, as deep as the test goes; false
+ * if the kernel did not.
+ */
 bool sleep_and_wake(void);
 
 /* A VM whose guest counts, with an exit each time, in a thread of its own. */

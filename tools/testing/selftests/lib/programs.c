@@ -11,14 +11,15 @@
 volatile struct trace trace;
 
 /*
- * QEMU's TCG forgets the shadow of STI when the host takes an interrupt there. What was to run under it, a NOP or a HLT that this very interrupt ends,
- * has then run.
+ * QEMU's TCG forgets the shadow of STI when the host takes an interrupt there. What was to run
+ * under it, a NOP or a HLT that this very interrupt ends, has then run.
  */
 static void behind_shadow(struct guest_frame *f)
 {
 	const u8 *insn = (const u8 *)f->rip;
 
-	if (guest_under_tcg && f->vector >= 32 && insn[-1] == 0xfb && (insn[0] == 0x90 || insn[0] == 0xf4))
+	if (guest_under_tcg && f->vector >= 32 && insn[-1] == 0xfb &&
+	    (insn[0] == 0x90 || insn[0] == 0xf4))
 		f->rip++;
 }
 
@@ -32,7 +33,9 @@ void trace_event(struct guest_frame *f)
 	e->vector = f->vector;
 	e->error = f->error;
 	e->rip = f->rip;
-	/* RF in what a fault pushes is what TCG leaves out, but not who delivers one in its place. */
+	/*
+	 * RF in what a fault pushes is what TCG leaves out, but not who delivers one in its place.
+	 */
 	f->rflags &= ~RFLAGS_RF;
 	e->rflags = f->rflags;
 	e->rsp = f->rsp;

@@ -71,7 +71,10 @@ void setup_debug(struct vm *vm)
 #define USER_CODE	(GPA_HEAP + 0x2000)
 #define USER_STACK	(GPA_HEAP + 0x4000)
 
-/* R15 says where to go on after a fault. INT 0x80 is a call to act(EDI), INT 0x22 the end; INT 0x21 and at first INT3 are not allowed. */
+/*
+ * R15 says where to go on after a fault. INT 0x80 is a call to act(EDI), INT 0x22 the end; INT 0x21
+ * and at first INT3 are not allowed.
+ */
 asm(".pushsection .rodata\n"
     "user_start:\n"
     "	mov $3, %ebx\n"
@@ -185,7 +188,9 @@ struct tss32 {
 #define TSS_C		0x5200ull
 #define BUSY		(1ull << 41)
 
-/* C takes the #GP of a MOV to a segment register, two bytes long, of the task that it returns to. */
+/*
+ * C takes the #GP of a MOV to a segment register, two bytes long, of the task that it returns to.
+ */
 asm(".pushsection .rodata\n"
     "tasks_start: .code32\n"
     "	mov $4, %ebx\n"

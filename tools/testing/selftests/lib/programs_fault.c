@@ -88,8 +88,8 @@ static void on_trap(struct guest_frame *f)
 }
 
 /*
- * #GP whose gate is not present: #NP while it is delivered, which makes #DF. Not on QEMU's TCG: what it injects it forgets, so that a second
- * exception makes no double fault of it.
+ * #GP whose gate is not present: #NP while it is delivered, which makes #DF. Not on QEMU's TCG:
+ * what it injects it forgets, so that a second exception makes no double fault of it.
  */
 static void double_fault(void)
 {
@@ -190,7 +190,9 @@ static void late_again(void)
 	asm volatile("invlpg (%0)" : : "r"(LATE_STACK - 4096) : "memory");
 }
 
-/* Handlers on a stack whose page is absent: fault, soft interrupts, a page fault (which makes #DF). */
+/*
+ * Handlers on a stack whose page is absent: fault, soft interrupts, a page fault (which makes #DF).
+ */
 static void late_stack(void)
 {
 	late_again();

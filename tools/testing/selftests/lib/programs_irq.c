@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Programs of the torture: interrupts and NMIs, of userspace and of the controllers in the kernel, at counted points.
+ * Programs of the torture: interrupts and NMIs, of userspace and of the controllers in the kernel,
+ * at counted points.
  */
 #include <string.h>
 
@@ -13,7 +14,17 @@
 #define IOAPIC		0xfec00000ull
 #define PIN		20	/* none of the PIC's */
 
-enum { TPR = 0x80, EOI = 0xb0, SVR = 0xf0, IRR = 0x200, ICR = 0x300, LVTT = 0x320, TMICT = 0x380, TDCR = 0x3e0, SELF = 0x3f0 };
+enum {
+	TPR = 0x80,
+	EOI = 0xb0,
+	SVR = 0xf0,
+	IRR = 0x200,
+	ICR = 0x300,
+	LVTT = 0x320,
+	TMICT = 0x380,
+	TDCR = 0x3e0,
+	SELF = 0x3f0
+};
 
 /* Nothing but the NOPs is between the boundaries that count. */
 #define OPEN	asm volatile("sti; nop; nop; cli" : : : "memory")
@@ -117,7 +128,10 @@ static void x2apic_on(void)
 	wrmsr(X2(TDCR), 0xb);
 }
 
-/* How often it looks is not told; that the vector waits is. CPUID exits, as Bochs holds the host's interrupts back while a guest spins without IF. */
+/*
+ * How often it looks is not told; that the vector waits is. CPUID exits, as Bochs holds the host's
+ * interrupts back while a guest spins without IF.
+ */
 static void wait_irr(u8 vector)
 {
 	u32 r[4];

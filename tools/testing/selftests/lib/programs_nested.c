@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Programs of the torture whose guest is a hypervisor (L1): the others, run as its L2 under different rules of L1's, and what L1 itself asks to be
- * injected.
+ * Programs of the torture whose guest is a hypervisor (L1): the others, run as its L2 under
+ * different rules of L1's, and what L1 itself asks to be injected.
  */
 #include <string.h>
 
@@ -32,7 +32,8 @@ static bool soft(u32 event)
 {
 	u8 vector = event;
 
-	return (event & 0x700) == INJ_SOFT || ((event & 0x700) == INJ_EXCEPTION && (vector == BP_VECTOR || vector == OF_VECTOR));
+	return (event & 0x700) == INJ_SOFT ||
+	       ((event & 0x700) == INJ_EXCEPTION && (vector == BP_VECTOR || vector == OF_VECTOR));
 }
 
 static void trace_exit(u64 code)
@@ -46,7 +47,10 @@ static void trace_exit(u64 code)
 	e->rflags = b->rflags & ~RFLAGS_RF;
 	e->rsp = b->rsp;
 	e->cr2 = b->exit_info_2;
-	/* QEMU's TCG goes on calling it by the event that VMRUN injected when that one's delivery has raised another. */
+	/*
+	 * QEMU's TCG goes on calling it by the event that VMRUN injected when that one's delivery
+	 * has raised another.
+	 */
 	e->dr6 = b->exit_int_info & INJ_VALID && !guest_under_tcg ? b->exit_int_info : 0;
 }
 
@@ -77,7 +81,10 @@ static void inject(u32 event, u32 error)
 	svm_vmcb.event_error = error;
 }
 
-/* What the exit interrupted goes in again; a soft event comes again by itself, unless the exit says where it returns to. */
+/*
+ * What the exit interrupted goes in again; a soft event comes again by itself, unless the exit says
+ * where it returns to.
+ */
 static void deliver_again(void)
 {
 	u32 event = svm_vmcb.exit_int_info;
@@ -102,7 +109,8 @@ static bool doubles(u8 first, u8 second)
 static void reflect(u8 vector)
 {
 	u32 first = svm_vmcb.exit_int_info;
-	bool error = vector == DF_VECTOR || (vector >= TS_VECTOR && vector <= PF_VECTOR) || vector == AC_VECTOR;
+	bool error = vector == DF_VECTOR || (vector >= TS_VECTOR && vector <= PF_VECTOR) ||
+		     vector == AC_VECTOR;
 
 	if (vector == PF_VECTOR)
 		svm_vmcb.cr2 = svm_vmcb.exit_info_2;
@@ -319,7 +327,10 @@ static void l2_idle(void)
 	}
 }
 
-/* L2 from its start until it calls, with an event. All that its delivery needs is gone; with NPT L1 has unmapped it, too. */
+/*
+ * L2 from its start until it calls, with an event. All that its delivery needs is gone; with NPT L1
+ * has unmapped it, too.
+ */
 static void injected(u32 event, u32 error, u8 length)
 {
 	u64 code;
@@ -435,7 +446,10 @@ static const char *not_bochs_svm(void)
 	return host_is_bochs_svm() ? "Bochs' SVM gets interrupted deliveries and steps wrong" : NULL;
 }
 
-/* What waits while L2 is entered with an event goes in at the first exit behind that, and Bochs' SVM has that late (Documentation/testing.rst). */
+/*
+ * What waits while L2 is entered with an event goes in at the first exit behind that, and Bochs'
+ * SVM has that late (Documentation/testing.rst).
+ */
 static const char *exits_in_time(void)
 {
 	return host_is_bochs_svm() ? "Bochs' SVM does not exit for interrupts while IF is 0" : NULL;

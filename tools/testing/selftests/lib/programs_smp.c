@@ -15,13 +15,18 @@
 #define SMM_STRIDE	(SMRAM_GPA2 - SMRAM_GPA)
 
 enum { EOI = 0xb0, SVR = 0xf0, ICR = 0x300 };
-enum { ICR_SMI = 2 << 8, ICR_NMI = 4 << 8, ICR_INIT = 5 << 8 | 1 << 14, ICR_SIPI = 6 << 8 | 1 << 14 };
+enum {
+	ICR_SMI = 2 << 8,
+	ICR_NMI = 4 << 8,
+	ICR_INIT = 5 << 8 | 1 << 14,
+	ICR_SIPI = 6 << 8 | 1 << 14
+};
 
 /* ---- system management mode ---- */
 
 /*
- * The handler exits for the CPU, for userspace, and for userspace's answer. Every other time it has the I/O instruction restarted that brought
- * the SMI: so each of these comes twice.
+ * The handler exits for the CPU, for userspace, and for userspace's answer. Every other time it has
+ * the I/O instruction restarted that brought the SMI: so each of these comes twice.
  */
 asm(".pushsection .rodata\n"
     "torture_smi: .code16\n"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Programs of the torture: data breakpoints, alone, with others, and held back by MOV SS until behind an instruction that exits.
+ * Programs of the torture: data breakpoints, alone, with others, and held back by MOV SS until
+ * behind an instruction that exits.
  */
 #include "programs.h"
 
@@ -21,7 +22,8 @@ static void on_db(struct guest_frame *f)
 
 static void arm(void)
 {
-	u64 dr7 = 0x400 | ENABLE(0) | WRITES(0) | LONG(0) | ENABLE(1) | ACCESSES(1) | LONG(1) | ENABLE(2) | ACCESSES(2) | LONG(2);
+	u64 dr7 = 0x400 | ENABLE(0) | WRITES(0) | LONG(0) | ENABLE(1) | ACCESSES(1) | LONG(1) |
+		  ENABLE(2) | ACCESSES(2) | LONG(2);
 
 	asm volatile("mov %0, %%dr0; mov %1, %%dr1; mov %2, %%dr2; mov %3, %%dr7"
 		     : : "r"(&written), "r"(&accessed), "r"(&selector), "r"(dr7));

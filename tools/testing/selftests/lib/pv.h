@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The paravirtual ABI as guests use it: MSRs, the kvmclock page, hypercalls, and a local APIC in x2APIC mode.
+ * The paravirtual ABI as guests use it: MSRs, the kvmclock page, hypercalls, and a local APIC in
+ * x2APIC mode.
  */
 #ifndef STRATA_SELFTEST_PV_H
 #define STRATA_SELFTEST_PV_H
@@ -59,7 +60,15 @@ GUEST_INLINE long pv_call(u64 nr, u64 a0, u64 a1, u64 a2, u64 a3)
 }
 
 #define X2(reg) (0x800 + (reg) / 16)
-enum { APIC_ID = 0x20, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SVR = 0xf0, APIC_ICR = 0x300, APIC_LVTT = 0x320, APIC_SELF = 0x3f0 };
+enum {
+	APIC_ID = 0x20,
+	APIC_TPR = 0x80,
+	APIC_EOI = 0xb0,
+	APIC_SVR = 0xf0,
+	APIC_ICR = 0x300,
+	APIC_LVTT = 0x320,
+	APIC_SELF = 0x3f0
+};
 
 GUEST_INLINE void x2apic_on(void)
 {

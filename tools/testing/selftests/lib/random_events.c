@@ -28,7 +28,10 @@ static u32 error_code(u8 nr)
 	return nr == AC_VECTOR || nr == DF_VECTOR ? 0 : rnd(0x10000);
 }
 
-/* SVM takes the vectors that exceptions have, and pushes an error code where it is told to; with VMX anything goes. */
+/*
+ * SVM takes the vectors that exceptions have, and pushes an error code where it is told to; with
+ * VMX anything goes.
+ */
 static void random_exception(struct kvm_vcpu_events *e)
 {
 	static const u8 vectors[] = { 0, 1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 19 };
@@ -83,7 +86,8 @@ static void random_strata(struct kvm_vcpu_events *e)
 		s.flags |= STRATA_EVENTS_STASH;
 		s.stash_nr = MODES_EXTERNAL + rnd(256 - MODES_EXTERNAL);
 	}
-	if (s.flags & STRATA_EVENTS_STASH && s.delivering_kind != STRATA_EVENT_INTERRUPT && one_in(2)) {
+	if (s.flags & STRATA_EVENTS_STASH && s.delivering_kind != STRATA_EVENT_INTERRUPT &&
+	    one_in(2)) {
 		s.flags |= STRATA_EVENTS_STASH2;
 		s.stash_next = MODES_EXTERNAL + rnd(256 - MODES_EXTERNAL);
 	}
@@ -176,14 +180,20 @@ void random_events(u64 *seed, const struct vm_config *c, struct random_events *r
 {
 	rng = seed;
 	memset(r, 0, sizeof(*r));
-	/* The last one: TCG ends itself when ring 0 gets its stack from a TSS that is busy, as a restored one is. */
+	/*
+	 * The last one: TCG ends itself when ring 0 gets its stack from a TSS that is busy, as a
+	 * restored one is.
+	 */
 	r->mode = rnd(host_is_tcg() ? MODE_V86 : NR_MODES);
 	random_legal(c, &r->events);
 	if (one_in(8))
 		spoil(&r->events);
 	r->rflags = (one_in(2) ? RFLAGS_IF : 0) | (one_in(3) ? RFLAGS_TF : 0) | (one_in(4) ? RFLAGS_RF : 0);
 	r->mp_state = random_mp_state(c);
-	/* A halted vCPU that was kicked reads as runnable, and as kicked: one that saves in between loses neither. */
+	/*
+	 * A halted vCPU that was kicked reads as runnable, and as kicked: one that saves in between
+	 * loses neither.
+	 */
 	if (c->strata_events && r->mp_state == KVM_MP_STATE_HALTED)
 		r->events.reserved[0] &= ~STRATA_EVENTS_KICKED;
 	/* What starts at a SIPI is as INIT left it. */
@@ -198,7 +208,10 @@ void random_events(u64 *seed, const struct vm_config *c, struct random_events *r
 		r->interrupt = MODES_EXTERNAL + rnd(256 - MODES_EXTERNAL);
 	if (c->irqchip != CHIP_NONE && one_in(4))
 		r->request = MODES_EXTERNAL + rnd(256 - MODES_EXTERNAL);
-	/* Where RSM unblocks NMIs Bochs does not, before the next exit of another kind (Documentation/testing.rst). */
+	/*
+	 * Where RSM unblocks NMIs Bochs does not, before the next exit of another kind
+	 * (Documentation/testing.rst).
+	 */
 	if (host_is_bochs() && (r->smis || r->events.smi.pending)) {
 		r->nmis = 0;
 		r->events.nmi.injected = r->events.nmi.pending = 0;
@@ -214,12 +227,19 @@ void random_events_show(const struct random_events *r)
 	struct strata_events s;
 
 	memcpy(&s, e->reserved, sizeof(s));
-	tap_note("%s, RFLAGS %#llx, flags %#x, exception %u/%u %u %u/%#x payload %u/%#llx, interrupt %u %#x %u shadow %u, NMI %u/%u/%u, SMI %u/%u/%u INIT %u, "
-		 "SIPI %u, shutdown %u", mode_names[r->mode], (unsigned long long)r->rflags, e->flags, e->exception.injected, e->exception.pending, e->exception.nr,
-		 e->exception.has_error_code, e->exception.error_code, e->exception_has_payload, (unsigned long long)e->exception_payload,
-		 e->interrupt.injected, e->interrupt.nr, e->interrupt.soft, e->interrupt.shadow, e->nmi.injected, e->nmi.pending, e->nmi.masked, e->smi.smm,
-		 e->smi.pending, e->smi.smm_inside_nmi, e->smi.latched_init, e->sipi_vector, e->triple_fault.pending);
-	tap_note("flags %#x, kinds %u/%u %u/%u, stash %#x, causes %#x %#x, I/O %#x %u %u %#x; MP state %u, NMIs %u, SMIs %u, interrupts %#x %#x, cold %u",
-		 s.flags, s.delivering_kind, s.delivering_len, s.pending_kind, s.pending_len, s.stash_nr, s.pending_dbg, s.smm_dbg, s.io_flags, s.io_len,
-		 s.io_asize, s.io_port, r->mp_state, r->nmis, r->smis, r->interrupt, r->request, r->cold);
+	tap_note(
+		"%s, RFLAGS %#llx, flags %#x, exception %u/%u %u %u/%#x payload %u/%#llx, interrupt %u %#x %u shadow %u, NMI %u/%u/%u, SMI %u/%u/%u INIT %u, "
+		"SIPI %u, shutdown %u",
+		mode_names[r->mode], (unsigned long long)r->rflags, e->flags, e->exception.injected,
+		e->exception.pending, e->exception.nr, e->exception.has_error_code,
+		e->exception.error_code, e->exception_has_payload,
+		(unsigned long long)e->exception_payload, e->interrupt.injected, e->interrupt.nr,
+		e->interrupt.soft, e->interrupt.shadow, e->nmi.injected, e->nmi.pending,
+		e->nmi.masked, e->smi.smm, e->smi.pending, e->smi.smm_inside_nmi,
+		e->smi.latched_init, e->sipi_vector, e->triple_fault.pending);
+	tap_note(
+		"flags %#x, kinds %u/%u %u/%u, stash %#x, causes %#x %#x, I/O %#x %u %u %#x; MP state %u, NMIs %u, SMIs %u, interrupts %#x %#x, cold %u",
+		s.flags, s.delivering_kind, s.delivering_len, s.pending_kind, s.pending_len,
+		s.stash_nr, s.pending_dbg, s.smm_dbg, s.io_flags, s.io_len, s.io_asize, s.io_port,
+		r->mp_state, r->nmis, r->smis, r->interrupt, r->request, r->cold);
 }

@@ -44,8 +44,8 @@ extern const char payload_loop[], payload_loop_end[];
 extern const char smm_handler[], smm_handler_end[];
 
 /*
- * Slot 0 and SMRAM in the second address space, the handler at both places, SMBASE of all vCPUs at SMRAM_GPA. Skips the case where there is no
- * SMM. Returns SMRAM.
+ * Slot 0 and SMRAM in the second address space, the handler at both places, SMBASE of all vCPUs at
+ * SMRAM_GPA. Skips the case where there is no SMM. Returns SMRAM.
  */
 u8 *smm_prepare(struct vm *vm, unsigned int nr_vcpus);
 /* A VM with a guest in long mode in payload_loop, stopped there once. */

@@ -17,11 +17,15 @@
 #define IO_DWORD(smram)	((u32)smm_field(smram, SMM_SAVE + 0xc0, 4))
 #define RESTART64	(SMM_SAVE + 0xc8)
 
-/* OUT to PORT_LOOP for ever; IN of the port in DX, an OUT to PORT_LOOP behind it. EBX counts. The same bytes in protected and long mode. */
+/*
+ * OUT to PORT_LOOP for ever; IN of the port in DX, an OUT to PORT_LOOP behind it. EBX counts. The
+ * same bytes in protected and long mode.
+ */
 extern const char smm_io_out[], smm_io_out_end[], smm_io_in[], smm_io_in_end[];
 
 /* One vCPU in long mode at such a program, with SMRAM. */
-struct vm *smm_io_vm(const struct vm_config *config, u8 **smram, const void *start, const void *end);
+struct vm *smm_io_vm(const struct vm_config *config, u8 **smram, const void *start,
+		     const void *end);
 
 struct kvm_regs smm_io_regs(struct vcpu *vcpu);
 /* RCX, RSI and RDI, DX */

@@ -166,7 +166,8 @@ static void get_nested(struct vcpu *vcpu, struct vcpu_state *s)
 	xioctl(vcpu->fd, KVM_GET_NESTED_STATE, &s->nested);
 }
 
-static void get_part(struct vcpu *vcpu, enum state_part part, const struct vm_config *c, struct vcpu_state *s)
+static void get_part(struct vcpu *vcpu, enum state_part part, const struct vm_config *c,
+		     struct vcpu_state *s)
 {
 	struct kvm_device_attr attr = tsc_attr(&s->tsc_offset);
 
@@ -225,7 +226,8 @@ static int set_msrs(struct vcpu *vcpu, const struct vcpu_state *s)
 	int r = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, (void *)&s->msrs);
 
 	if (r >= 0 && (u32)r < s->msrs.head.nmsrs)
-		tap_fail(__FILE__, __LINE__, "MSR %#x = %#llx refused", s->msrs.entry[r].index, s->msrs.entry[r].data);
+		tap_fail(__FILE__, __LINE__, "MSR %#x = %#llx refused", s->msrs.entry[r].index,
+			 s->msrs.entry[r].data);
 	return r < 0 ? r : 0;
 }
 
@@ -235,12 +237,15 @@ static int set_slots(struct vm *vm, const struct vm_state *s)
 	int r = 0;
 
 	for (i = 0; i < MAX_SLOTS; i++)
-		if (vm->slot[i].memory_size && memcmp(&vm->slot[i], &s->slot[i], sizeof(s->slot[i])))
+		if (vm->slot[i].memory_size &&
+		    memcmp(&vm->slot[i], &s->slot[i], sizeof(s->slot[i])))
 			r = r ?: vm_set_slot(vm, vm->slot[i].slot, 0, vm->slot[i].guest_phys_addr, 0, NULL);
 	for (i = 0; i < MAX_SLOTS; i++)
 		if (s->slot[i].memory_size && !vm->slot[i].memory_size)
-			r = r ?: vm_set_slot(vm, s->slot[i].slot, s->slot[i].flags, s->slot[i].guest_phys_addr,
-					     s->slot[i].memory_size, (void *)s->slot[i].userspace_addr);
+			r = r	  ?:
+				    vm_set_slot(vm, s->slot[i].slot, s->slot[i].flags,
+						s->slot[i].guest_phys_addr, s->slot[i].memory_size,
+						(void *)s->slot[i].userspace_addr);
 	return r;
 }
 
@@ -264,7 +269,8 @@ static int set_vm_part(struct vm *vm, enum state_part part, const struct vm_stat
 	}
 }
 
-int state_set_part(struct vm *vm, unsigned int id, enum state_part part, bool sregs2, const struct vm_state *state)
+int state_set_part(struct vm *vm, unsigned int id, enum state_part part, bool sregs2,
+		   const struct vm_state *state)
 {
 	const struct vcpu_state *s = &state->vcpu[id];
 	struct kvm_device_attr attr = tsc_attr(&s->tsc_offset);
@@ -363,15 +369,16 @@ void state_restore(struct vm *vm, const struct vm_config *config, const u8 *orde
 		for (id = 0; id < (of_vm(order[i]) ? 1 : config->nr_vcpus); id++) {
 			r = state_set_part(vm, id, order[i], sregs2, s);
 			if (r)
-				tap_fail(__FILE__, __LINE__, "vCPU %u: setting %s: %s", id, state_part_names[order[i]],
-					 strerror(-r));
+				tap_fail(__FILE__, __LINE__, "vCPU %u: setting %s: %s", id,
+					 state_part_names[order[i]], strerror(-r));
 		}
 	}
 }
 
 /* ---- comparing ---- */
 
-static unsigned int differs(const char *what, unsigned int id, const char *part, const void *a, const void *b, size_t size)
+static unsigned int differs(const char *what, unsigned int id, const char *part, const void *a,
+			    const void *b, size_t size)
 {
 	const u8 *x = a, *y = b;
 	size_t i;
@@ -381,20 +388,21 @@ static unsigned int differs(const char *what, unsigned int id, const char *part,
 	for (i = 0; x[i] == y[i]; i++)
 		;
 	i &= ~7ul;
-	tap_fail(__FILE__, __LINE__, "%s: vCPU %u: %s differs at byte %zu: %#llx, %#llx", what, id, part, i,
-		 (unsigned long long)*(u64 *)(x + i), (unsigned long long)*(u64 *)(y + i));
+	tap_fail(__FILE__, __LINE__, "%s: vCPU %u: %s differs at byte %zu: %#llx, %#llx", what, id,
+		 part, i, (unsigned long long)*(u64 *)(x + i), (unsigned long long)*(u64 *)(y + i));
 	return 1;
 }
 
-static unsigned int msrs_differ(const char *what, unsigned int id, const struct vcpu_state *a, const struct vcpu_state *b)
+static unsigned int msrs_differ(const char *what, unsigned int id, const struct vcpu_state *a,
+				const struct vcpu_state *b)
 {
 	unsigned int i, n = 0;
 
 	for (i = 0; i < a->msrs.head.nmsrs; i++) {
 		if (a->msrs.entry[i].data == b->msrs.entry[i].data)
 			continue;
-		tap_fail(__FILE__, __LINE__, "%s: vCPU %u: MSR %#x differs: %#llx, %#llx", what, id, a->msrs.entry[i].index,
-			 a->msrs.entry[i].data, b->msrs.entry[i].data);
+		tap_fail(__FILE__, __LINE__, "%s: vCPU %u: MSR %#x differs: %#llx, %#llx", what, id,
+			 a->msrs.entry[i].index, a->msrs.entry[i].data, b->msrs.entry[i].data);
 		n++;
 	}
 	return n;
@@ -413,7 +421,8 @@ static void still_lapic(struct kvm_lapic_state *s)
 	reg[(0x200 + vector / 32 * 0x10) / 4] &= ~(1u << vector % 32);
 }
 
-static unsigned int lapic_differs(const char *what, unsigned int id, const struct vcpu_state *a, const struct vcpu_state *b)
+static unsigned int lapic_differs(const char *what, unsigned int id, const struct vcpu_state *a,
+				  const struct vcpu_state *b)
 {
 	struct kvm_lapic_state x = a->lapic, y = b->lapic;
 
@@ -422,7 +431,8 @@ static unsigned int lapic_differs(const char *what, unsigned int id, const struc
 	return differs(what, id, "LAPIC", &x, &y, sizeof(x));
 }
 
-static unsigned int chips_differ(const char *what, const struct vm_state *a, const struct vm_state *b)
+static unsigned int chips_differ(const char *what, const struct vm_state *a,
+				 const struct vm_state *b)
 {
 	return differs(what, 0, "PIC 1", &a->irqchip[0], &b->irqchip[0], sizeof(a->irqchip[0])) +
 	       differs(what, 0, "PIC 2", &a->irqchip[1], &b->irqchip[1], sizeof(a->irqchip[1])) +
@@ -431,8 +441,8 @@ static unsigned int chips_differ(const char *what, const struct vm_state *a, con
 
 #define DIFFERS(part) differs(what, id, #part, &x->part, &y->part, sizeof(x->part))
 
-unsigned int state_differs(const char *what, const struct vm_config *config, const struct vm_state *a,
-			   const struct vm_state *b)
+unsigned int state_differs(const char *what, const struct vm_config *config,
+			   const struct vm_state *a, const struct vm_state *b)
 {
 	unsigned int id, n = differs(what, 0, "slots", a->slot, b->slot, sizeof(a->slot));
 
@@ -441,11 +451,13 @@ unsigned int state_differs(const char *what, const struct vm_config *config, con
 	for (id = 0; id < config->nr_vcpus; id++) {
 		const struct vcpu_state *x = &a->vcpu[id], *y = &b->vcpu[id];
 
-		n += DIFFERS(regs) + DIFFERS(sregs) + DIFFERS(sregs2) + DIFFERS(xcrs) + DIFFERS(xsave) + DIFFERS(debugregs) +
-		     DIFFERS(events) + DIFFERS(mp_state) + DIFFERS(tsc_offset);
+		n += DIFFERS(regs) + DIFFERS(sregs) + DIFFERS(sregs2) + DIFFERS(xcrs) +
+		     DIFFERS(xsave) + DIFFERS(debugregs) + DIFFERS(events) + DIFFERS(mp_state) +
+		     DIFFERS(tsc_offset);
 		n += msrs_differ(what, id, x, y);
 		if (x->nested.size)
-			n += differs(what, id, "NESTED_STATE", &x->nested, &y->nested, x->nested.size);
+			n += differs(what, id, "NESTED_STATE", &x->nested, &y->nested,
+				     x->nested.size);
 		if (config->irqchip != CHIP_NONE)
 			n += lapic_differs(what, id, x, y);
 	}
@@ -490,7 +502,8 @@ u64 env_number(const char *name, u64 otherwise)
 extern char __data_start[], _end[];
 
 /* The ranges, one after another; @fn gets the guest's side and what is left of the image. */
-static u64 each_range(struct vm *vm, u8 *image, void (*fn)(u8 *mem, u8 *image, u64 size, u64 *arg), u64 *arg)
+static u64 each_range(struct vm *vm, u8 *image, void (*fn)(u8 *mem, u8 *image, u64 size, u64 *arg),
+		      u64 *arg)
 {
 	u64 data = (u64)__data_start & ~7ull;
 	const u64 range[][2] = {
@@ -548,7 +561,10 @@ void ram_restore(struct vm *vm, const struct ram_image *ram)
 	each_range(vm, ram->bytes, copy_in, NULL);
 }
 
-/* What the guest's side has otherwise than the image. @arg: how many words yet, and where the guest's memory begins */
+/*
+ * What the guest's side has otherwise than the image. @arg: how many words yet, and where the
+ * guest's memory begins
+ */
 static void show(u8 *mem, u8 *image, u64 size, u64 *arg)
 {
 	u64 i;
@@ -557,8 +573,10 @@ static void show(u8 *mem, u8 *image, u64 size, u64 *arg)
 		if (*(u64 *)(mem + i) == *(u64 *)(image + i))
 			continue;
 		arg[0]--;
-		tap_note("memory at %#llx: %#llx instead of %#llx", (unsigned long long)((u64)mem + i - arg[1]),
-			 (unsigned long long)*(u64 *)(mem + i), (unsigned long long)*(u64 *)(image + i));
+		tap_note("memory at %#llx: %#llx instead of %#llx",
+			 (unsigned long long)((u64)mem + i - arg[1]),
+			 (unsigned long long)*(u64 *)(mem + i),
+			 (unsigned long long)*(u64 *)(image + i));
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Everything of a VM and its vCPUs that the ioctls show, in parts that may be set in any order, into a new VM or over one
- * that lives. Guest memory is not copied: the VMs share it.
+ * Everything of a VM and its vCPUs that the ioctls show, in parts that may be set in any order,
+ * into a new VM or over one that lives. Guest memory is not copied: the VMs share it.
  */
 #ifndef STRATA_SELFTEST_STATE_H
 #define STRATA_SELFTEST_STATE_H
@@ -77,23 +77,30 @@ struct vm_state {
 	struct vcpu_state vcpu[MAX_VCPUS];
 };
 
-/* A VM as configured, with vCPUs. With @memory_of it has that VM's memory, but no slot yet; else its own, as vm_create() makes it. */
+/*
+ * A VM as configured, with vCPUs. With @memory_of it has that VM's memory, but no slot yet; else
+ * its own, as vm_create() makes it.
+ */
 struct vm *vm_create_with(const struct vm_config *config, struct vm *memory_of);
 
 /* All parts, got in the given order, or in the enumeration's with NULL. */
 void state_save(struct vm *vm, const struct vm_config *config, const u8 *order, struct vm_state *s);
-/* Sets the parts in the order given, each for all vCPUs. SREGS by either of its ioctls, as @sregs2 says. */
+/*
+ * Sets the parts in the order given, each for all vCPUs. SREGS by either of its ioctls, as @sregs2
+ * says.
+ */
 void state_restore(struct vm *vm, const struct vm_config *config, const u8 *order, bool sregs2,
 		   const struct vm_state *s);
 /* One part alone: 0 or -errno. */
-int state_set_part(struct vm *vm, unsigned int vcpu, enum state_part part, bool sregs2, const struct vm_state *s);
+int state_set_part(struct vm *vm, unsigned int vcpu, enum state_part part, bool sregs2,
+		   const struct vm_state *s);
 
 /*
- * The number of parts that differ; each is reported with @what, as a failure. What moves by itself is left out: the TSC and the clock, and
- * of a running timer its count.
+ * The number of parts that differ; each is reported with @what, as a failure. What moves by itself
+ * is left out: the TSC and the clock, and of a running timer its count.
  */
-unsigned int state_differs(const char *what, const struct vm_config *config, const struct vm_state *a,
-			   const struct vm_state *b);
+unsigned int state_differs(const char *what, const struct vm_config *config,
+			   const struct vm_state *a, const struct vm_state *b);
 
 /* xorshift64*: the same seed gives the same sequence everywhere */
 u64 next_random(u64 *seed);
@@ -102,7 +109,10 @@ void state_shuffle(u64 *seed, u8 *order);
 /* An unsigned number from the environment */
 u64 env_number(const char *name, u64 otherwise);
 
-/* Guest memory that programs of the tests write: low tables, stacks, the program's own data, the heap's first pages. */
+/*
+ * Guest memory that programs of the tests write: low tables, stacks, the program's own data, the
+ * heap's first pages.
+ */
 struct ram_image {
 	u8 *bytes;
 };

@@ -13,7 +13,16 @@
 #define X2(reg)		(0x800 + (reg) / 16)
 #define FAR		0x40000000u	/* two minutes */
 
-enum { TPR = 0x80, EOI = 0xb0, SVR = 0xf0, ICR = 0x300, LVTT = 0x320, TMICT = 0x380, TDCR = 0x3e0, SELF = 0x3f0 };
+enum {
+	TPR = 0x80,
+	EOI = 0xb0,
+	SVR = 0xf0,
+	ICR = 0x300,
+	LVTT = 0x320,
+	TMICT = 0x380,
+	TDCR = 0x3e0,
+	SELF = 0x3f0
+};
 
 /* What the guest sees after the stop: events as they come, registers, vector registers. */
 static volatile struct {
@@ -175,7 +184,10 @@ static void stop_pending(struct vm *vm)
 	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
 }
 
-/* An exception whose delivery has begun, an interrupt that waits, an interrupt shadow, NMIs masked with one pending. */
+/*
+ * An exception whose delivery has begun, an interrupt that waits, an interrupt shadow, NMIs masked
+ * with one pending.
+ */
 static void stop_delivering(struct vm *vm)
 {
 	struct kvm_vcpu_events e;
@@ -193,7 +205,10 @@ static void stop_delivering(struct vm *vm)
 	xioctl(vm->vcpu->fd, KVM_SET_VCPU_EVENTS, &e);
 }
 
-/* INT3 in delivery as strata's capability shows it, and debug causes that a MOV SS shadow holds back. */
+/*
+ * INT3 in delivery as strata's capability shows it, and debug causes that a MOV SS shadow holds
+ * back.
+ */
 static void stop_soft(struct vm *vm)
 {
 	struct strata_events s = {
@@ -350,12 +365,14 @@ void scene_show(struct vm *vm)
 	u64 i;
 
 	for (i = 0; i < s->n && i < 16; i++)
-		tap_note("event %llu: vector %llu error %#llx rip %#llx rflags %#llx cr2 %#llx dr6 %#llx cr8 %llu", (unsigned long long)i,
-			 (unsigned long long)s->event[i].vector, (unsigned long long)s->event[i].error,
-			 (unsigned long long)s->event[i].rip, (unsigned long long)s->event[i].rflags,
-			 (unsigned long long)s->event[i].cr2, (unsigned long long)s->event[i].dr6,
-			 (unsigned long long)s->event[i].cr8);
+		tap_note(
+			"event %llu: vector %llu error %#llx rip %#llx rflags %#llx cr2 %#llx dr6 %#llx cr8 %llu",
+			(unsigned long long)i, (unsigned long long)s->event[i].vector,
+			(unsigned long long)s->event[i].error, (unsigned long long)s->event[i].rip,
+			(unsigned long long)s->event[i].rflags, (unsigned long long)s->event[i].cr2,
+			(unsigned long long)s->event[i].dr6, (unsigned long long)s->event[i].cr8);
 	for (i = 0; i < 32; i++)
 		if (s->reg[i])
-			tap_note("register %llu: %#llx", (unsigned long long)i, (unsigned long long)s->reg[i]);
+			tap_note("register %llu: %#llx", (unsigned long long)i,
+				 (unsigned long long)s->reg[i]);
 }

@@ -9,7 +9,8 @@
 #include "state.h"
 
 /*
- * @guest runs in vCPU 0 up to the stop, @stop then adds what only userspace can. After it the guest leaves what it sees in memory and ends.
+ * @guest runs in vCPU 0 up to the stop, @stop then adds what only userspace can. After it the guest
+ * leaves what it sees in memory and ends.
  */
 struct scene {
 	const char *name;

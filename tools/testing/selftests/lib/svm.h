@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * SVM as a guest hypervisor sees it: the control block (APM vol. 2, "Layout of VMCB"), and running an L2 that is a
- * function of the program on L1's page tables.
+ * SVM as a guest hypervisor sees it: the control block (APM vol. 2, "Layout of VMCB"), and running
+ * an L2 that is a function of the program on L1's page tables.
  */
 #ifndef STRATA_SELFTEST_SVM_H
 #define STRATA_SELFTEST_SVM_H
@@ -44,7 +44,8 @@ struct svm_vmcb {
 	u8 rsvd_580[0x58];
 	u64 rsp;
 	u8 rsvd_5e0[0x18];
-	u64 rax, star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, cr2;
+	u64 rax, star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp,
+		sysenter_eip, cr2;
 	u8 rsvd_648[0x20];
 	u64 g_pat, dbgctl, br_from, br_to, excp_from, excp_to;
 	u8 rsvd_698[0x968];
@@ -107,12 +108,16 @@ extern u64 svm_gprs[14];
 /* VMRUN with svm_gprs; returns the exit code */
 u64 svm_vmrun(struct svm_vmcb *vmcb);
 /*
- * For who counts events exactly: an external interrupt that VMRUN injected came @times times. True if that is what QEMU's TCG does now and then
- * (Documentation/testing.rst): the guest tries again then. Only where @svm_may_repeat says so, and not three times in a row.
+ * For who counts events exactly: an external interrupt that VMRUN injected came @times times. True
+ * if that is what QEMU's TCG does now and then (Documentation/testing.rst): the guest tries again
+ * then. Only where @svm_may_repeat says so, and not three times in a row.
  */
 extern bool svm_may_repeat;
 bool svm_repeated(u32 event, u64 times);
-/* VMRUN in 32-bit code, in the paging mode that these registers make; svm_mode.S. Addresses are below 4G. */
+/*
+ * VMRUN in 32-bit code, in the paging mode that these registers make; svm_mode.S. Addresses are
+ * below 4G.
+ */
 u64 svm_vmrun_mode(struct svm_vmcb *vmcb, u64 cr3, u64 cr4, u64 efer);
 
 GUEST_INLINE void svm_stgi(void) { asm volatile("stgi" : : : "memory"); }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * u64 svm_vmrun_mode(struct svm_vmcb *vmcb, u64 cr3, u64 cr4, u64 efer): VMRUN by an L1 whose paging mode these registers make, in 32-bit code
- * (compatibility mode, if EFER.LME is set). All addresses are below 4G and mapped one to one by both tables. L2's general registers are
- * what they happen to be. Returns the exit code.
+ * u64 svm_vmrun_mode(struct svm_vmcb *vmcb, u64 cr3, u64 cr4, u64 efer): VMRUN by an L1 whose
+ * paging mode these registers make, in 32-bit code (compatibility mode, if EFER.LME is set). All
+ * addresses are below 4G and mapped one to one by both tables. L2's general registers are what they
+ * happen to be. Returns the exit code.
  */
 #define SEL_CODE64	0x08
 #define SEL_CODE32	0x18

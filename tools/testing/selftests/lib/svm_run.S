@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * u64 svm_vmrun(struct svm_vmcb *vmcb): VMRUN with L2's general registers from and to svm_gprs, which is in the order RBX RCX RDX
- * RBP RSI RDI R8..R15. Returns the exit code.
+ * u64 svm_vmrun(struct svm_vmcb *vmcb): VMRUN with L2's general registers from and to svm_gprs,
+ * which is in the order RBX RCX RDX RBP RSI RDI R8..R15. Returns the exit code.
  */
 	.macro	gprs insn
 	i = 0

@@ -62,8 +62,8 @@ bool on_strata(void);
 #define REQUIRE_EQ(got, want) CHECK_EQ_(got, want, tap_die)
 
 /*
- * The case is about a promise of strata's that others do not make: on the in-tree module what fails is reported as "in-tree loses: ...", and is no
- * failure.
+ * The case is about a promise of strata's that others do not make: on the in-tree module what fails
+ * is reported as "in-tree loses: ...", and is no failure.
  */
 void tap_may_lose(const char *what);
 

@@ -38,7 +38,8 @@ static void log_add(struct bench *b, u32 kind, u64 addr, u64 data)
 
 static bool same_log(const struct bench *b)
 {
-	return b->log->n == b->expected->n && !memcmp(b->log->entry, b->expected->entry, b->log->n * sizeof(b->log->entry[0]));
+	return b->log->n == b->expected->n &&
+	       !memcmp(b->log->entry, b->expected->entry, b->log->n * sizeof(b->log->entry[0]));
 }
 
 static void show_log(const struct bench *b)
@@ -46,35 +47,46 @@ static void show_log(const struct bench *b)
 	const struct run_log *x = b->expected, *y = b->log;
 	unsigned int i;
 
-	for (i = 0; i < x->n && i < y->n && !memcmp(&x->entry[i], &y->entry[i], sizeof(x->entry[i])); i++)
+	for (i = 0;
+	     i < x->n && i < y->n && !memcmp(&x->entry[i], &y->entry[i], sizeof(x->entry[i])); i++)
 		;
 	if (i == x->n && i == y->n)
 		return;
-	tap_fail(__FILE__, __LINE__, "%s: entry %u of the log, of %u (%u): exit %u addr %#llx data %#llx instead of exit %u addr %#llx data %#llx",
-		 b->program->name, i, y->n, x->n, y->entry[i].kind, (unsigned long long)y->entry[i].addr,
-		 (unsigned long long)y->entry[i].data, x->entry[i].kind, (unsigned long long)x->entry[i].addr,
-		 (unsigned long long)x->entry[i].data);
+	tap_fail(
+		__FILE__, __LINE__,
+		"%s: entry %u of the log, of %u (%u): exit %u addr %#llx data %#llx instead of exit %u addr %#llx data %#llx",
+		b->program->name, i, y->n, x->n, y->entry[i].kind,
+		(unsigned long long)y->entry[i].addr, (unsigned long long)y->entry[i].data,
+		x->entry[i].kind, (unsigned long long)x->entry[i].addr,
+		(unsigned long long)x->entry[i].data);
 }
 
 /* Where the guest's own record of events parts from the undisturbed one's. */
 static void show_trace(const struct bench *b)
 {
-	const struct trace *x = &b->expected_trace, *y = (struct trace *)guest_var(b->origin, &trace);
+	const struct trace *x = &b->expected_trace,
+			   *y = (struct trace *)guest_var(b->origin, &trace);
 	u64 i, j;
 
-	for (i = 0; i < x->n && i < y->n && i < TRACE_MAX && !memcmp(&x->entry[i], &y->entry[i], sizeof(x->entry[i])); i++)
+	for (i = 0; i < x->n && i < y->n && i < TRACE_MAX &&
+		    !memcmp(&x->entry[i], &y->entry[i], sizeof(x->entry[i]));
+	     i++)
 		;
 	for (j = i ? i - 1 : 0; j < i + 3 && j < TRACE_MAX; j++) {
 		const struct trace_entry *e = &y->entry[j], *w = &x->entry[j];
 
-		tap_note("event %llu: vector %llu error %#llx rip %#llx rflags %#llx rsp %#llx cr2 %#llx dr6 %#llx", (unsigned long long)j,
-			 (unsigned long long)e->vector, (unsigned long long)e->error, (unsigned long long)e->rip,
-			 (unsigned long long)e->rflags, (unsigned long long)e->rsp, (unsigned long long)e->cr2,
-			 (unsigned long long)e->dr6);
-		tap_note("  expected: vector %llu error %#llx rip %#llx rflags %#llx rsp %#llx cr2 %#llx dr6 %#llx",
-			 (unsigned long long)w->vector, (unsigned long long)w->error, (unsigned long long)w->rip,
-			 (unsigned long long)w->rflags, (unsigned long long)w->rsp, (unsigned long long)w->cr2,
-			 (unsigned long long)w->dr6);
+		tap_note(
+			"event %llu: vector %llu error %#llx rip %#llx rflags %#llx rsp %#llx cr2 %#llx dr6 %#llx",
+			(unsigned long long)j, (unsigned long long)e->vector,
+			(unsigned long long)e->error, (unsigned long long)e->rip,
+			(unsigned long long)e->rflags, (unsigned long long)e->rsp,
+			(unsigned long long)e->cr2, (unsigned long long)e->dr6);
+		tap_note(
+			"  expected: vector %llu error %#llx rip %#llx rflags %#llx rsp %#llx cr2 %#llx dr6 %#llx",
+			(unsigned long long)w->vector, (unsigned long long)w->error,
+			(unsigned long long)w->rip, (unsigned long long)w->rflags,
+			(unsigned long long)w->rsp, (unsigned long long)w->cr2,
+			(unsigned long long)w->dr6);
 	}
 }
 
@@ -171,7 +183,9 @@ static enum served serve_io(struct bench *b, struct kvm_run *run)
 			value = 0;
 			memcpy(&value, data, run->io.size);
 		}
-		log_add(b, KVM_EXIT_IO, run->io.port | (u64)run->io.direction << 32 | (u64)run->io.size << 40, value);
+		log_add(b, KVM_EXIT_IO,
+			run->io.port | (u64)run->io.direction << 32 | (u64)run->io.size << 40,
+			value);
 	}
 	return run->io.direction == KVM_EXIT_IO_IN || run->io.port == PORT_STRING ? IN_PROGRESS : SERVED;
 }
@@ -200,7 +214,9 @@ static enum served serve_mmio(struct bench *b, struct kvm_run *run)
 
 	if (run->mmio.is_write)
 		memcpy(&value, run->mmio.data, run->mmio.len);
-	log_add(b, KVM_EXIT_MMIO, run->mmio.phys_addr | (u64)run->mmio.len << 48 | (u64)run->mmio.is_write << 56, value);
+	log_add(b, KVM_EXIT_MMIO,
+		run->mmio.phys_addr | (u64)run->mmio.len << 48 | (u64)run->mmio.is_write << 56,
+		value);
 	value = device(run->mmio.phys_addr);
 	if (!run->mmio.is_write)
 		memcpy(run->mmio.data, &value, run->mmio.len);
@@ -240,8 +256,9 @@ static void die_of(struct bench *b, struct kvm_run *run)
 	struct kvm_regs regs;
 
 	xioctl(running(b)->fd, KVM_GET_REGS, &regs);
-	tap_die(__FILE__, __LINE__, "%s: exit %u suberror %u data %#llx %#llx, rip %#llx", b->program->name, run->exit_reason,
-		run->internal.suberror, run->internal.data[0], run->internal.data[1], regs.rip);
+	tap_die(__FILE__, __LINE__, "%s: exit %u suberror %u data %#llx %#llx, rip %#llx",
+		b->program->name, run->exit_reason, run->internal.suberror, run->internal.data[0],
+		run->internal.data[1], regs.rip);
 }
 
 static u64 regs_hash(struct bench *b)
@@ -365,7 +382,10 @@ static u32 exit_kind(const struct kvm_run *run)
 	return run->exit_reason == STRATA_EXIT_EACH ? run->hw.hardware_exit_reason : COVER_USER | run->exit_reason;
 }
 
-/* After STUCK_MAX points without progress the guest runs until there is some: a new VM has no page of it mapped. */
+/*
+ * After STUCK_MAX points without progress the guest runs until there is some: a new VM has no page
+ * of it mapped.
+ */
 static bool wants_point(struct bench *b, struct torture *t, bool first)
 {
 	u64 regs = regs_hash(b);
@@ -408,7 +428,10 @@ static bool is_nested(const struct bench *b)
 	return b->program >= nested_programs && b->program < nested_programs + nr_nested_programs;
 }
 
-/* Whether L2 ran, which is part of the exit's kind; and the column for an event of L1's that has still to go into L2. */
+/*
+ * Whether L2 ran, which is part of the exit's kind; and the column for an event of L1's that has
+ * still to go into L2.
+ */
 static u32 nested_columns(struct bench *b)
 {
 	struct kvm_nested_state *n = &b->got->vcpu[b->cpu].nested;
@@ -488,8 +511,8 @@ static bool go(struct bench *b, struct torture *t)
 }
 
 /*
- * What is below the stack pointer is no state. On QEMU's TCG, which delivers an injected interrupt twice at times, it may differ; the guest ignores the
- * second.
+ * What is below the stack pointer is no state. On QEMU's TCG, which delivers an injected interrupt
+ * twice at times, it may differ; the guest ignores the second.
  */
 static u64 final_digest(struct bench *b)
 {
@@ -527,8 +550,8 @@ static void show_difference(struct bench *b, u64 digest)
 }
 
 /*
- * What QEMU's TCG does wrong now and then it does not do again at the same place: there a run that ends differently has a second try with the same
- * seed.
+ * What QEMU's TCG does wrong now and then it does not do again at the same place: there a run that
+ * ends differently has a second try with the same seed.
  */
 bool bench_run(struct bench *b, struct torture *t)
 {
@@ -559,21 +582,28 @@ static bool ended_well(struct bench *b)
 
 	if (last->kind == KVM_EXIT_SHUTDOWN || (u16)last->addr == PORT_DONE)
 		return true;
-	tap_note("%s: the undisturbed run ended at exit %u, %#llx %#llx; vector %llu error %#llx rip %#llx", b->program->name,
-		 last->kind & 0xffff, (unsigned long long)last->addr, (unsigned long long)last->data, (unsigned long long)cpu->vector, (unsigned long long)cpu->error,
-		 (unsigned long long)cpu->rip);
+	tap_note(
+		"%s: the undisturbed run ended at exit %u, %#llx %#llx; vector %llu error %#llx rip %#llx",
+		b->program->name, last->kind & 0xffff, (unsigned long long)last->addr,
+		(unsigned long long)last->data, (unsigned long long)cpu->vector,
+		(unsigned long long)cpu->error, (unsigned long long)cpu->rip);
 	for (u64 i = b->expected_trace.n > 6 ? b->expected_trace.n - 6 : 0; i < b->expected_trace.n; i++) {
 		const struct trace_entry *e = &b->expected_trace.entry[i % TRACE_MAX];
 
-		tap_note("event %llu: vector %#llx error %#llx rip %#llx rflags %#llx rsp %#llx cr2 %#llx dr6 %#llx", (unsigned long long)i,
-			 (unsigned long long)e->vector, (unsigned long long)e->error, (unsigned long long)e->rip,
-			 (unsigned long long)e->rflags, (unsigned long long)e->rsp, (unsigned long long)e->cr2,
-			 (unsigned long long)e->dr6);
+		tap_note(
+			"event %llu: vector %#llx error %#llx rip %#llx rflags %#llx rsp %#llx cr2 %#llx dr6 %#llx",
+			(unsigned long long)i, (unsigned long long)e->vector,
+			(unsigned long long)e->error, (unsigned long long)e->rip,
+			(unsigned long long)e->rflags, (unsigned long long)e->rsp,
+			(unsigned long long)e->cr2, (unsigned long long)e->dr6);
 	}
 	return false;
 }
 
-/* The undisturbed run, on a VM that does not even stop: twice, and again if an emulator's slip makes them differ. */
+/*
+ * The undisturbed run, on a VM that does not even stop: twice, and again if an emulator's slip
+ * makes them differ.
+ */
 static void run_undisturbed(struct bench *b)
 {
 	struct run_log *log;
@@ -601,8 +631,9 @@ static bool forced(void)
 }
 
 /*
- * With every exception intercepted that can be, still undisturbed: the guest sees the same. QEMU's TCG pushes no RF for a fault, but strata does for one
- * that it forwards; so there the memory to compare with is that of this run.
+ * With every exception intercepted that can be, still undisturbed: the guest sees the same. QEMU's
+ * TCG pushes no RF for a fault, but strata does for one that it forwards; so there the memory to
+ * compare with is that of this run.
  */
 static void run_forced(struct bench *b)
 {
@@ -616,12 +647,14 @@ static void run_forced(struct bench *b)
 
 		go(b, NULL);
 		digest = final_digest(b);
-		if (same_log(b) && !memcmp(now, &b->expected_trace, sizeof(*now)) && (tries && digest == last))
+		if (same_log(b) && !memcmp(now, &b->expected_trace, sizeof(*now)) &&
+		    (tries && digest == last))
 			break;
 	}
 	if (tries == 5) {
 		show_difference(b, b->expected_digest);
-		tap_die(__FILE__, __LINE__, "%s: not the same with exceptions intercepted", b->program->name);
+		tap_die(__FILE__, __LINE__, "%s: not the same with exceptions intercepted",
+			b->program->name);
 	}
 	if (host_is_tcg()) {
 		b->expected_digest = digest;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Guest programs whose every step is known, run undisturbed and then with the vCPU saved and restored at stops: they must tell the same.
+ * Guest programs whose every step is known, run undisturbed and then with the vCPU saved and
+ * restored at stops: they must tell the same.
  *
- * A program talks to the host through ports: out32(PORT_ACT, ...) asks for something to happen right there, other accesses are logged.
+ * A program talks to the host through ports: out32(PORT_ACT, ...) asks for something to happen
+ * right there, other accesses are logged.
  */
 #ifndef STRATA_SELFTEST_TORTURE_H
 #define STRATA_SELFTEST_TORTURE_H
@@ -89,7 +91,8 @@ struct trace {
 extern volatile struct trace trace;
 
 /*
- * A program on its VMs. @origin owns the memory; @live are restored into by turns; @vm is the one that runs.
+ * A program on its VMs. @origin owns the memory; @live are restored into by turns; @vm is the one
+ * that runs.
  */
 struct bench {
 	const struct program *program;
@@ -131,7 +134,10 @@ void cover_note(struct coverage *c, u32 kind, u32 columns);
 /* This stop would be the first in a cell. */
 bool cover_lacks(const struct coverage *c, u32 kind, u32 columns);
 void cover_print(const struct coverage *c);
-/* Cells of both @reached that @c lacks, other than those of exits that come when they like; with @report each is a failure. */
+/*
+ * Cells of both @reached that @c lacks, other than those of exits that come when they like; with
+ * @report each is a failure.
+ */
 unsigned int cover_missing(const struct coverage reached[2], const struct coverage *c, bool report);
 
 #endif

@@ -12,7 +12,10 @@
 
 #define TRACEFS "/sys/kernel/tracing/"
 
-/* Clears the buffer and switches on the events of the systems kvm and strata; skips the case without tracefs. */
+/*
+ * Clears the buffer and switches on the events of the systems kvm and strata; skips the case
+ * without tracefs.
+ */
 void trace_begin(void);
 /* Switches them off and returns the text of the buffer. */
 char *trace_end(void);

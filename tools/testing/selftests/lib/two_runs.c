@@ -24,7 +24,10 @@ static void make_cold(struct two_runs *b)
 	REQUIRE(!mprotect(b->vm[0]->mem, SLOT0_SIZE, PROT_READ | PROT_WRITE));
 }
 
-/* A tick came twice, and it waited both times: one in HLT is woken, as it may for all that counts here. */
+/*
+ * A tick came twice, and it waited both times: one in HLT is woken, as it may for all that counts
+ * here.
+ */
 static bool waits(struct vcpu *vcpu, unsigned int *ticks)
 {
 	u32 now = vcpu_mp_state(vcpu);
@@ -59,7 +62,9 @@ static bool run_guest(struct vm *vm, unsigned int exits, struct outcome *o)
 	return true;
 }
 
-/* Bochs does not forget that NMIs were blocked when a guest was left (Documentation/testing.rst). */
+/*
+ * Bochs does not forget that NMIs were blocked when a guest was left (Documentation/testing.rst).
+ */
 static void unblock(struct two_runs *b, struct vm *vm)
 {
 	u8 order[NR_PARTS];
@@ -121,8 +126,11 @@ void two_runs(struct two_runs *b, const struct random_events *r)
 	state_differs("restored", &b->config, b->was, b->got);
 	if (r->cold & 2)
 		make_cold(b);
-	/* Without strata's capability an image in the middle may lose what the documentation says. */
-	if (b->config.each && b->config.strata_events && b->config.payload && b->config.triple_fault && !run_guest(b->vm[1], exits, &b->second)) {
+	/*
+	 * Without strata's capability an image in the middle may lose what the documentation says.
+	 */
+	if (b->config.each && b->config.strata_events && b->config.payload &&
+	    b->config.triple_fault && !run_guest(b->vm[1], exits, &b->second)) {
 		vcpu_run_nothing(b->vm[1]->vcpu);
 		move(b, b->vm[1], b->vm[0]);
 		if (!run_guest(b->vm[0], MANY_EXITS, &b->second))
@@ -130,7 +138,8 @@ void two_runs(struct two_runs *b, const struct random_events *r)
 		finish(b, b->vm[0], &b->second);
 		return;
 	}
-	if (!b->config.each || !(b->config.strata_events && b->config.payload && b->config.triple_fault))
+	if (!b->config.each ||
+	    !(b->config.strata_events && b->config.payload && b->config.triple_fault))
 		if (!run_guest(b->vm[1], MANY_EXITS, &b->second))
 			tap_fail(__FILE__, __LINE__, "no end");
 	finish(b, b->vm[1], &b->second);

@@ -28,11 +28,17 @@ struct two_runs {
 	u64 seed;
 };
 
-/* VMs, a state of each mode in @baseline (with one more for the caller), and a tick that ends what waits for ever */
+/*
+ * VMs, a state of each mode in @baseline (with one more for the caller), and a tick that ends what
+ * waits for ever
+ */
 void two_runs_init(struct two_runs *b, const struct vm_config *config);
 void two_runs_done(struct two_runs *b);
 
-/* From what the first VM is, whose state has been saved in @image: @first as it is, @second moved, with the capabilities that lose nothing twice. */
+/*
+ * From what the first VM is, whose state has been saved in @image: @first as it is, @second moved,
+ * with the capabilities that lose nothing twice.
+ */
 void two_runs(struct two_runs *b, const struct random_events *r);
 
 #endif

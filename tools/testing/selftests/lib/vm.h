@@ -94,7 +94,10 @@ int vcpu_set_msr(struct vcpu *vcpu, u32 index, u64 value);
 
 /* One KVM_RUN: 0 or -errno, nothing judged. */
 int vcpu_run_raw(struct vcpu *vcpu);
-/* The same under immediate_exit: what userspace has answered is completed, what it has set is settled, nothing is executed. */
+/*
+ * The same under immediate_exit: what userspace has answered is completed, what it has set is
+ * settled, nothing is executed.
+ */
 int vcpu_run_nothing(struct vcpu *vcpu);
 
 #endif

@@ -37,7 +37,9 @@ u64 vcpu_exits(struct vcpu *vcpu)
 	return n;
 }
 
-/* KVM_CAP_VAPIC, the help for guests whose TPR costs exits, is not offered where the CPU serves it. */
+/*
+ * KVM_CAP_VAPIC, the help for guests whose TPR costs exits, is not offered where the CPU serves it.
+ */
 void apic_judge_exits(struct vcpu *vcpu, u64 exits, const char *when)
 {
 	tap_note("%s: %llu exits", when, (unsigned long long)exits);

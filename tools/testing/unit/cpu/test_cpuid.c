@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * CPUID table: lookup against a slow reference, ranges by vendor, sub-leaves, and the bits that follow the guest's state.
+ * CPUID table: lookup against a slow reference, ranges by vendor, sub-leaves, and the bits that
+ * follow the guest's state.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -39,13 +40,17 @@ static void build(struct kvm_cpuid_entry2 *entry, unsigned int nr)
 	cpuid_table_build(&table);
 }
 
-/* What the ABI says, word by word: the first entry of the leaf that has no index or the right one. */
-static struct kvm_cpuid_entry2 *slow_find(struct kvm_cpuid_entry2 *entry, unsigned int nr, u32 leaf, u32 index)
+/*
+ * What the ABI says, word by word: the first entry of the leaf that has no index or the right one.
+ */
+static struct kvm_cpuid_entry2 *slow_find(struct kvm_cpuid_entry2 *entry, unsigned int nr, u32 leaf,
+					  u32 index)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
-		if (entry[i].function == leaf && (!(entry[i].flags & SIG) || entry[i].index == index))
+		if (entry[i].function == leaf &&
+		    (!(entry[i].flags & SIG) || entry[i].index == index))
 			return &entry[i];
 	return NULL;
 }
@@ -72,7 +77,8 @@ START_TEST(lookup_is_the_reference)
 		for (i = 0; i < 500; i++) {
 			leaf = bases[rand() % 5] + rand() % 42;
 			index = rand() % 5;
-			ck_assert_ptr_eq(cpuid_table_find(&table, leaf, index), slow_find(entry, nr, leaf, index));
+			ck_assert_ptr_eq(cpuid_table_find(&table, leaf, index),
+					 slow_find(entry, nr, leaf, index));
 		}
 	}
 }
@@ -119,8 +125,10 @@ START_TEST(ranges)
 
 	build(entry, sizeof(entry) / sizeof(entry[0]));
 	exact = cpuid_table_execute(&table, row->leaf, row->index, &out);
-	ck_assert_msg(out.r[LEAF_EAX] == row->eax && out.r[LEAF_ECX] == row->ecx && out.r[LEAF_EDX] == row->edx,
-		      "%s: eax %x ecx %x edx %x", row->name, out.r[LEAF_EAX], out.r[LEAF_ECX], out.r[LEAF_EDX]);
+	ck_assert_msg(out.r[LEAF_EAX] == row->eax && out.r[LEAF_ECX] == row->ecx &&
+			      out.r[LEAF_EDX] == row->edx,
+		      "%s: eax %x ecx %x edx %x", row->name, out.r[LEAF_EAX], out.r[LEAF_ECX],
+		      out.r[LEAF_EDX]);
 	ck_assert_msg(exact == row->exact, "%s: exact %d", row->name, exact);
 }
 END_TEST
@@ -139,7 +147,10 @@ END_TEST
 
 START_TEST(xsave_sizes)
 {
-	/* SDM, "Extended Region of an XSAVE Area": standard offsets are fixed, compacted ones follow each other. */
+	/*
+	 * SDM, "Extended Region of an XSAVE Area": standard offsets are fixed, compacted ones
+	 * follow each other.
+	 */
 	ck_assert_uint_eq(cpuid_xsave_size(1, false, components), 576);
 	ck_assert_uint_eq(cpuid_xsave_size(3, true, components), 576);
 	ck_assert_uint_eq(cpuid_xsave_size(7, false, components), 832);
@@ -175,7 +186,9 @@ START_TEST(runtime_bits)
 	ck_assert_uint_eq(entry[2].ecx, 1u << 3);
 	ck_assert_uint_eq(entry[3].ebx, 576);
 
-	/* A feature that the guest does not have has no OS bit, and plain XSAVE no compacted size. */
+	/*
+	 * A feature that the guest does not have has no OS bit, and plain XSAVE no compacted size.
+	 */
 	entry[1].ecx = entry[2].ecx = entry[4].eax = entry[4].ebx = 0;
 	cpuid_table_update(&table, &on, components);
 	ck_assert_uint_eq(entry[1].ecx | entry[2].ecx | entry[4].ebx, 0);

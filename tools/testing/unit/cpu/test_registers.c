@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Rules of control registers, MTRRs and the PAT, and decisions of MSR filters: rows of value and verdict.
+ * Rules of control registers, MTRRs and the PAT, and decisions of MSR filters: rows of value and
+ * verdict.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -94,7 +95,8 @@ START_TEST(efer) { same(&efer_rows[_i], efer_valid(&efer_rows[_i].s, &limits, ef
 
 START_TEST(xcr0)
 {
-	ck_assert_msg(xcr0_valid(&limits, xcr0_rows[_i].val) == xcr0_rows[_i].ok, "%s", xcr0_rows[_i].name);
+	ck_assert_msg(xcr0_valid(&limits, xcr0_rows[_i].val) == xcr0_rows[_i].ok, "%s",
+		      xcr0_rows[_i].name);
 }
 END_TEST
 
@@ -173,7 +175,8 @@ static const struct { const char *name; u32 msr; u64 val; bool ok; } mtrr_rows[]
 
 START_TEST(mtrr)
 {
-	ck_assert_msg(mtrr_valid(mtrr_rows[_i].msr, mtrr_rows[_i].val, 40) == mtrr_rows[_i].ok, "%s", mtrr_rows[_i].name);
+	ck_assert_msg(mtrr_valid(mtrr_rows[_i].msr, mtrr_rows[_i].val, 40) == mtrr_rows[_i].ok,
+		      "%s", mtrr_rows[_i].name);
 }
 END_TEST
 

@@ -11,8 +11,9 @@
  *	interrupts		NMI; external with one of two vectors
  *	latches			SMI, INIT, SIPI with a vector, shutdown, MTF, timer
  *
- * rename_*() map it to another alphabet of the same shape: other vectors of the same class, other error codes, payloads,
- * lengths, causes. What the code does must be mapped the same way, so it looks at nothing finer than the shape.
+ * rename_*() map it to another alphabet of the same shape: other vectors of the same class, other
+ * error codes, payloads, lengths, causes. What the code does must be mapped the same way, so it
+ * looks at nothing finer than the shape.
  */
 #include "model.h"
 
@@ -124,7 +125,9 @@ static u8 hints[256];
 
 static unsigned int event_number(const struct event *e)
 {
-	u8 *hint = &hints[(e->type * 37 + e->vector * 5 + e->len * 3 + e->replay + e->payload / 1024) & 255];
+	u8 *hint =
+		&hints[(e->type * 37 + e->vector * 5 + e->len * 3 + e->replay + e->payload / 1024) &
+		       255];
 	unsigned int i;
 
 	if (!memcmp(&events[*hint], e, sizeof(*e)))
@@ -177,7 +180,8 @@ u64 key_of(const struct event_queue *q)
 		shift += fields[i].bits;
 	}
 	queue_of(key, &back);
-	expect_at(!memcmp(&back, q, sizeof(back)), "the queue holds nothing but the alphabet", q, NULL);
+	expect_at(!memcmp(&back, q, sizeof(back)), "the queue holds nothing but the alphabet", q,
+		  NULL);
 	return key;
 }
 
@@ -201,7 +205,10 @@ void queue_of(u64 key, struct event_queue *q)
 	}
 }
 
-/* Benign for benign, contributory for contributory, INTO for INT3; #DB, #DF, #PF and NMI are alone in their classes. */
+/*
+ * Benign for benign, contributory for contributory, INTO for INT3; #DB, #DF, #PF and NMI are alone
+ * in their classes.
+ */
 static u8 rename_vector(u8 vector)
 {
 	static const u8 pairs[][2] = { { 6, 7 }, { 13, 11 }, { 3, 4 }, { VECTOR_A, 0x91 }, { VECTOR_B, 0xf2 } };
@@ -270,7 +277,10 @@ void rename_image(struct kvm_vcpu_events *e)
 	*pending_len += *pending_len ? 3 : 0;
 	*stash = rename_vector(*stash);
 	e->reserved[19] = rename_vector(e->reserved[19]);
-	/* pending_dbg and smm_dbg, little endian at 6 and 10: the one cause of the alphabet is in their second byte */
+	/*
+	 * pending_dbg and smm_dbg, little endian at 6 and 10: the one cause of the alphabet is in
+	 * their second byte
+	 */
 	for (unsigned int i = 6; i <= 10; i += 4)
 		if (e->reserved[i + 1] == TRAP_CAUSE >> 8) {
 			e->reserved[i + 1] = 0;

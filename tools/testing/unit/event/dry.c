@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Running dry: nothing blocks any more, handlers come to their IRET and RSM, and what was in the queue arrives, once.
+ * Running dry: nothing blocks any more, handlers come to their IRET and RSM, and what was in the
+ * queue arrives, once.
  */
 #include "model.h"
 
@@ -15,7 +16,8 @@ static void count_event(const struct event *e, struct taken *t)
 }
 
 /* L1 is its own guest again: it handles what it got, and what stayed pending arrives there. */
-static void dry_nested_exit(struct event_queue *q, struct event_view *v, const struct event_plan *p, struct taken *t)
+static void dry_nested_exit(struct event_queue *q, struct event_view *v, const struct event_plan *p,
+			    struct taken *t)
 {
 	count_event(&p->vectoring, t);
 	if (p->cause == CAUSE_EXCEPTION || p->cause == CAUSE_INTR)
@@ -101,9 +103,11 @@ void check_dry(const struct event_queue *state, const struct event_view *base)
 		return;
 	count_event(d, &want);
 	count_event(e, &want);
-	expect_at(t.interrupts == want.interrupts + q->irq_stashed, "an interrupt is taken once", q, NULL);
+	expect_at(t.interrupts == want.interrupts + q->irq_stashed, "an interrupt is taken once", q,
+		  NULL);
 	expect_at(t.nmis == want.nmis + q->nmi_pending, "an NMI is taken once", q, NULL);
 	expect_at(t.smis == q->smi, "an SMI is taken once", q, NULL);
 	expect_at(t.exceptions == want.exceptions, "an exception is taken once", q, NULL);
-	expect_at(!t.traps == !(want.traps || q->pending_dbg || q->smm_dbg), "a debug trap is taken", q, NULL);
+	expect_at(!t.traps == !(want.traps || q->pending_dbg || q->smm_dbg),
+		  "a debug trap is taken", q, NULL);
 }

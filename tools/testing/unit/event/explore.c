@@ -2,10 +2,11 @@
 /*
  * The walk: breadth first over every queue that the real code can reach, to the fixpoint.
  *
- * A state is a queue at rest: the run loop may return to userspace there, and an image may be taken. From it
+ * A state is a queue at rest: the run loop may return to userspace there, and an image may be
+ * taken. From it
  * - event_next() is asked under every view, and compared with the oracle;
- * - where it says to enter, the CPU comes back with every event it may have been delivering, and the exit raises every
- *   exception, or none; what is then in the queue is settled;
+ * - where it says to enter, the CPU comes back with every event it may have been delivering, and
+ *   the exit raises every exception, or none; what is then in the queue is settled;
  * - other CPUs, userspace, L1 and the guest do each thing that they can do to the queue;
  * - it is saved and restored.
  */
@@ -49,7 +50,8 @@ static bool set_put(struct set *s, u64 key)
 
 	if (s->count * 2 >= s->size)
 		set_grow(s);
-	for (i = (key * 0x9e3779b97f4a7c15ull) >> 20 & (s->size - 1); s->slots[i]; i = (i + 1) & (s->size - 1))
+	for (i = (key * 0x9e3779b97f4a7c15ull) >> 20 & (s->size - 1); s->slots[i];
+	     i = (i + 1) & (s->size - 1))
 		if (s->slots[i] == key + 1)
 			return false;
 	s->slots[i] = key + 1;
@@ -110,8 +112,9 @@ bool expect_at(bool ok, const char *what, const struct event_queue *q, const str
 	if (q)
 		print_queue(q);
 	if (v)
-		printf("#   view: if %d gif %d shadow %d want %d chip %d wait %d vmxon %d\n", v->intr_open, v->gif, v->shadow,
-		       v->want_window, v->chip_vector, v->wait_for_sipi, v->vmxon);
+		printf("#   view: if %d gif %d shadow %d want %d chip %d wait %d vmxon %d\n",
+		       v->intr_open, v->gif, v->shadow, v->want_window, v->chip_vector,
+		       v->wait_for_sipi, v->vmxon);
 	return false;
 }
 
@@ -138,8 +141,8 @@ static unsigned int is_a(const struct event *e, u8 type)
 }
 
 /* What a step does not hand over is still there. INIT and shutdown end everything else. */
-static void check_conserved(const struct event_queue *q, const struct event_view *v, const struct event_queue *a,
-			    const struct event_plan *p)
+static void check_conserved(const struct event_queue *q, const struct event_view *v,
+			    const struct event_queue *a, const struct event_plan *p)
 {
 	bool exit = p->step == STEP_NESTED_EXIT;
 	unsigned int nmi_out = exit ? is_a(&p->vectoring, EVENT_NMI) + (p->cause == CAUSE_NMI && v->l1_exit_takes) : 0;
@@ -152,46 +155,51 @@ static void check_conserved(const struct event_queue *q, const struct event_view
 	expect_at(nmis(q) == nmis(a) + nmi_out, "no NMI is lost or repeated", q, v);
 	/* Three: see hold_interrupt(). */
 	lost = interrupts(q) == 3 && q->exception.type && interrupts(a) + irq_out == 2;
-	expect_at(interrupts(q) == interrupts(a) + irq_out + lost, "no interrupt is lost or repeated", q, v);
+	expect_at(interrupts(q) == interrupts(a) + irq_out + lost,
+		  "no interrupt is lost or repeated", q, v);
 	expect_at(q->smi == (a->smi || p->step == STEP_SMI), "no SMI is lost", q, v);
 	expect_at(q->triple_fault == a->triple_fault, "no triple fault is lost", q, v);
 	if (q->exception.type && !exit && p->step != STEP_SMI)
-		expect_at(a->exception.type || (p->apply && a->delivering.type), "no exception is lost", q, v);
+		expect_at(a->exception.type || (p->apply && a->delivering.type),
+			  "no exception is lost", q, v);
 }
 
 /* ---- event_next() ---- */
 
-static void check_windows(const struct event_queue *q, const struct event_view *v, const struct event_queue *a,
-			  const struct event_plan *p)
+static void check_windows(const struct event_queue *q, const struct event_view *v,
+			  const struct event_queue *a, const struct event_plan *p)
 {
 	struct event_view open = config->base, no = *v;
 	struct event_queue b = *a;
 	struct event_plan next;
 
 	if (p->step == STEP_WINDOW_EXIT) {
-		expect_at(v->want_window && event_ready(q, v), "a window exit only if asked and ready", q, v);
+		expect_at(v->want_window && event_ready(q, v),
+			  "a window exit only if asked and ready", q, v);
 		expect_at(!event_interrupt(&b, VECTOR_A), "a ready vCPU takes an interrupt", q, v);
 		event_next(&b, v, &next);
-		expect_at(next.step != STEP_WINDOW_EXIT, "a window exit that was used does not repeat", q, v);
+		expect_at(next.step != STEP_WINDOW_EXIT,
+			  "a window exit that was used does not repeat", q, v);
 		b = *a;
 		no.want_window = false;
 		event_next(&b, &no, &next);
 		expect_at(next.step != STEP_WINDOW_EXIT, "a window exit needs asking", q, v);
 	}
 	/* Asked only for this: the exit it brings about is a window exit. */
-	if (p->step == STEP_ENTER && p->irq_window && v->want_window && !v->chip_vector && !a->irq_stashed && !a->active &&
-	    !a->pending_dbg) {
+	if (p->step == STEP_ENTER && p->irq_window && v->want_window && !v->chip_vector &&
+	    !a->irq_stashed && !a->active && !a->pending_dbg) {
 		static const struct event none;
 
 		open.gif = open.intr_open = open.want_window = open.chip_accepts_extint = true;
 		event_exit(&b, &none);
 		event_next(&b, &open, &next);
-		expect_at(next.step == STEP_WINDOW_EXIT, "the window that was asked for opens", q, v);
+		expect_at(next.step == STEP_WINDOW_EXIT, "the window that was asked for opens", q,
+			  v);
 	}
 }
 
-static void check_renamed(const struct event_queue *q, const struct event_view *v, const struct event_queue *a,
-			  const struct event_plan *p)
+static void check_renamed(const struct event_queue *q, const struct event_view *v,
+			  const struct event_queue *a, const struct event_plan *p)
 {
 	struct event_queue other = *q, want = *a;
 	struct event_plan got, expected = *p;
@@ -206,26 +214,32 @@ static void check_renamed(const struct event_queue *q, const struct event_view *
 	if (p->step == STEP_SIPI || p->cause == CAUSE_SIPI)
 		expected.event.vector += expected.event.vector != 0;
 	event_next(&other, &view, &got);
-	expect_at(same(&other, &want) && same_plan(&got, &expected), "renaming the alphabet renames the outcome", q, v);
+	expect_at(same(&other, &want) && same_plan(&got, &expected),
+		  "renaming the alphabet renames the outcome", q, v);
 }
 
 static void exits(const struct event_queue *q);
 
-/* The run loop's short cut: acknowledged at once, it goes in, and nothing else is asked of the CPU. */
-static void check_only_chip(const struct event_queue *q, const struct event_view *v, const struct event_queue *after,
-			    const struct event_plan *p)
+/*
+ * The run loop's short cut: acknowledged at once, it goes in, and nothing else is asked of the CPU.
+ */
+static void check_only_chip(const struct event_queue *q, const struct event_view *v,
+			    const struct event_queue *after, const struct event_plan *p)
 {
 	struct event_queue acked = *q, again;
 	struct event_view none = *v;
 	struct event_plan plan;
 
-	expect_at(p->step == STEP_ACK_ENTER && same(q, after), "only the controllers' interrupt", q, v);
+	expect_at(p->step == STEP_ACK_ENTER && same(q, after), "only the controllers' interrupt", q,
+		  v);
 	none.chip_vector = 0;
 	event_acked(&acked, 0x31);
 	again = acked;
 	event_next(&again, &none, &plan);
-	expect_at(plan.step == STEP_ENTER && same(&again, &acked) && !plan.apply && !plan.set_rf && !plan.irq_window &&
-		  !plan.nmi_window && !plan.smi_window && !plan.gif_window && !plan.exit_soon, "acknowledged, it goes in", q, v);
+	expect_at(plan.step == STEP_ENTER && same(&again, &acked) && !plan.apply && !plan.set_rf &&
+			  !plan.irq_window && !plan.nmi_window && !plan.smi_window &&
+			  !plan.gif_window && !plan.exit_soon,
+		  "acknowledged, it goes in", q, v);
 }
 
 static void check_next(const struct event_queue *q, const struct event_view *v)
@@ -240,9 +254,12 @@ static void check_next(const struct event_queue *q, const struct event_view *v)
 	check_conserved(q, v, &a, &p);
 	expect_at(event_place(q, v) == oracle_place(q, v), "place", q, v);
 	expect_at(event_open(q, v) == oracle_open(q, v), "open", q, v);
-	expect_at(event_ready(q, v) == (v->irqchip == IRQCHIP_FULL || (oracle_place(q, v) && oracle_open(q, v))), "ready", q, v);
+	expect_at(event_ready(q, v) ==
+			  (v->irqchip == IRQCHIP_FULL || (oracle_place(q, v) && oracle_open(q, v))),
+		  "ready", q, v);
 	if (event_idle(q) && !v->chip_vector && !v->want_window && !v->wait_for_sipi)
-		expect_at(p.step == STEP_ENTER && same(&a, q) && !p.irq_window && !p.nmi_window && !p.gif_window && !p.exit_soon,
+		expect_at(p.step == STEP_ENTER && same(&a, q) && !p.irq_window && !p.nmi_window &&
+				  !p.gif_window && !p.exit_soon,
 			  "an idle queue decides nothing", q, v);
 	if (event_only_chip(q, v))
 		check_only_chip(q, v, &a, &p);
@@ -259,7 +276,8 @@ static void check_next(const struct event_queue *q, const struct event_view *v)
 	want.apply = p.apply;
 	want.set_rf = p.set_rf;
 	want.event = p.event;
-	expect_at(same(&a, &b) && same_plan(&p, &want), "an entry given up is planned again alike", q, v);
+	expect_at(same(&a, &b) && same_plan(&p, &want), "an entry given up is planned again alike",
+		  q, v);
 	expect_at(!a.exception.type, "no exception waits behind an entry", q, v);
 	if (set_put(&entered, key_of(&a)))
 		exits(&a);
@@ -281,7 +299,8 @@ static void check_wakes(const struct event_queue *q, const struct event_view *v)
 	/* MTF and timer belong to L2 only. */
 	if (!v->guest_mode && (q->mtf || q->timer))
 		return;
-	expect_at(event_wakes(q, &halted) == something, "HLT ends if something happens", q, &halted);
+	expect_at(event_wakes(q, &halted) == something, "HLT ends if something happens", q,
+		  &halted);
 }
 
 /* ---- the CPU comes back ---- */
@@ -304,23 +323,28 @@ static void check_settle(const struct event_queue *q)
 	} else {
 		d = a;
 		event_next(&d, v, &want);
-		expect_at(same(&c, &d) && same_plan(&direct, &want), "event_next() settles first", q, v);
+		expect_at(same(&c, &d) && same_plan(&direct, &want), "event_next() settles first",
+			  q, v);
 	}
 	add(&a);
 }
 
 static bool is_soft(const struct event *e)
 {
-	return e->type == EVENT_SOFT_INT || e->type == EVENT_SOFT_EXCEPTION || e->type == EVENT_PRIV_EXCEPTION;
+	return e->type == EVENT_SOFT_INT || e->type == EVENT_SOFT_EXCEPTION ||
+	       e->type == EVENT_PRIV_EXCEPTION;
 }
 
-static void check_exit(const struct event_queue *before, const struct event *vectoring, const struct event_queue *after)
+static void check_exit(const struct event_queue *before, const struct event *vectoring,
+		       const struct event_queue *after)
 {
 	const struct event *d = &before->delivering;
-	bool l1s = before->run_pending && vectoring->type && d->type == vectoring->type && d->vector == vectoring->vector &&
-		   d->has_error == vectoring->has_error && d->error == vectoring->error;
+	bool l1s = before->run_pending && vectoring->type && d->type == vectoring->type &&
+		   d->vector == vectoring->vector && d->has_error == vectoring->has_error &&
+		   d->error == vectoring->error;
 	/* Userspace gave it: nothing at RIP would raise it again. */
-	bool given = !before->run_pending && !d->replay && d->type == vectoring->type && d->vector == vectoring->vector && d->len == vectoring->len &&
+	bool given = !before->run_pending && !d->replay && d->type == vectoring->type &&
+		     d->vector == vectoring->vector && d->len == vectoring->len &&
 		     d->has_error == vectoring->has_error && d->error == vectoring->error;
 	struct event_queue want = *before;
 
@@ -348,9 +372,11 @@ static void exits(const struct event_queue *q)
 			struct event_queue raised = back;
 
 			event_raise(&raised, &raises[j]);
-			expect_at(raised.exception.vector == raises[j].vector && raised.exception.replay == is_soft(&raises[j]) &&
-				  raised.exception.payload == raises[j].payload && !raised.exception_user, "what is raised is pending",
-				  &back, NULL);
+			expect_at(raised.exception.vector == raises[j].vector &&
+					  raised.exception.replay == is_soft(&raises[j]) &&
+					  raised.exception.payload == raises[j].payload &&
+					  !raised.exception_user,
+				  "what is raised is pending", &back, NULL);
 			check_settle(&raised);
 		}
 	}
@@ -426,7 +452,8 @@ static void try_user(const struct event_queue *q)
 	image.interrupt.nr = VECTOR_SOFT;
 	b = *q;
 	event_restore(&b, &image, &abi);
-	expect_at(b.irq_stashed && b.irq_unsettled && b.irq_soft && b.irq_vector == VECTOR_SOFT, "interrupt.soft is accepted", q, NULL);
+	expect_at(b.irq_stashed && b.irq_unsettled && b.irq_soft && b.irq_vector == VECTOR_SOFT,
+		  "interrupt.soft is accepted", q, NULL);
 	add(&b);
 
 	/* A soft event in delivery, exactly */
@@ -443,7 +470,8 @@ static void try_user(const struct event_queue *q)
 		image.interrupt.injected = e->type == EVENT_SOFT_INT;
 		b = *q;
 		event_restore(&b, &image, &abi);
-		expect_at(!memcmp(&b.delivering, e, sizeof(*e)), "a soft event is restored with kind and length", q, NULL);
+		expect_at(!memcmp(&b.delivering, e, sizeof(*e)),
+			  "a soft event is restored with kind and length", q, NULL);
 		add(&b);
 	}
 
@@ -459,7 +487,8 @@ static void try_user(const struct event_queue *q)
 		image.interrupt.nr = VECTOR_A;
 		b = *q;
 		event_restore(&b, &image, &abi);
-		expect_at(b.delivering.type == EVENT_INTERRUPT && b.delivering.vector == VECTOR_A && b.irq_stashed == 1 && b.irq_vector == VECTOR_B,
+		expect_at(b.delivering.type == EVENT_INTERRUPT && b.delivering.vector == VECTOR_A &&
+				  b.irq_stashed == 1 && b.irq_vector == VECTOR_B,
 			  "an interrupt in delivery and another one are restored", q, NULL);
 		add(&b);
 	}
@@ -473,10 +502,12 @@ static void try_user(const struct event_queue *q)
 
 	open.gif = open.intr_open = true;
 	for (unsigned int i = 0; i < 2; i++, open.intr_open = false) {
-		bool own = q->irq_unsettled && !q->irq_soft && q->run_pending && q->delivering.type == EVENT_INTERRUPT &&
+		bool own = q->irq_unsettled && !q->irq_soft && q->run_pending &&
+			   q->delivering.type == EVENT_INTERRUPT &&
 			   q->delivering.vector == q->irq_vector;
 		bool in = q->irq_unsettled && !own && (q->irq_soft || oracle_open(q, &open));
-		bool held = q->delivering.type == EVENT_INTERRUPT && !open.guest_mode && !open.intr_open && q->irq_stashed < 2;
+		bool held = q->delivering.type == EVENT_INTERRUPT && !open.guest_mode &&
+			    !open.intr_open && q->irq_stashed < 2;
 		unsigned int wait = q->irq_stashed - (in || own);
 
 		a = *q;
@@ -484,19 +515,26 @@ static void try_user(const struct event_queue *q)
 		expect_at(!a.irq_unsettled && !a.exception_user && a.irq_stashed == wait + held,
 			  "injected interrupts settle", q, &open);
 		if (held)
-			expect_at(!a.delivering.type && a.irq_vector == q->delivering.vector && (!wait || a.irq_next == q->irq_vector),
-				  "a closed vCPU holds back an interrupt in delivery, before one that waits", q, &open);
+			expect_at(
+				!a.delivering.type && a.irq_vector == q->delivering.vector &&
+					(!wait || a.irq_next == q->irq_vector),
+				"a closed vCPU holds back an interrupt in delivery, before one that waits",
+				q, &open);
 		else if (in && !q->delivering.type && !q->exception.type)
 			expect_at(a.delivering.vector == q->irq_vector &&
 				  a.delivering.type == (q->irq_soft ? EVENT_SOFT_INT : EVENT_INTERRUPT) && !a.delivering.len,
 				  "an open vCPU takes an injected interrupt at once", q, &open);
 		else
-			expect_at(!memcmp(&a.delivering, &q->delivering, sizeof(a.delivering)), "what is in delivery stays", q, &open);
+			expect_at(!memcmp(&a.delivering, &q->delivering, sizeof(a.delivering)),
+				  "what is in delivery stays", q, &open);
 		add(&a);
 	}
 }
 
-/* KVM_X86_SET_MCE: first row of the table, and nothing but what its instruction raises again is dropped. */
+/*
+ * KVM_X86_SET_MCE: first row of the table, and nothing but what its instruction raises again is
+ * dropped.
+ */
 static void try_machine_check(const struct event_queue *q)
 {
 	const struct event mc = { .type = EVENT_EXCEPTION, .vector = 18 };
@@ -523,12 +561,15 @@ static void try_guest(const struct event_queue *q)
 	bool pending = q->exception.type;
 
 	event_trap(&a, TRAP_CAUSE, SHADOW_MOV_SS);
-	expect_at(a.pending_dbg == TRAP_CAUSE && !memcmp(&a.exception, &q->exception, sizeof(a.exception)), "MOV SS holds a trap", q, NULL);
+	expect_at(a.pending_dbg == TRAP_CAUSE &&
+			  !memcmp(&a.exception, &q->exception, sizeof(a.exception)),
+		  "MOV SS holds a trap", q, NULL);
 	add(&a);
 	a = *q;
 	event_trap(&a, TRAP_CAUSE, SHADOW_STI);
 	expect_at(pending ? a.pending_dbg == TRAP_CAUSE && a.exception.type == q->exception.type :
-		  a.exception.payload == TRAP_CAUSE && a.exception.vector == EVENT_DB, "no debug cause is lost", q, NULL);
+			    a.exception.payload == TRAP_CAUSE && a.exception.vector == EVENT_DB,
+		  "no debug cause is lost", q, NULL);
 	check_settle(&a);
 	a = *q;
 	event_raise_triple(&a);
@@ -540,29 +581,36 @@ static void try_guest(const struct event_queue *q)
 	event_nmi_set_masked(&a, true);
 	expect_at(a.nmi_masked, "NMIs are masked", q, NULL);
 	event_acked(&a, VECTOR_A);
-	expect_at(a.delivering.type == EVENT_INTERRUPT && a.delivering.vector == VECTOR_A, "the controllers' interrupt", q, NULL);
+	expect_at(a.delivering.type == EVENT_INTERRUPT && a.delivering.vector == VECTOR_A,
+		  "the controllers' interrupt", q, NULL);
 	if (!q->smm)
 		return;
 	a = *q;
 	event_rsm(&a, 0, false);
-	expect_at(!a.smm && !a.smm_inside_nmi && !a.smm_dbg && a.nmi_masked == q->smm_inside_nmi, "RSM restores NMI blocking", q, NULL);
+	expect_at(!a.smm && !a.smm_inside_nmi && !a.smm_dbg && a.nmi_masked == q->smm_inside_nmi,
+		  "RSM restores NMI blocking", q, NULL);
 	if (q->smm_dbg)
 		expect_at(pending ? a.pending_dbg : a.exception.payload == TRAP_CAUSE, "RSM lets the trap happen", q, NULL);
 	check_settle(&a);
 	a = *q;
 	event_rsm(&a, SHADOW_MOV_SS, false);
-	expect_at(a.pending_dbg == (q->pending_dbg | q->smm_dbg) && !memcmp(&a.exception, &q->exception, sizeof(a.exception)),
+	expect_at(a.pending_dbg == (q->pending_dbg | q->smm_dbg) &&
+			  !memcmp(&a.exception, &q->exception, sizeof(a.exception)),
 		  "RSM restores a shadow that holds the trap back", q, NULL);
 	check_settle(&a);
 	/* The alphabet's cause is the single step's. */
 	a = *q;
 	event_rsm(&a, 0, true);
-	expect_at(!a.smm && !a.smm_dbg && a.pending_dbg == q->pending_dbg && !memcmp(&a.exception, &q->exception, sizeof(a.exception)),
+	expect_at(!a.smm && !a.smm_dbg && a.pending_dbg == q->pending_dbg &&
+			  !memcmp(&a.exception, &q->exception, sizeof(a.exception)),
 		  "an instruction that runs again has no trap yet", q, NULL);
 	check_settle(&a);
 }
 
-/* While L1's entry is under way, what userspace sets as injected waits for the end of it by userspace, and no longer than to the next run. */
+/*
+ * While L1's entry is under way, what userspace sets as injected waits for the end of it by
+ * userspace, and no longer than to the next run.
+ */
 static void try_set_aside(const struct event_queue *q)
 {
 	static const struct event_abi abi = { true, true, true, true };
@@ -585,14 +633,18 @@ static void try_set_aside(const struct event_queue *q)
 		image.interrupt.injected = e->type == EVENT_INTERRUPT || e->type == EVENT_SOFT_INT;
 		set = *q;
 		event_restore(&set, &image, &abi);
-		expect_at(!memcmp(&set.delivering, &q->delivering, sizeof(*e)) && set.run_pending && !memcmp(&set.set_aside, e, sizeof(*e)),
+		expect_at(!memcmp(&set.delivering, &q->delivering, sizeof(*e)) && set.run_pending &&
+				  !memcmp(&set.set_aside, e, sizeof(*e)),
 			  "userspace's event yields to L1's", q, NULL);
 		event_save(&set, 0, 0, &abi, &config->base, &shown);
-		expect_at(!shown.exception.injected && !shown.nmi.injected && !shown.interrupt.injected, "and is not shown", q, NULL);
+		expect_at(!shown.exception.injected && !shown.nmi.injected &&
+				  !shown.interrupt.injected,
+			  "and is not shown", q, NULL);
 		a = set;
 		event_nested_cancel(&a);
-		expect_at(!memcmp(&a.delivering, e, sizeof(*e)) && !a.run_pending && !a.set_aside.type, "the entry taken back, it is delivered",
-			  q, NULL);
+		expect_at(!memcmp(&a.delivering, e, sizeof(*e)) && !a.run_pending &&
+				  !a.set_aside.type,
+			  "the entry taken back, it is delivered", q, NULL);
 		a = plain = set;
 		plain.set_aside = none;
 		event_settle_user(&a, &config->base);
@@ -613,13 +665,17 @@ static void try_l1(const struct event_queue *q)
 	if (q->run_pending)
 		try_set_aside(q);
 	event_nested_leave(&a, &p);
-	expect_at(!a.run_pending && !a.delivering.type && !a.mtf && !a.timer && !a.pending_dbg && a.nmi_masked == q->nmi_masked &&
-		  !memcmp(&p.vectoring, &q->delivering, sizeof(p.vectoring)), "an exit gives L1 what was in delivery", q, NULL);
+	expect_at(!a.run_pending && !a.delivering.type && !a.mtf && !a.timer && !a.pending_dbg &&
+			  a.nmi_masked == q->nmi_masked &&
+			  !memcmp(&p.vectoring, &q->delivering, sizeof(p.vectoring)),
+		  "an exit gives L1 what was in delivery", q, NULL);
 	if (!q->exception.type && !q->delivering.type && !q->run_pending)
 		for (unsigned int i = 0; i < nr_vectorings; i++) {
 			a = *q;
 			event_nested_begin(&a, &vectorings[i]);
-			expect_at(a.run_pending && !memcmp(&a.delivering, &vectorings[i], sizeof(a.delivering)), "L1 injects", q, NULL);
+			expect_at(a.run_pending && !memcmp(&a.delivering, &vectorings[i],
+							   sizeof(a.delivering)),
+				  "L1 injects", q, NULL);
 			add(&a);
 		}
 	if (!config->base.l1_pending_dbg)
@@ -646,7 +702,8 @@ void check_finer(void)
 	q = (struct event_queue) { .smi = true, .exception = { .type = EVENT_EXCEPTION, .vector = EVENT_DB, .has_payload = true,
 							       .payload = 1u << 13 | TRAP_CAUSE } };
 	event_next(&q, &open, &p);
-	expect_at(p.step == STEP_ENTER && q.delivering.vector == EVENT_DB, "a #DB that is a fault is past the boundary", &q, NULL);
+	expect_at(p.step == STEP_ENTER && q.delivering.vector == EVENT_DB,
+		  "a #DB that is a fault is past the boundary", &q, NULL);
 	expect_at(!event_l1_intercepts(&(struct event_view){ .l1_exceptions = ~0u }, &vectorings[1]), "L1 takes from L2 only", NULL, NULL);
 }
 

@@ -2,8 +2,9 @@
 /*
  * Save and restore at every state: DESIGN's invariants 1 to 6 and 8 as far as the queue goes.
  *
- * An image is what one round of GETs gives: the events, the interrupt bitmap, MP state, and of nested state what concerns the
- * queue. It is restored into a fresh queue in every order of the SETs, and must leave the queue it was taken from.
+ * An image is what one round of GETs gives: the events, the interrupt bitmap, MP state, and of
+ * nested state what concerns the queue. It is restored into a fresh queue in every order of the
+ * SETs, and must leave the queue it was taken from.
  */
 #include <linux/errno.h>
 #include <linux/strata.h>
@@ -22,7 +23,8 @@ enum set { SET_EVENTS, SET_SREGS, SET_NESTED, SET_MP_STATE, SET_REGS, NR_SETS };
 
 static const struct event_abi abi_full = { .payload = true, .triple_fault = true, .smm = true, .strata = true };
 
-static void get_image(const struct event_queue *q, const struct event_abi *abi, const struct event_view *v, struct image *m)
+static void get_image(const struct event_queue *q, const struct event_abi *abi,
+		      const struct event_view *v, struct image *m)
 {
 	memset(m, 0, sizeof(*m));
 	event_save(q, 0, 0, abi, v, &m->events);
@@ -33,7 +35,8 @@ static void get_image(const struct event_queue *q, const struct event_abi *abi, 
 		m->injected = q->delivering;
 }
 
-static void set_image(struct event_queue *q, const struct event_abi *abi, const struct image *m, enum set set)
+static void set_image(struct event_queue *q, const struct event_abi *abi, const struct image *m,
+		      enum set set)
 {
 	switch (set) {
 	case SET_EVENTS:
@@ -59,10 +62,14 @@ static void set_image(struct event_queue *q, const struct event_abi *abi, const 
 	}
 }
 
-/* What a restored queue is to be: without what happens again by itself, and without a SIPI that nothing waits for. */
+/*
+ * What a restored queue is to be: without what happens again by itself, and without a SIPI that
+ * nothing waits for.
+ */
 static struct event_queue expected(const struct event_queue *q, const struct event_view *v)
 {
-	bool resets = q->init && v->gif && !q->smm && !(v->vmxon && !v->guest_mode) && !(v->guest_mode && v->l1_init);
+	bool resets = q->init && v->gif && !q->smm && !(v->vmxon && !v->guest_mode) &&
+		      !(v->guest_mode && v->l1_init);
 	struct event_queue e = *q;
 
 	if (e.delivering.replay)
@@ -76,17 +83,19 @@ static struct event_queue expected(const struct event_queue *q, const struct eve
 	return e;
 }
 
-static void check_order(const struct event_queue *q, const struct event_view *v, const struct image *m, const enum set *order)
+static void check_order(const struct event_queue *q, const struct event_view *v,
+			const struct image *m, const enum set *order)
 {
 	struct event_queue fresh = {}, want = expected(q, v);
 
 	for (unsigned int i = 0; i < NR_SETS; i++)
 		set_image(&fresh, &abi_full, m, order[i]);
-	expect_at(!memcmp(&fresh, &want, sizeof(want)), "set(get) in any order continues alike", q, v);
+	expect_at(!memcmp(&fresh, &want, sizeof(want)), "set(get) in any order continues alike", q,
+		  v);
 }
 
-static void check_orders(const struct event_queue *q, const struct event_view *v, const struct image *m, enum set *order,
-			 unsigned int n)
+static void check_orders(const struct event_queue *q, const struct event_view *v,
+			 const struct image *m, enum set *order, unsigned int n)
 {
 	if (n == NR_SETS)
 		check_order(q, v, m, order);
@@ -114,8 +123,10 @@ static void check_hidden(const struct event_queue *q, const struct image *m)
 
 	if (!q->run_pending)
 		return;
-	expect_at(!e->exception.injected && !e->nmi.injected, "what L1 injects is not L2's event", q, NULL);
-	expect_at(e->interrupt.injected == !!q->irq_stashed && !!any == (q->irq_stashed && !q->irq_soft),
+	expect_at(!e->exception.injected && !e->nmi.injected, "what L1 injects is not L2's event",
+		  q, NULL);
+	expect_at(e->interrupt.injected == !!q->irq_stashed &&
+			  !!any == (q->irq_stashed && !q->irq_soft),
 		  "what L1 injects is not L2's interrupt", q, NULL);
 }
 
@@ -130,12 +141,15 @@ static void check_shown(const struct event_queue *q, const struct image *m)
 	__u64 bitmap[4] = {};
 
 	if (d->replay && !q->run_pending)
-		expect_at(!e->exception.injected, "what happens again by itself is not reported", q, NULL);
-	expect_at(e->interrupt.injected == (external || soft || q->irq_stashed), "interrupt.injected", q, NULL);
+		expect_at(!e->exception.injected, "what happens again by itself is not reported", q,
+			  NULL);
+	expect_at(e->interrupt.injected == (external || soft || q->irq_stashed),
+		  "interrupt.injected", q, NULL);
 	if (!e->interrupt.injected)
 		return;
 	expect_at(e->interrupt.nr == nr, "interrupt.nr", q, NULL);
-	expect_at(e->interrupt.soft == (soft || (!external && q->irq_soft)), "interrupt.soft", q, NULL);
+	expect_at(e->interrupt.soft == (soft || (!external && q->irq_soft)), "interrupt.soft", q,
+		  NULL);
 	if (!e->interrupt.soft)
 		bitmap[nr / 64] = 1ull << nr % 64;
 	expect_at(!memcmp(bitmap, m->bitmap, sizeof(bitmap)), "the bitmap says the same", q, NULL);
@@ -158,13 +172,14 @@ static void check_inbox(const struct event_queue *q, const struct event_view *v)
 
 static bool is_exception(u8 type)
 {
-	return type == EVENT_EXCEPTION || type == EVENT_SOFT_EXCEPTION || type == EVENT_PRIV_EXCEPTION;
+	return type == EVENT_EXCEPTION || type == EVENT_SOFT_EXCEPTION ||
+	       type == EVENT_PRIV_EXCEPTION;
 }
 
 /*
- * The plain ABI, with and without the payload: stable, and it loses only what Documentation/abi-events.rst lists: INT1 in
- * delivery, an interrupt beside the one it shows, held-back debug causes, MTF and timer, a triple fault without its
- * capability.
+ * The plain ABI, with and without the payload: stable, and it loses only what
+ * Documentation/abi-events.rst lists: INT1 in delivery, an interrupt beside the one it shows,
+ * held-back debug causes, MTF and timer, a triple fault without its capability.
  */
 static void check_plain(const struct event_queue *q, const struct config *c, bool payload)
 {
@@ -215,7 +230,8 @@ static void check_views(const struct event_queue *q)
 	expect_at(event_view_dr6(q, &abi_full, 5) == 5, "DR6 as it is", q, NULL);
 }
 
-static void check_renamed(const struct event_queue *q, const struct event_view *v, const struct image *m)
+static void check_renamed(const struct event_queue *q, const struct event_view *v,
+			  const struct image *m)
 {
 	struct kvm_vcpu_events want = m->events, got;
 	struct event_queue other = *q;
@@ -240,9 +256,11 @@ void check_image(const struct event_queue *q, const struct config *c, u64 key)
 	v.uninitialized = key % 4 == 3;
 	get_image(q, &abi_full, &v, &a);
 	get_image(q, &abi_full, &v, &b);
-	expect_at(!memcmp(&a, &b, sizeof(a)) && !memcmp(&copy, q, sizeof(copy)), "getters change nothing", q, &v);
+	expect_at(!memcmp(&a, &b, sizeof(a)) && !memcmp(&copy, q, sizeof(copy)),
+		  "getters change nothing", q, &v);
 	expect_at(!event_restore_check(&a.events, &abi_full), "what GET gives SET takes", q, &v);
-	expect_at(event_restore_shadow(&a.events, &shadow) && shadow == v.shadow, "the shadow is in the image", q, &v);
+	expect_at(event_restore_shadow(&a.events, &shadow) && shadow == v.shadow,
+		  "the shadow is in the image", q, &v);
 	check_order(q, &v, &a, order);
 	check_order(q, &v, &a, reverse);
 	/* The latches are independent of the order: all 120 orders where they are clear. */
@@ -272,7 +290,8 @@ static void check_stale_inbox(void)
 	for (unsigned int i = 0; i < sizeof(replaced) / sizeof(replaced[0]); i++) {
 		const struct kvm_vcpu_events e = { .flags = replaced[i].flag };
 
-		expect_at(event_restore_inbox(&e, &abi_full) == replaced[i].bits, "a SET replaces what is in the inbox", NULL, NULL);
+		expect_at(event_restore_inbox(&e, &abi_full) == replaced[i].bits,
+			  "a SET replaces what is in the inbox", NULL, NULL);
 	}
 }
 
@@ -335,8 +354,8 @@ void check_refusals(void)
 #undef TAKEN
 	ok.sipi_vector = 0x55;
 	event_restore(&q, &ok, &abi_full);
-	expect_at(q.smi && q.triple_fault && q.nmi_pending == 1 && q.sipi_vector == SIPI_VECTOR, "fields whose flag is not set are ignored",
-		  &q, NULL);
+	expect_at(q.smi && q.triple_fault && q.nmi_pending == 1 && q.sipi_vector == SIPI_VECTOR,
+		  "fields whose flag is not set are ignored", &q, NULL);
 	q.pending_dbg = q.smm_dbg = TRAP_CAUSE;
 	q.mtf = q.timer = true;
 	event_restore(&q, &ok, &none);
@@ -345,20 +364,25 @@ void check_refusals(void)
 	e.exception.injected = e.exception.pending = 1;
 	e.exception.nr = 6;
 	event_restore(&q, &e, &abi_full);
-	expect_at(q.exception.vector == 6 && !q.delivering.type, "pending wins over injected", &q, NULL);
+	expect_at(q.exception.vector == 6 && !q.delivering.type, "pending wins over injected", &q,
+		  NULL);
 	e.flags = 0;
 	event_restore(&q, &e, &abi_full);
-	expect_at(!q.exception.type && q.delivering.vector == 6, "without the flag pending is ignored", &q, NULL);
+	expect_at(!q.exception.type && q.delivering.vector == 6,
+		  "without the flag pending is ignored", &q, NULL);
 	e.nmi.injected = 1;
 	q.nmi_pending = 0;
 	event_restore(&q, &e, &abi_full);
-	expect_at(q.delivering.type == EVENT_EXCEPTION && q.nmi_pending == 1, "of two events injected the NMI waits", &q, NULL);
+	expect_at(q.delivering.type == EVENT_EXCEPTION && q.nmi_pending == 1,
+		  "of two events injected the NMI waits", &q, NULL);
 	e = (struct kvm_vcpu_events) { .exception = { .injected = 1, .nr = EVENT_BP } };
 	event_restore(&q, &e, &none);
-	expect_at(q.delivering.type == EVENT_SOFT_EXCEPTION && q.delivering.len == 1, "vector 3 is INT3", &q, NULL);
+	expect_at(q.delivering.type == EVENT_SOFT_EXCEPTION && q.delivering.len == 1,
+		  "vector 3 is INT3", &q, NULL);
 	e.exception.has_error_code = 1;
 	e.exception.error_code = 5;
 	event_restore(&q, &e, &none);
-	expect_at(!q.delivering.has_error && !q.delivering.error, "an instruction's exception has no error code", &q, NULL);
+	expect_at(!q.delivering.has_error && !q.delivering.error,
+		  "an instruction's exception has no error code", &q, NULL);
 	check_stale_inbox();
 }

@@ -2,9 +2,10 @@
 /*
  * The model checker of the event core: what its files share.
  *
- * A state is a struct event_queue of the real code. From each reachable state every input of the alphabet is tried, under
- * every snapshot of what blocks the guest, to the fixpoint. The alphabet is in alphabet.c, the independent
- * description of what should happen in oracle.c, the walk in explore.c, what userspace sees and sets in image.c.
+ * A state is a struct event_queue of the real code. From each reachable state every input of the
+ * alphabet is tried, under every snapshot of what blocks the guest, to the fixpoint. The alphabet
+ * is in alphabet.c, the independent description of what should happen in oracle.c, the walk in
+ * explore.c, what userspace sees and sets in image.c.
  */
 #ifndef STRATA_UNIT_EVENT_MODEL_H
 #define STRATA_UNIT_EVENT_MODEL_H
@@ -51,7 +52,10 @@ extern const unsigned int nr_raises;
 #define MAX_VIEWS	512
 unsigned int make_views(const struct config *c, struct event_view *views);
 
-/* The state as a number and back; key_of() fails the model if the queue holds what the alphabet does not. */
+/*
+ * The state as a number and back; key_of() fails the model if the queue holds what the alphabet
+ * does not.
+ */
 u64 key_of(const struct event_queue *q);
 void queue_of(u64 key, struct event_queue *q);
 
@@ -79,7 +83,8 @@ void check_refusals(void);
 
 /* What the guest, or L1, got */
 struct taken {
-	unsigned int interrupts, nmis, exceptions, traps, smis, inits, sipis, shutdowns, mtfs, timers;
+	unsigned int interrupts, nmis, exceptions, traps, smis, inits, sipis, shutdowns, mtfs,
+		timers;
 };
 
 /* False if it does not come to an end. */

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the manuals say should happen, as tables: written from them and from DESIGN's invariants, not from the code.
+ * What the manuals say should happen, as tables: written from them and from DESIGN's invariants,
+ * not from the code.
  *
- * - what becomes of two exceptions: SDM tables "Interrupt and Exception Classes" and "Conditions for Generating a Double Fault";
- * - what goes first: rows of SDM "Priority Among Concurrent Events" and APM "Simultaneous Interrupts", highest first,
- *   each with what it needs and what blocks it.
+ * - what becomes of two exceptions: SDM tables "Interrupt and Exception Classes" and "Conditions
+ *   for Generating a Double Fault";
+ * - what goes first: rows of SDM "Priority Among Concurrent Events" and APM "Simultaneous
+ *   Interrupts", highest first, each with what it needs and what blocks it.
  */
 #include "model.h"
 
@@ -18,7 +20,10 @@ static char class_of(const struct event *e)
 	return e->type == EVENT_EXCEPTION ? classes[e->vector] : 'B';
 }
 
-/* First, second, outcome: D double fault, S shutdown. All other pairs are handled one after the other. */
+/*
+ * First, second, outcome: D double fault, S shutdown. All other pairs are handled one after the
+ * other.
+ */
 static const char merges[][4] = { "CCD", "PCD", "PPD", "DCS", "DPS", "DDS" };
 
 static char merge_of(const struct event *first, const struct event *second)
@@ -36,7 +41,8 @@ static bool intercepted(const struct event_view *v, const struct event *e)
 	bool pf = e->type == EVENT_EXCEPTION && e->vector == 14;
 	u32 map = v->l1_exceptions;
 
-	if (!v->guest_mode || e->type == EVENT_NMI || e->type == EVENT_INTERRUPT || e->type == EVENT_SOFT_INT)
+	if (!v->guest_mode || e->type == EVENT_NMI || e->type == EVENT_INTERRUPT ||
+	    e->type == EVENT_SOFT_INT)
 		return false;
 	if (pf && (e->error & v->l1_pf_mask) != v->l1_pf_match)
 		map = ~map;
@@ -115,7 +121,8 @@ bool oracle_place(const struct event_queue *q, const struct event_view *v)
 
 bool oracle_open(const struct event_queue *q, const struct event_view *v)
 {
-	return !q->delivering.type && !q->exception.type && !v->shadow && v->gif && !q->run_pending && v->intr_open;
+	return !q->delivering.type && !q->exception.type && !v->shadow && v->gif &&
+	       !q->run_pending && v->intr_open;
 }
 
 /* ---- priorities ---- */
@@ -190,7 +197,8 @@ static const struct row {
 
 static bool is_trap(const struct event *e)
 {
-	return e->type == EVENT_EXCEPTION && e->vector == 1 && e->has_payload && !(e->payload & 0xa000) && (e->payload & 0x400f);
+	return e->type == EVENT_EXCEPTION && e->vector == 1 && e->has_payload &&
+	       !(e->payload & 0xa000) && (e->payload & 0x400f);
 }
 
 #define IF(cond, bit) ((cond) ? (bit) : 0)
@@ -200,10 +208,12 @@ static unsigned int what(const struct event_queue *q, const struct event_view *v
 	/* An exception beside an entry in progress goes with it. */
 	bool trap = is_trap(&q->exception) && !q->run_pending;
 
-	return H_NOTHING | IF(q->triple_fault, H_SHUTDOWN) | IF(q->init, H_INIT) | IF(q->sipi, H_SIPI) |
-	       IF(q->delivering.type, H_DELIVERING) | IF(q->exception.type && !trap, H_EXCEPTION) | IF(trap, H_TRAP) |
-	       IF(q->pending_dbg && !q->exception.type, H_HELD_TRAP) | IF(q->smi, H_SMI) | IF(q->mtf, H_MTF) |
-	       IF(q->timer, H_TIMER) | IF(q->nmi_pending, H_NMI) | IF(q->irq_stashed, H_STASH) | IF(v->chip_vector, H_CHIP) |
+	return H_NOTHING | IF(q->triple_fault, H_SHUTDOWN) | IF(q->init, H_INIT) |
+	       IF(q->sipi, H_SIPI) | IF(q->delivering.type, H_DELIVERING) |
+	       IF(q->exception.type && !trap, H_EXCEPTION) | IF(trap, H_TRAP) |
+	       IF(q->pending_dbg && !q->exception.type, H_HELD_TRAP) | IF(q->smi, H_SMI) |
+	       IF(q->mtf, H_MTF) | IF(q->timer, H_TIMER) | IF(q->nmi_pending, H_NMI) |
+	       IF(q->irq_stashed, H_STASH) | IF(v->chip_vector, H_CHIP) |
 	       IF(v->want_window && v->irqchip != IRQCHIP_FULL, H_USER);
 }
 
@@ -212,12 +222,16 @@ static unsigned int world(const struct event_queue *q, const struct event_view *
 	const struct event db = { .type = EVENT_EXCEPTION, .vector = 1 };
 	bool l2 = v->guest_mode;
 
-	return IF(!v->gif, W_GIF0) | IF(!v->intr_open, W_IF0) | IF(v->shadow, W_SHADOW) | IF(v->shadow & SHADOW_MOV_SS, W_MOVSS) |
-	       IF(v->shadow & SHADOW_STI && v->nmi_sti_blocked, W_NMI_STI) | IF(q->nmi_masked, W_MASKED) | IF(q->smm, W_SMM) |
-	       IF(v->vmxon && !l2, W_ROOT) | IF(v->wait_for_sipi, W_WAIT) | IF(q->run_pending, W_RUN) | IF(l2, W_L2) |
-	       IF(l2 && v->l1_shutdown, W_X_SHUTDOWN) | IF(l2 && v->l1_init, W_X_INIT) | IF(l2 && v->l1_smi, W_X_SMI) |
-	       IF(l2 && v->l1_nmi, W_X_NMI) | IF(l2 && v->l1_intr, W_X_INTR) | IF(intercepted(v, &q->exception), W_X_EXCEPTION) |
-	       IF(intercepted(v, &db), W_X_DB) | IF(is_trap(&q->exception) && !v->l1_pending_dbg, W_STUCK) |
+	return IF(!v->gif, W_GIF0) | IF(!v->intr_open, W_IF0) | IF(v->shadow, W_SHADOW) |
+	       IF(v->shadow & SHADOW_MOV_SS, W_MOVSS) |
+	       IF(v->shadow & SHADOW_STI && v->nmi_sti_blocked, W_NMI_STI) |
+	       IF(q->nmi_masked, W_MASKED) | IF(q->smm, W_SMM) | IF(v->vmxon && !l2, W_ROOT) |
+	       IF(v->wait_for_sipi, W_WAIT) | IF(q->run_pending, W_RUN) | IF(l2, W_L2) |
+	       IF(l2 && v->l1_shutdown, W_X_SHUTDOWN) | IF(l2 && v->l1_init, W_X_INIT) |
+	       IF(l2 && v->l1_smi, W_X_SMI) | IF(l2 && v->l1_nmi, W_X_NMI) |
+	       IF(l2 && v->l1_intr, W_X_INTR) | IF(intercepted(v, &q->exception), W_X_EXCEPTION) |
+	       IF(intercepted(v, &db), W_X_DB) |
+	       IF(is_trap(&q->exception) && !v->l1_pending_dbg, W_STUCK) |
 	       IF(!oracle_place(q, v), W_NO_PLACE) | IF(v->uninitialized, W_NO_INIT);
 }
 
@@ -281,7 +295,8 @@ static void take_stash(struct event_queue *q, struct event *e)
 	q->irq_unsettled = q->irq_soft = false;
 }
 
-static void to_l1(struct event_queue *q, const struct event_view *v, struct event_plan *p, enum outcome o)
+static void to_l1(struct event_queue *q, const struct event_view *v, struct event_plan *p,
+		  enum outcome o)
 {
 	static const u8 causes[] = {
 		[O_L1_SHUTDOWN] = CAUSE_SHUTDOWN, [O_L1_SIPI] = CAUSE_SIPI, [O_L1_EXCEPTION] = CAUSE_EXCEPTION,
@@ -325,7 +340,8 @@ static void to_l1(struct event_queue *q, const struct event_view *v, struct even
 	leave(q, p, causes[o]);
 }
 
-static void apply(struct event_queue *q, const struct event_view *v, struct event_plan *p, enum outcome o)
+static void apply(struct event_queue *q, const struct event_view *v, struct event_plan *p,
+		  enum outcome o)
 {
 	switch (o) {
 	case O_ENTER:
@@ -399,9 +415,11 @@ static void windows(const struct event_queue *q, const struct event_view *v, str
 	p->trap_window = q->pending_dbg && (w & W_MOVSS) && !q->run_pending && !q->delivering.type;
 	if (!q->delivering.type && !q->run_pending)
 		return;
-	p->exit_soon = (v->gif && (smi || init || (q->nmi_pending && !nmi_blocked) ||
-				   (w & W_X_INTR && (q->irq_stashed || chip) && !(w & (W_IF0 | W_SHADOW))))) ||
-		       (q->pending_dbg && !(w & W_MOVSS)) || (v->guest_mode && (q->mtf || q->timer));
+	p->exit_soon =
+		(v->gif &&
+		 (smi || init || (q->nmi_pending && !nmi_blocked) ||
+		  (w & W_X_INTR && (q->irq_stashed || chip) && !(w & (W_IF0 | W_SHADOW))))) ||
+		(q->pending_dbg && !(w & W_MOVSS)) || (v->guest_mode && (q->mtf || q->timer));
 }
 
 void oracle_next(struct event_queue *q, const struct event_view *v, struct event_plan *p)
@@ -416,7 +434,8 @@ void oracle_next(struct event_queue *q, const struct event_view *v, struct event
 	while (!(have & row->have) || (w & row->need) != row->need || w & row->blocked)
 		row++;
 	/* A SIPI that nothing waits for, and no INIT goes before, is ignored. */
-	if ((!(w & W_WAIT) || w & W_NO_INIT) && row->have != H_SHUTDOWN && row->outcome != O_RESET) {
+	if ((!(w & W_WAIT) || w & W_NO_INIT) && row->have != H_SHUTDOWN &&
+	    row->outcome != O_RESET) {
 		q->sipi = false;
 		q->sipi_vector = 0;
 	}
@@ -432,9 +451,10 @@ static bool same_event(const struct event *a, const struct event *b)
 
 bool same_plan(const struct event_plan *a, const struct event_plan *b)
 {
-	return a->step == b->step && a->cause == b->cause && a->irq_window == b->irq_window && a->nmi_window == b->nmi_window &&
-	       a->smi_window == b->smi_window && a->gif_window == b->gif_window && a->exit_soon == b->exit_soon &&
-	       a->trap_window == b->trap_window &&
-	       a->apply == b->apply && a->set_rf == b->set_rf && same_event(&a->event, &b->event) &&
-	       same_event(&a->vectoring, &b->vectoring) && a->pending_dbg == b->pending_dbg;
+	return a->step == b->step && a->cause == b->cause && a->irq_window == b->irq_window &&
+	       a->nmi_window == b->nmi_window && a->smi_window == b->smi_window &&
+	       a->gif_window == b->gif_window && a->exit_soon == b->exit_soon &&
+	       a->trap_window == b->trap_window && a->apply == b->apply && a->set_rf == b->set_rf &&
+	       same_event(&a->event, &b->event) && same_event(&a->vectoring, &b->vectoring) &&
+	       a->pending_dbg == b->pending_dbg;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The rules of the event core, by name, and the switch that turns one off: included before anything else (-include) when
- * the core is compiled for the model checker. A rule that the core uses and this list lacks does not compile; one that
- * the list has and nothing notices fails the suite.
+ * The rules of the event core, by name, and the switch that turns one off: included before anything
+ * else (-include) when the core is compiled for the model checker. A rule that the core uses and
+ * this list lacks does not compile; one that the list has and nothing notices fails the suite.
  */
 #ifndef STRATA_UNIT_EVENT_RULES_H
 #define STRATA_UNIT_EVENT_RULES_H

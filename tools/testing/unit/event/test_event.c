@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The event core by examples: the tables of the manuals that the model's alphabet has one vector of each class for, here with
- * all vectors; and the stories of DESIGN's invariants, one row each.
+ * The event core by examples: the tables of the manuals that the model's alphabet has one vector of
+ * each class for, here with all vectors; and the stories of DESIGN's invariants, one row each.
  */
 #include <check.h>
 
@@ -38,7 +38,8 @@ START_TEST(double_faults)
 	u8 first = _i / 32, second = _i % 32;
 	bool serious = IN(contributory, second) || IN(page_faults, second);
 	bool shutdown = first == 8 && (serious || second == 8);
-	bool df = (IN(contributory, first) && IN(contributory, second)) || (IN(page_faults, first) && serious);
+	bool df = (IN(contributory, first) && IN(contributory, second)) ||
+		  (IN(page_faults, first) && serious);
 	struct event_queue q = { .delivering = exception(first) };
 	struct event e = exception(second);
 	struct event_plan p;
@@ -86,14 +87,18 @@ static const struct {
 
 START_TEST(dr6)
 {
-	ck_assert_msg(event_dr6(dr6_rows[_i].before, dr6_rows[_i].payload) == dr6_rows[_i].after, "%s: %llx", dr6_rows[_i].name,
+	ck_assert_msg(event_dr6(dr6_rows[_i].before, dr6_rows[_i].payload) == dr6_rows[_i].after,
+		      "%s: %llx", dr6_rows[_i].name,
 		      event_dr6(dr6_rows[_i].before, dr6_rows[_i].payload));
 }
 END_TEST
 
 /* ---- stories ---- */
 
-/* A page fault on the stack interrupts the delivery of an interrupt: it is delivered first, the interrupt waits for IF. */
+/*
+ * A page fault on the stack interrupts the delivery of an interrupt: it is delivered first, the
+ * interrupt waits for IF.
+ */
 START_TEST(interrupt_waits_for_fault)
 {
 	struct event_view closed = open_view;
@@ -122,8 +127,8 @@ START_TEST(interrupt_waits_for_fault)
 END_TEST
 
 /*
- * The delivery of L2's virtual interrupt is interrupted, and KVM_RUN ends. IF of L1, which under V_INTR_MASKING is the view's, has no say in it: to the stash it
- * would be an interrupt of L1's.
+ * The delivery of L2's virtual interrupt is interrupted, and KVM_RUN ends. IF of L1, which under
+ * V_INTR_MASKING is the view's, has no say in it: to the stash it would be an interrupt of L1's.
  */
 START_TEST(virtual_interrupt_of_l2)
 {
@@ -136,7 +141,8 @@ START_TEST(virtual_interrupt_of_l2)
 	event_settle_user(&q, &v);
 	event_next(&q, &v, &p);
 	ck_assert_int_eq(p.step, STEP_ENTER);
-	ck_assert(q.delivering.type == EVENT_INTERRUPT && q.delivering.vector == 0x55 && !q.irq_stashed);
+	ck_assert(q.delivering.type == EVENT_INTERRUPT && q.delivering.vector == 0x55 &&
+		  !q.irq_stashed);
 }
 END_TEST
 
@@ -154,7 +160,8 @@ START_TEST(mov_ss_and_int1)
 	ck_assert(!q.delivering.type);
 	event_raise(&q, &int1);
 	event_next(&q, &v, &p);
-	ck_assert(q.delivering.type == EVENT_PRIV_EXCEPTION && p.apply && p.event.has_payload && p.event.payload == 0x1);
+	ck_assert(q.delivering.type == EVENT_PRIV_EXCEPTION && p.apply && p.event.has_payload &&
+		  p.event.payload == 0x1);
 	ck_assert(!q.pending_dbg);
 }
 END_TEST
@@ -177,7 +184,10 @@ START_TEST(smi_and_trap)
 }
 END_TEST
 
-/* The instruction that was stepped over runs again: its trap comes then, and a breakpoint that MOV SS had held back comes now. */
+/*
+ * The instruction that was stepped over runs again: its trap comes then, and a breakpoint that MOV
+ * SS had held back comes now.
+ */
 START_TEST(smi_and_trap_of_a_restart)
 {
 	struct event_queue q = { .smm = true, .smm_dbg = 0x4000 };
@@ -193,7 +203,10 @@ START_TEST(smi_and_trap_of_a_restart)
 }
 END_TEST
 
-/* L1 injects an NMI into L2; its delivery is interrupted, and the vCPU saved: it is L1's, not L2's, and NMIs are not masked. */
+/*
+ * L1 injects an NMI into L2; its delivery is interrupted, and the vCPU saved: it is L1's, not L2's,
+ * and NMIs are not masked.
+ */
 START_TEST(l1_injects_nmi)
 {
 	struct event nmi = { .type = EVENT_NMI, .vector = 2 }, none = {};
@@ -213,14 +226,17 @@ START_TEST(l1_injects_nmi)
 END_TEST
 
 /*
- * Restored over a vCPU that was entering L2: the event that the image has in delivery comes before or behind the nested state that ends that entry.
- * Without it the event yields.
+ * Restored over a vCPU that was entering L2: the event that the image has in delivery comes before
+ * or behind the nested state that ends that entry. Without it the event yields.
  */
 START_TEST(restored_over_an_entry)
 {
 	struct event nmi = { .type = EVENT_NMI, .vector = 2 };
 	const struct event rows[] = {
-		exception(6), nmi, { .type = EVENT_INTERRUPT, .vector = 0x31 }, { .type = EVENT_SOFT_INT, .vector = 0x80, .len = 2 },
+		exception(6),
+		nmi,
+		{ .type = EVENT_INTERRUPT, .vector = 0x31 },
+		{ .type = EVENT_SOFT_INT, .vector = 0x80, .len = 2 },
 	};
 	struct event_queue saved = { .delivering = rows[_i] }, q[3] = {};
 	struct kvm_vcpu_events e;
@@ -255,11 +271,14 @@ START_TEST(older_abi)
 
 	event_raise(&q, &pf);
 	event_save(&q, 0, 0, &older, &open_view, &e);
-	ck_assert(e.exception.injected && !e.exception.pending && e.exception.nr == 14 && e.exception.error_code == 6);
-	ck_assert(!e.exception_has_payload && !(e.flags & (KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT)));
+	ck_assert(e.exception.injected && !e.exception.pending && e.exception.nr == 14 &&
+		  e.exception.error_code == 6);
+	ck_assert(!e.exception_has_payload &&
+		  !(e.flags & (KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT)));
 	ck_assert_uint_eq(event_view_cr2(&q, &older, 1), 0x5000);
 	event_save(&q, 0, 0, &strata_abi, &open_view, &e);
-	ck_assert(!e.exception.injected && e.exception.pending && e.exception_has_payload && e.exception_payload == 0x5000);
+	ck_assert(!e.exception.injected && e.exception.pending && e.exception_has_payload &&
+		  e.exception_payload == 0x5000);
 }
 END_TEST
 
@@ -277,7 +296,10 @@ START_TEST(layout)
 }
 END_TEST
 
-/* One in delivery, one that waits, and a closed guest, or a fault in the delivery: both are taken in the end, in that order, also through an image. */
+/*
+ * One in delivery, one that waits, and a closed guest, or a fault in the delivery: both are taken
+ * in the end, in that order, also through an image.
+ */
 START_TEST(two_interrupts)
 {
 	const struct event_queue start = { .delivering = { .type = EVENT_INTERRUPT, .vector = 0x41 }, .irq_stashed = 1, .irq_vector = 0x52 };
@@ -304,7 +326,8 @@ START_TEST(two_interrupts)
 	ck_assert(q.delivering.type == EVENT_INTERRUPT && q.delivering.vector == 0x41);
 	event_exit(&q, &none);
 	event_next(&q, &open_view, &p);
-	ck_assert(q.delivering.type == EVENT_INTERRUPT && q.delivering.vector == 0x52 && !p.irq_window);
+	ck_assert(q.delivering.type == EVENT_INTERRUPT && q.delivering.vector == 0x52 &&
+		  !p.irq_window);
 	event_exit(&q, &none);
 	ck_assert(event_idle(&q));
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The model checker: every machine to its fixpoint; then each rule of the core switched off, which must be noticed.
+ * The model checker: every machine to its fixpoint; then each rule of the core switched off, which
+ * must be noticed.
  *
- * TAP output, one line for each machine and each rule, into the file CK_TAP_LOG_FILE_NAME if that is set, with a summary on
- * stdout. An argument explores only the machine of that number.
+ * TAP output, one line for each machine and each rule, into the file CK_TAP_LOG_FILE_NAME if that
+ * is set, with a summary on stdout. An argument explores only the machine of that number.
  */
 #include <sys/wait.h>
 #include <time.h>
@@ -46,11 +47,15 @@ static bool explore_all(unsigned int first, unsigned int last)
 		ok = ok && !model_failure;
 		model_failure = NULL;
 	}
-	printf("event model: %llu states, %llu transitions, %.1f s\n", all.states, all.transitions, seconds() - start);
+	printf("event model: %llu states, %llu transitions, %.1f s\n", all.states, all.transitions,
+	       seconds() - start);
 	return ok;
 }
 
-/* A walk with one rule off, in a process of its own: wrong code may also crash or loop, which is not to be counted. */
+/*
+ * A walk with one rule off, in a process of its own: wrong code may also crash or loop, which is
+ * not to be counted.
+ */
 static bool noticed(enum event_rule rule)
 {
 	double start = seconds();
@@ -65,16 +70,21 @@ static bool noticed(enum event_rule rule)
 		alarm(120);
 		check_refusals();
 		check_finer();
-		/* A little of every machine, then more: most rules are missed soon, but on one machine only. */
+		/*
+		 * A little of every machine, then more: most rules are missed soon, but on one
+		 * machine only.
+		 */
 		for (u64 limit = 100; limit <= 10000000 && !model_failure; limit *= 10)
 			for (unsigned int i = 0; i < nr_configs && !model_failure; i++)
 				explore(&configs[i], limit);
 		if (model_failure)
-			fprintf(tap, "# without %s, %.1f s: %s\n", rule_names[rule], seconds() - start, model_failure);
+			fprintf(tap, "# without %s, %.1f s: %s\n", rule_names[rule],
+				seconds() - start, model_failure);
 		fflush(tap);
 		_exit(model_failure ? 1 : 0);
 	}
-	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	       WEXITSTATUS(status) == 1;
 }
 
 int main(int argc, char **argv)
@@ -99,9 +109,11 @@ int main(int argc, char **argv)
 
 		fprintf(tap, "%sok %u - without rule %s the model fails\n", seen ? "" : "not ", nr_configs + rule + 1, rule_names[rule]);
 		if (!seen)
-			printf("event model: nothing notices the lack of rule %s\n", rule_names[rule]);
+			printf("event model: nothing notices the lack of rule %s\n",
+			       rule_names[rule]);
 		missed += !seen;
 	}
-	printf("event model: %u of %u rules are missed as soon as they are off, %.1f s\n", NR_EVENT_RULES - missed, NR_EVENT_RULES, seconds() - start);
+	printf("event model: %u of %u rules are missed as soon as they are off, %.1f s\n",
+	       NR_EVENT_RULES - missed, NR_EVENT_RULES, seconds() - start);
 	return ok && !missed ? EXIT_SUCCESS : EXIT_FAILURE;
 }

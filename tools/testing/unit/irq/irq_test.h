@@ -91,9 +91,9 @@ static inline u32 mmio_read(struct lapic *l, unsigned int reg, u64 ns)
 
 static inline bool same_msg(const struct irq_msg *a, const struct irq_msg *b)
 {
-	return a->dest == b->dest && a->vector == b->vector && a->mode == b->mode && a->shorthand == b->shorthand &&
-	       a->logical == b->logical && a->broadcast == b->broadcast && a->level == b->level &&
-	       a->redirect == b->redirect;
+	return a->dest == b->dest && a->vector == b->vector && a->mode == b->mode &&
+	       a->shorthand == b->shorthand && a->logical == b->logical &&
+	       a->broadcast == b->broadcast && a->level == b->level && a->redirect == b->redirect;
 }
 
 static inline int run_suite(Suite *s)

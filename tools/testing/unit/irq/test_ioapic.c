@@ -309,7 +309,8 @@ START_TEST(random_walk)
 			 */
 			for (source = 0; source < 3; source++) {
 				if (up[source])
-					expect(ioapic_set_line(&io, 7, source, true) != IOAPIC_SEND);
+					expect(ioapic_set_line(&io, 7, source, true) !=
+					       IOAPIC_SEND);
 			}
 			moved = false;
 		}
@@ -371,8 +372,9 @@ START_TEST(msi)
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct irq_msg m = { 0 };
 
-		expect_msg(msi_decode(rows[i].lo, rows[i].hi, rows[i].data, &rows[i].api, &m) == rows[i].ret, "%s",
-			   rows[i].name);
+		expect_msg(msi_decode(rows[i].lo, rows[i].hi, rows[i].data, &rows[i].api, &m) ==
+				   rows[i].ret,
+			   "%s", rows[i].name);
 		expect_msg(same_msg(&m, &rows[i].want), "%s: wrong message", rows[i].name);
 	}
 }
@@ -386,7 +388,8 @@ START_TEST(lowest_or_not)
 		for (redirect = 0; redirect < 2; redirect++) {
 			const struct irq_msg m = { .mode = mode, .redirect = redirect };
 
-			expect_eq(irq_msg_lowest(&m), mode == IRQ_MODE_LOWEST || (mode == IRQ_MODE_FIXED && redirect));
+			expect_eq(irq_msg_lowest(&m),
+				  mode == IRQ_MODE_LOWEST || (mode == IRQ_MODE_FIXED && redirect));
 		}
 	}
 }

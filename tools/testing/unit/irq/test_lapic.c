@@ -37,8 +37,10 @@ START_TEST(all_priorities)
 				unsigned int want = vector / 16 > ppr / 16 ? vector : 0;
 
 				lapic_set_tpr(&l, tpr);
-				if (lapic_pending_vector(&l) != want || lapic_reg(&l, LAPIC_PPR) != ppr ||
-				    lapic_tpr_threshold(&l) != (!want && vector / 16 > class ? vector / 16 : 0))
+				if (lapic_pending_vector(&l) != want ||
+				    lapic_reg(&l, LAPIC_PPR) != ppr ||
+				    lapic_tpr_threshold(&l) !=
+					    (!want && vector / 16 > class ? vector / 16 : 0))
 					ck_abort_msg("isr %u tpr %u vector %u", isr, tpr, vector);
 			}
 			l.regs[(LAPIC_IRR + vector / 32 * 16) / 4] = 0;
@@ -322,9 +324,11 @@ START_TEST(local_vectors)
 		mmio(&l, rows[i].lvt, rows[i].val, 0);
 		expect_msg(lapic_local(&l, rows[i].lvt) == rows[i].want, "%s", rows[i].name);
 		mmio(&l, LAPIC_SVR, 0xff, 0);
-		expect_msg(lapic_local(&l, rows[i].lvt) == LAPIC_IGNORED, "%s: disabled by software", rows[i].name);
+		expect_msg(lapic_local(&l, rows[i].lvt) == LAPIC_IGNORED,
+			   "%s: disabled by software", rows[i].name);
 		mmio(&l, rows[i].lvt, rows[i].val, 0);
-		expect_msg(lapic_reg(&l, rows[i].lvt) & LAPIC_LVT_MASKED, "%s: mask cannot be cleared", rows[i].name);
+		expect_msg(lapic_reg(&l, rows[i].lvt) & LAPIC_LVT_MASKED,
+			   "%s: mask cannot be cleared", rows[i].name);
 	}
 	expect_eq(lapic_set_base(&l, 0xfee00000, false), 0);
 	expect_eq(lapic_local(&l, LAPIC_LVT_LINT0), LAPIC_EXTINT);
@@ -404,9 +408,11 @@ START_TEST(reset)
 			want = ~0u;
 		else if (reg == LAPIC_SVR)
 			want = 0xff;
-		else if ((reg >= LAPIC_LVT_TIMER && reg <= LAPIC_LVT_ERROR) || reg == LAPIC_LVT_CMCI)
+		else if ((reg >= LAPIC_LVT_TIMER && reg <= LAPIC_LVT_ERROR) ||
+			 reg == LAPIC_LVT_CMCI)
 			want = LAPIC_LVT_MASKED;
-		expect_msg(lapic_reg(&l, reg) == want, "register %#x is %#x", reg, lapic_reg(&l, reg));
+		expect_msg(lapic_reg(&l, reg) == want, "register %#x is %#x", reg,
+			   lapic_reg(&l, reg));
 	}
 }
 END_TEST

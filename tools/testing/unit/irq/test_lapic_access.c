@@ -75,7 +75,8 @@ START_TEST(x2apic_rights)
 
 			copy = l;
 			before = page;
-			expect_msg(wrmsr(&l, msr, 1ull << bit) == gp, "WRMSR %#x, bit %u", msr, bit);
+			expect_msg(wrmsr(&l, msr, 1ull << bit) == gp, "WRMSR %#x, bit %u", msr,
+				   bit);
 			if (gp) {
 				ck_equal(copy, l);
 				ck_equal(before, page);
@@ -293,7 +294,8 @@ START_TEST(icr_decoding)
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		fresh_lapic(&l, &page, 1, rows[i].x2);
-		expect_msg(lapic_icr(&l, rows[i].icr, rows[i].dest, &m) == rows[i].sends, "%s", rows[i].name);
+		expect_msg(lapic_icr(&l, rows[i].icr, rows[i].dest, &m) == rows[i].sends, "%s",
+			   rows[i].name);
 		if (rows[i].sends)
 			expect_msg(same_msg(&m, &rows[i].want), "%s: wrong message", rows[i].name);
 	}
@@ -399,8 +401,8 @@ START_TEST(eoi_effects)
 END_TEST
 
 /*
- * What the CPU stored into the page for the guest comes to the same as a store that the model sees, whatever was in the registers before: two local
- * APICs go the same random way, one by each.
+ * What the CPU stored into the page for the guest comes to the same as a store that the model sees,
+ * whatever was in the registers before: two local APICs go the same random way, one by each.
  */
 START_TEST(written_by_cpu)
 {

@@ -34,7 +34,8 @@ START_TEST(physical)
 		const struct lapic_addr a = xapic(id, 0, LAPIC_DFR_FLAT);
 
 		for (dest = 0; dest < 256; dest++)
-			expect_msg(matches(&a, dest, false) == (dest == id || dest == 255), "id %u dest %u", id, dest);
+			expect_msg(matches(&a, dest, false) == (dest == id || dest == 255),
+				   "id %u dest %u", id, dest);
 		expect(!matches(&a, 0x100 | id, false));
 	}
 }
@@ -76,7 +77,8 @@ START_TEST(clusters)
 			bool want = dest == 255;
 
 			for (member = 1; member <= 8; member *= 2) {
-				if (ldr / 16 == dest / 16 && (ldr % 16 & member) && (dest % 16 & member))
+				if (ldr / 16 == dest / 16 && (ldr % 16 & member) &&
+				    (dest % 16 & member))
 					want = true;
 			}
 			expect_msg(matches(&a, dest, true) == want, "ldr %#x dest %#x", ldr, dest);
@@ -106,13 +108,14 @@ START_TEST(x2apic_ids)
 		const struct lapic_addr a = x2apic(id);
 
 		for (dest = 0; dest < 512; dest++)
-			expect_msg(matches(&a, dest, false) == (dest == id), "id %u dest %u", id, dest);
+			expect_msg(matches(&a, dest, false) == (dest == id), "id %u dest %u", id,
+				   dest);
 		for (cluster = 0; cluster < 6; cluster++) {
 			for (set = 0; set < 0x10000; set += 1 + set / 64) {
 				bool want = id / 16 == cluster && (set >> id % 16) % 2;
 
-				expect_msg(matches(&a, cluster * 0x10000 + set, true) == want, "id %u: %u:%#x", id,
-					      cluster, set);
+				expect_msg(matches(&a, cluster * 0x10000 + set, true) == want,
+					   "id %u: %u:%#x", id, cluster, set);
 			}
 		}
 	}
@@ -280,7 +283,8 @@ START_TEST(snapshot)
 	lapic_mmio_write(&l, LAPIC_DFR, 4, 0, NULL, &fx);
 	expect(fx.what & LAPIC_DID_MAP);
 	a = lapic_addr(&l);
-	expect(a.id == 3 && a.xid == 0x42 && a.ldr == 0x21 && a.model == LAPIC_DFR_CLUSTER && !a.x2apic);
+	expect(a.id == 3 && a.xid == 0x42 && a.ldr == 0x21 && a.model == LAPIC_DFR_CLUSTER &&
+	       !a.x2apic);
 	expect_eq(lapic_reg(&l, LAPIC_DFR), 0x0fffffff);
 
 	fx.what = 0;

@@ -35,7 +35,8 @@ START_TEST(transitions)
 
 				fresh_lapic(&l, &page, 1, false);
 				expect_eq(lapic_set_base(&l, modes[i], true), 0);
-				expect_msg(lapic_set_base(&l, to[j], host) == !want, "%u to %u", i, j);
+				expect_msg(lapic_set_base(&l, to[j], host) == !want, "%u to %u", i,
+					   j);
 				expect_eq(l.base, want ? to[j] : modes[i]);
 			}
 		}
@@ -95,10 +96,19 @@ START_TEST(state_across_transitions)
 END_TEST
 
 static const u16 access_regs[] = {
-	LAPIC_ID, LAPIC_VERSION, LAPIC_TPR, LAPIC_PPR, LAPIC_EOI, LAPIC_LDR, LAPIC_DFR, LAPIC_SVR, LAPIC_ISR + 0x20,
-	LAPIC_TMR + 0x30, LAPIC_IRR + 0x40, LAPIC_ESR, LAPIC_LVT_CMCI, LAPIC_ICR, LAPIC_ICR2, LAPIC_LVT_TIMER,
-	LAPIC_LVT_THERMAL, LAPIC_LVT_PERF, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR, LAPIC_TMICT, LAPIC_TMCCT,
-	LAPIC_TDCR, LAPIC_SELF_IPI, 0x2a0,
+	LAPIC_ID,	   LAPIC_VERSION,
+	LAPIC_TPR,	   LAPIC_PPR,
+	LAPIC_EOI,	   LAPIC_LDR,
+	LAPIC_DFR,	   LAPIC_SVR,
+	LAPIC_ISR + 0x20,  LAPIC_TMR + 0x30,
+	LAPIC_IRR + 0x40,  LAPIC_ESR,
+	LAPIC_LVT_CMCI,	   LAPIC_ICR,
+	LAPIC_ICR2,	   LAPIC_LVT_TIMER,
+	LAPIC_LVT_THERMAL, LAPIC_LVT_PERF,
+	LAPIC_LVT_LINT0,   LAPIC_LVT_LINT1,
+	LAPIC_LVT_ERROR,   LAPIC_TMICT,
+	LAPIC_TMCCT,	   LAPIC_TDCR,
+	LAPIC_SELF_IPI,	   0x2a0,
 };
 
 /* One thing that can happen to an APIC, and everything that could be seen of it */
@@ -115,8 +125,8 @@ struct seen {
 
 static bool same_seen(const struct seen *a, const struct seen *b)
 {
-	return !memcmp(a->val, b->val, sizeof(a->val)) && a->fx.what == b->fx.what && a->fx.eoi == b->fx.eoi &&
-	       same_msg(&a->fx.ipi, &b->fx.ipi);
+	return !memcmp(a->val, b->val, sizeof(a->val)) && a->fx.what == b->fx.what &&
+	       a->fx.eoi == b->fx.eoi && same_msg(&a->fx.ipi, &b->fx.ipi);
 }
 
 /* Values that keep something alive: enabled, unmasked, short times */
@@ -130,7 +140,8 @@ static u32 useful_value(unsigned int reg, u64 *seed)
 	case LAPIC_TMICT:
 		return val % 500;
 	case LAPIC_LVT_TIMER:
-		return 0x30 + val % 4 + (val >> 8 & 3) * LAPIC_LVTT_PERIODIC + (val >> 12 & 1) * LAPIC_LVT_MASKED;
+		return 0x30 + val % 4 + (val >> 8 & 3) * LAPIC_LVTT_PERIODIC +
+		       (val >> 12 & 1) * LAPIC_LVT_MASKED;
 	case LAPIC_LVT_ERROR:
 		return val % 256;
 	case LAPIC_ICR:
@@ -225,7 +236,8 @@ START_TEST(restored_lives_on)
 
 		e.now.ns += shift;
 		second = apply(&l[1], &e);
-		expect_msg(same_seen(&first, &second), "step %d: event %u, register %#x", step, e.what, e.reg);
+		expect_msg(same_seen(&first, &second), "step %d: event %u, register %#x", step,
+			   e.what, e.reg);
 		if (!rnd_below(&seed, 10)) {
 			u64 deadline = lapic_tsc_deadline(&l[1]), was = shift;
 			union image image, again;

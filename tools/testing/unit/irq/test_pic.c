@@ -90,7 +90,8 @@ START_TEST(all_priorities)
 						int want = reference(&s, true);
 
 						pic_set_state(&p, 0, &s);
-						expect_msg(p.output == (want >= 0), "irr %x isr %x imr %x top %u", irr, isr,
+						expect_msg(p.output == (want >= 0),
+							   "irr %x isr %x imr %x top %u", irr, isr,
 							   masks[i], top);
 						if (want >= 0 && want != 2)
 							expect_eq(ack(&p), 0x20 + want);
@@ -107,8 +108,10 @@ START_TEST(programming)
 	struct pic p;
 
 	program(&p, 0x13, 0x01);
-	expect(p.chip[0].irq_base == 0x20 && p.chip[0].auto_eoi && p.chip[0].special_fully_nested_mode);
-	expect(p.chip[1].irq_base == 0x28 && !p.chip[1].auto_eoi && !p.chip[1].special_fully_nested_mode);
+	expect(p.chip[0].irq_base == 0x20 && p.chip[0].auto_eoi &&
+	       p.chip[0].special_fully_nested_mode);
+	expect(p.chip[1].irq_base == 0x28 && !p.chip[1].auto_eoi &&
+	       !p.chip[1].special_fully_nested_mode);
 	out(&p, 0x21, 0xab);
 	expect_eq(in(&p, 0x21), 0xab);
 	out(&p, 0x20, 0x68);
@@ -302,7 +305,8 @@ START_TEST(rotation)
 	for (i = 0; i < 16; i++) {
 		unsigned int want = i % 7 < 2 ? i % 7 : i % 7 + 1;
 
-		pulse(&p, 0), pulse(&p, 1), pulse(&p, 3), pulse(&p, 4), pulse(&p, 5), pulse(&p, 6), pulse(&p, 7);
+		pulse(&p, 0), pulse(&p, 1), pulse(&p, 3), pulse(&p, 4), pulse(&p, 5), pulse(&p, 6),
+			pulse(&p, 7);
 		expect_eq(ack(&p), 0x20 + want);
 		out(&p, 0x20, 0xa0);
 		expect_eq(p.chip[0].priority_add, (want + 1) % 8);
@@ -358,7 +362,9 @@ START_TEST(polling)
 	expect_eq(p.chip[1].isr, 1 << 2);
 	expect_eq(in(&p, 0xa1), 0);
 	expect(!p.output);
-	/* Polling takes the slave's INT down: what it requests next is a new edge for the master. */
+	/*
+	 * Polling takes the slave's INT down: what it requests next is a new edge for the master.
+	 */
 	out(&p, 0x20, 0x20);
 	out(&p, 0xa0, 0x20);
 	pulse(&p, 12);
@@ -454,7 +460,8 @@ START_TEST(random_walk)
 		out(&p, 0x20, 0x20);
 	}
 	for (i = 0; i < 16; i++)
-		expect_msg(requested[i] == served[i], "pin %u: %u requested, %u served", i, requested[i], served[i]);
+		expect_msg(requested[i] == served[i], "pin %u: %u requested, %u served", i,
+			   requested[i], served[i]);
 }
 END_TEST
 
@@ -480,7 +487,8 @@ START_TEST(ports)
 	unsigned int port;
 
 	for (port = 0; port < 0x10000; port++) {
-		bool want = port == 0x20 || port == 0x21 || port == 0xa0 || port == 0xa1 || port == 0x4d0 || port == 0x4d1;
+		bool want = port == 0x20 || port == 0x21 || port == 0xa0 || port == 0xa1 ||
+			    port == 0x4d0 || port == 0x4d1;
 
 		expect_eq(pic_covers(port), want);
 	}

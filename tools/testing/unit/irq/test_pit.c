@@ -103,10 +103,13 @@ START_TEST(modes)
 					u16 want = bcd ? s.ce % 10 | s.ce / 10 % 10 << 4 | s.ce / 100 % 10 << 8 |
 						s.ce / 1000 << 12 : s.ce;
 
-					expect_msg(pit_out(&p, 2, at(t)) == s.out, "OUT, mode %u, count %u, tick %u", mode, n, t);
+					expect_msg(pit_out(&p, 2, at(t)) == s.out,
+						   "OUT, mode %u, count %u, tick %u", mode, n, t);
 					if (mode != 3)
-						expect_msg(read_count(&p, 2, at(t)) == want, "mode %u, count %u, tick %u: %#x, not %#x",
-							   mode, n, t, read_count(&p, 2, at(t)), want);
+						expect_msg(
+							read_count(&p, 2, at(t)) == want,
+							"mode %u, count %u, tick %u: %#x, not %#x",
+							mode, n, t, read_count(&p, 2, at(t)), want);
 					clk(&s);
 				}
 			}
@@ -279,8 +282,9 @@ START_TEST(interrupts)
 				/* No trigger ever comes on channel 0. */
 				if (mode == 1 || mode == 5)
 					want = 0;
-				expect_msg(p.missed == want, "mode %u, count %u, tick %u: %u, not %u", mode, counts[i], t,
-					   p.missed, want);
+				expect_msg(p.missed == want,
+					   "mode %u, count %u, tick %u: %u, not %u", mode,
+					   counts[i], t, p.missed, want);
 				expect(!pit_next(&p, &when) || when > at(t));
 				next = t + rnd_below(&seed, 30);
 			}
@@ -405,7 +409,8 @@ START_TEST(restored_lives_on)
 		now += rnd_below(&seed, 200000);
 		seen[0] = random_access(&p[0], what, val, now);
 		seen[1] = random_access(&p[1], what, val, now + shift);
-		expect_msg(seen[0] == seen[1], "step %d: access %u gives %#x, not %#x", step, what, seen[1], seen[0]);
+		expect_msg(seen[0] == seen[1], "step %d: access %u gives %#x, not %#x", step, what,
+			   seen[1], seen[0]);
 		next = pit_next(&p[0], &when[0]);
 		expect_eq(pit_next(&p[1], &when[1]), next);
 		if (next)

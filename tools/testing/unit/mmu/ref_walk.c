@@ -64,7 +64,8 @@ static struct ref_result fault(const struct ref_cpu *c, const struct ref_access 
 }
 
 /* The page was found: are all rights there? */
-static struct ref_result rights(const struct ref_cpu *c, const struct ref_access *a, const struct trail *t, u64 gpa, int level)
+static struct ref_result rights(const struct ref_cpu *c, const struct ref_access *a,
+				const struct trail *t, u64 gpa, int level)
 {
 	struct ref_result r = { .outcome = REF_OK, .gpa = gpa, .level = level };
 	bool wp = c->cr0 & B(16), long_mode = c->efer & B(10);
@@ -97,7 +98,10 @@ static struct ref_result rights(const struct ref_cpu *c, const struct ref_access
 		if (user_page && (c->cr4 & B(21)) && (a->implicit || !c->ac))
 			bad = true;
 	}
-	/* A supervisor write that is a fetch at once does not exist, but the walker is asked for either. */
+	/*
+	 * A supervisor write that is a fetch at once does not exist, but the walker is asked for
+	 * either.
+	 */
 	if (!a->user && a->fetch && a->write && wp && !rw)
 		bad = true;
 	if (long_mode && (c->cr4 & B(22)) && user_page && !a->fetch) {
@@ -128,7 +132,8 @@ static void mark(struct trail *t, struct mem *mem, bool write)
 	}
 }
 
-static struct ref_result walk_32(const struct ref_cpu *c, const struct ref_access *a, const struct mem *mem, struct trail *t)
+static struct ref_result walk_32(const struct ref_cpu *c, const struct ref_access *a,
+				 const struct mem *mem, struct trail *t)
 {
 	struct ref_result none = { .outcome = REF_NO_MEMORY };
 	u32 lin = a->linear;
@@ -145,7 +150,10 @@ static struct ref_result walk_32(const struct ref_cpu *c, const struct ref_acces
 
 		if (bits_set(e, 21, m - 32 + 13))
 			return fault(c, a, 1 + 8);
-		return rights(c, a, t, bits_of(e, 31, 22) + (bits_of(e, 20, 13) >> 13 << 32) + (lin & 0x3fffff), 2);
+		return rights(c, a, t,
+			      bits_of(e, 31, 22) + (bits_of(e, 20, 13) >> 13 << 32) +
+				      (lin & 0x3fffff),
+			      2);
 	}
 	if (!use(t, mem, bits_of(e, 31, 12) + ((lin >> 12) & 0x3ff) * 4))
 		return none;
@@ -163,7 +171,8 @@ static bool bad_high(const struct ref_cpu *c, u64 e, bool pae)
 	return (e & B(63)) && !(c->efer & B(11));
 }
 
-static struct ref_result walk_pae(const struct ref_cpu *c, const struct ref_access *a, const struct mem *mem, struct trail *t)
+static struct ref_result walk_pae(const struct ref_cpu *c, const struct ref_access *a,
+				  const struct mem *mem, struct trail *t)
 {
 	struct ref_result none = { .outcome = REF_NO_MEMORY };
 	int top = c->maxphyaddr - 1;
@@ -192,7 +201,8 @@ static struct ref_result walk_pae(const struct ref_cpu *c, const struct ref_acce
 	return rights(c, a, t, bits_of(e, top, 12) + (lin & 0xfff), 1);
 }
 
-static struct ref_result walk_long(const struct ref_cpu *c, const struct ref_access *a, const struct mem *mem, struct trail *t)
+static struct ref_result walk_long(const struct ref_cpu *c, const struct ref_access *a,
+				   const struct mem *mem, struct trail *t)
 {
 	static const int shift[] = { 48, 39, 30, 21, 12 };
 	struct ref_result none = { .outcome = REF_NO_MEMORY };
@@ -224,7 +234,9 @@ static struct ref_result walk_long(const struct ref_cpu *c, const struct ref_acc
 			page = true;
 		}
 		if (page || i == 4)
-			return rights(c, a, t, bits_of(e, top, shift[i]) + (a->linear & (B(shift[i]) - 1)), 5 - i);
+			return rights(c, a, t,
+				      bits_of(e, top, shift[i]) + (a->linear & (B(shift[i]) - 1)),
+				      5 - i);
 		at = bits_of(e, top, 12);
 	}
 	return none;

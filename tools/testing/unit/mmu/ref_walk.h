@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A second walker of page tables, to compare the module's with: one function per paging mode, bit numbers as the manuals' figures
- * give them, no sharing between the modes, and no tables of masks.
+ * A second walker of page tables, to compare the module's with: one function per paging mode, bit
+ * numbers as the manuals' figures give them, no sharing between the modes, and no tables of masks.
  */
 #ifndef STRATA_REF_WALK_H
 #define STRATA_REF_WALK_H

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of the walk of L1's nested tables: every format against the reference walker on random tables, and what nested paging does
- * in its own way: the reach of the tables, nCR3's low bits, the pointers of PAE.
+ * Suite of the walk of L1's nested tables: every format against the reference walker on random
+ * tables, and what nested paging does in its own way: the reach of the tables, nCR3's low bits, the
+ * pointers of PAE.
  */
 #include "ref_walk.h"
 #include "../../../../arch/x86/mmu/nested_pure.h"
@@ -67,8 +68,8 @@ static u64 get(const struct mem *m, u64 at, int size)
 	return entry;
 }
 
-static int run(const struct ref_cpu *c, u64 root, u64 gpa, u32 access, const struct walk_ops *o, struct mem *m, struct walk *w,
-	       struct walk_path *path)
+static int run(const struct ref_cpu *c, u64 root, u64 gpa, u32 access, const struct walk_ops *o,
+	       struct mem *m, struct walk *w, struct walk_path *path)
 {
 	struct walk_cpuid cpuid = { .maxphyaddr = c->maxphyaddr, .gbpages = c->gbpages, .amd = c->amd };
 	struct nested_mode mode;
@@ -96,7 +97,10 @@ struct leaf_case {
 	u32 error;
 };
 
-/* The CPU asks as a user: U must be there, WP, SMEP, SMAP and keys have no say, and the error code says U. */
+/*
+ * The CPU asks as a user: U must be there, WP, SMEP, SMAP and keys have no say, and the error code
+ * says U.
+ */
 static const struct leaf_case leaf_cases[] = {
 	{ "read", 0x5000 | P | U, 0, 0, 0 },
 	{ "supervisor page", 0x5000 | P | W, 0, 1, 5 },
@@ -124,7 +128,8 @@ START_TEST(leaf)
 	ret = run(&c, 0x1fff, 0x123, t->access, &ops, &m, &w, &path);
 	ck_assert_msg(ret == t->ret, "%s: returns %d, not %d", t->name, ret, t->ret);
 	if (ret)
-		ck_assert_msg(w.error == t->error, "%s: error %x, not %x", t->name, w.error, t->error);
+		ck_assert_msg(w.error == t->error, "%s: error %x, not %x", t->name, w.error,
+			      t->error);
 	else
 		ck_assert_msg(w.gpa == 0x5123, "%s: %llx", t->name, w.gpa);
 }
@@ -155,7 +160,10 @@ START_TEST(reach)
 }
 END_TEST
 
-/* The pointers lie at nCR3[31:5]: its lowest bits must not move them. Each is checked when it is used, and only then. */
+/*
+ * The pointers lie at nCR3[31:5]: its lowest bits must not move them. Each is checked when it is
+ * used, and only then.
+ */
 START_TEST(pae_pointers)
 {
 	struct ref_cpu c = { .cr4 = CR4_PAE, .efer = EFER_NXE, .maxphyaddr = 36 };
@@ -216,7 +224,9 @@ START_TEST(memtype)
 
 	ck_assert_msg(index == t->index, "%s: %u, not %u", t->name, index, t->index);
 	/* An entry with these bits has that index again. */
-	ck_assert_uint_eq(nested_memtype(nested_memtype_bits(index, 1), 1, PAT_LINUX, PAT_LINUX) % 4, index % 4);
+	ck_assert_uint_eq(nested_memtype(nested_memtype_bits(index, 1), 1, PAT_LINUX, PAT_LINUX) %
+				  4,
+			  index % 4);
 	ck_assert_uint_eq(nested_memtype_bits(5, 1), 0x88);
 	ck_assert_uint_eq(nested_memtype_bits(5, 2), 0x1008);
 }
@@ -291,7 +301,8 @@ static void check_path(const struct walk_path *path, const struct mem *m, int fo
 	ck_assert_int_eq(path->level, level);
 	/* Where two levels meet in one entry, the lower one may have added D. */
 	for (i = path->top; i >= path->level; i--)
-		ck_assert_uint_eq((path->step[i].entry ^ get(m, path->step[i].gpa, size)) & ~0x40ull, 0);
+		ck_assert_uint_eq(
+			(path->step[i].entry ^ get(m, path->step[i].gpa, size)) & ~0x40ull, 0);
 }
 
 static int compare(const struct ref_cpu *c, u64 root, int format, struct mem *m, struct mem *copy)
@@ -313,12 +324,14 @@ static int compare(const struct ref_cpu *c, u64 root, int format, struct mem *m,
 	ck_assert_int_eq(run(c, root, a.linear, access, &ops, m, &w, &path), ret);
 	ck_assert_msg(!memcmp(copy, m, sizeof(*copy)), "A or D differ");
 	if (ret == 1)
-		ck_assert_msg(w.error == want.error, "gpa %llx: error %x, not %x", a.linear, w.error, want.error);
+		ck_assert_msg(w.error == want.error, "gpa %llx: error %x, not %x", a.linear,
+			      w.error, want.error);
 	if (ret)
 		return ret;
-	ck_assert_msg(w.gpa == want.gpa && w.level == want.level && w.writable == want.writable && w.exec == want.exec,
-		      "cr4 %lx efer %llx gpa %llx: %llx/%d, not %llx/%d", c->cr4, c->efer, a.linear, w.gpa, w.level, want.gpa,
-		      want.level);
+	ck_assert_msg(w.gpa == want.gpa && w.level == want.level && w.writable == want.writable &&
+			      w.exec == want.exec,
+		      "cr4 %lx efer %llx gpa %llx: %llx/%d, not %llx/%d", c->cr4, c->efer, a.linear,
+		      w.gpa, w.level, want.gpa, want.level);
 	check_path(&path, m, format, w.level);
 	return 0;
 }
@@ -356,13 +369,15 @@ START_TEST(random_tables)
 			/* A walk may have set A in an entry that is a pointer, too. */
 			if (_i == 1)
 				memcpy(c.pdptr, &m->byte[root], sizeof(c.pdptr));
-			if (_i == 1 && (c.pdptr[0] | c.pdptr[1] | c.pdptr[2] | c.pdptr[3]) & walk_pdptr_rsvd(c.maxphyaddr))
+			if (_i == 1 && (c.pdptr[0] | c.pdptr[1] | c.pdptr[2] | c.pdptr[3]) &
+					       walk_pdptr_rsvd(c.maxphyaddr))
 				break;
 		}
 	}
 	/* The comparison means something only if every outcome is frequent. */
 	for (i = 0; i < 2; i++)
-		ck_assert_msg(seen[i] > rounds * WALKS / 50, "outcome %u only %u times", i, seen[i]);
+		ck_assert_msg(seen[i] > rounds * WALKS / 50, "outcome %u only %u times", i,
+			      seen[i]);
 	free(copy);
 	free(m);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of the guest page table walker: named cases with the values the manuals give, and random tables compared with
- * the reference walker.
+ * Suite of the guest page table walker: named cases with the values the manuals give, and random
+ * tables compared with the reference walker.
  */
 #include "ref_walk.h"
 #include "../../../../arch/x86/mmu/walk_pure.h"
@@ -72,7 +72,8 @@ static int guest_cmpxchg(void *ctx, u64 gpa, u64 old, u64 new, unsigned int size
 static const struct walk_ops guest_ops = { .read = guest_read, .cmpxchg = guest_cmpxchg };
 static const struct walk_ops peek_ops = { .read = guest_read };
 
-static int run(const struct ref_cpu *c, const struct ref_access *a, struct guest *g, const struct walk_ops *ops, struct walk *w)
+static int run(const struct ref_cpu *c, const struct ref_access *a, struct guest *g,
+	       const struct walk_ops *ops, struct walk *w)
 {
 	struct walk_cpuid cpuid = { .maxphyaddr = c->maxphyaddr, .gbpages = c->gbpages, .amd = c->amd };
 	struct walk_in in = {
@@ -100,7 +101,8 @@ static u64 get(const struct guest *g, u64 at, int size)
 }
 
 /*
- * Named cases. Long mode: PML4 at 0x1000, PDPT at 0x2000, PD at 0x3000, PT at 0x4000, always index 0; linear address 0x123.
+ * Named cases. Long mode: PML4 at 0x1000, PDPT at 0x2000, PD at 0x3000, PT at 0x4000, always index
+ * 0; linear address 0x123.
  */
 struct long_case {
 	const char *name;
@@ -181,11 +183,13 @@ START_TEST(long_mode)
 	ret = run(&c, &a, g, &guest_ops, &w);
 	ck_assert_msg(ret == t->ret, "%s: returns %d, not %d", t->name, ret, t->ret);
 	if (ret == 1)
-		ck_assert_msg(w.error == t->error, "%s: error %x, not %x", t->name, w.error, t->error);
+		ck_assert_msg(w.error == t->error, "%s: error %x, not %x", t->name, w.error,
+			      t->error);
 	if (ret)
 		ck_assert_msg(!g->writes, "%s: tables changed by a fault", t->name);
 	if (!ret)
-		ck_assert_msg(w.gpa == t->gpa && w.level == t->level, "%s: gpa %llx level %d", t->name, w.gpa, w.level);
+		ck_assert_msg(w.gpa == t->gpa && w.level == t->level, "%s: gpa %llx level %d",
+			      t->name, w.gpa, w.level);
 	free(g);
 }
 END_TEST
@@ -304,7 +308,9 @@ static bool one_in(unsigned int n)
 
 static u64 random_entry(const struct ref_cpu *c)
 {
-	/* Mostly a table in memory with all rights, so that walks get deep; then bits are flipped. */
+	/*
+	 * Mostly a table in memory with all rights, so that walks get deep; then bits are flipped.
+	 */
 	u64 entry = (rnd() % MEM_PAGES) << 12 | P | W | U;
 
 	if (one_in(5))
@@ -363,7 +369,8 @@ static void random_access(struct ref_access *a)
 		a->user = false;
 }
 
-static void compare(const struct ref_cpu *c, const struct ref_access *a, struct guest *g, struct mem *copy)
+static void compare(const struct ref_cpu *c, const struct ref_access *a, struct guest *g,
+		    struct mem *copy)
 {
 	int want_ret, ret, peek_ret;
 	struct ref_result want;
@@ -375,19 +382,23 @@ static void compare(const struct ref_cpu *c, const struct ref_access *a, struct 
 	want = ref_walk(c, a, copy);
 	want_ret = want.outcome == REF_OK ? 0 : want.outcome == REF_PF ? 1 : -EFAULT;
 	ret = run(c, a, g, &guest_ops, &w);
-	ck_assert_msg(ret == want_ret && peek_ret == ret, "cr0 %lx cr4 %lx efer %llx cr3 %llx linear %llx: %d, not %d", c->cr0,
-		      c->cr4, c->efer, c->cr3, a->linear, ret, want_ret);
-	ck_assert_msg(!memcmp(copy, &g->mem, sizeof(*copy)), "cr0 %lx cr4 %lx efer %llx linear %llx: A or D differ", c->cr0, c->cr4,
+	ck_assert_msg(ret == want_ret && peek_ret == ret,
+		      "cr0 %lx cr4 %lx efer %llx cr3 %llx linear %llx: %d, not %d", c->cr0, c->cr4,
+		      c->efer, c->cr3, a->linear, ret, want_ret);
+	ck_assert_msg(!memcmp(copy, &g->mem, sizeof(*copy)),
+		      "cr0 %lx cr4 %lx efer %llx linear %llx: A or D differ", c->cr0, c->cr4,
 		      c->efer, a->linear);
 	if (ret == 1)
-		ck_assert_msg(w.error == want.error && peek.error == w.error, "cr0 %lx cr4 %lx efer %llx: error %x, not %x",
-			      c->cr0, c->cr4, c->efer, w.error, want.error);
+		ck_assert_msg(w.error == want.error && peek.error == w.error,
+			      "cr0 %lx cr4 %lx efer %llx: error %x, not %x", c->cr0, c->cr4,
+			      c->efer, w.error, want.error);
 	if (ret)
 		return;
-	ck_assert_msg(w.gpa == want.gpa && w.level == want.level && peek.gpa == w.gpa, "cr4 %lx efer %llx: %llx/%d, not %llx/%d",
-		      c->cr4, c->efer, w.gpa, w.level, want.gpa, want.level);
-	ck_assert_msg(w.writable == want.writable && w.user == want.user && w.exec == want.exec, "cr0 %lx cr4 %lx efer %llx: rights",
-		      c->cr0, c->cr4, c->efer);
+	ck_assert_msg(w.gpa == want.gpa && w.level == want.level && peek.gpa == w.gpa,
+		      "cr4 %lx efer %llx: %llx/%d, not %llx/%d", c->cr4, c->efer, w.gpa, w.level,
+		      want.gpa, want.level);
+	ck_assert_msg(w.writable == want.writable && w.user == want.user && w.exec == want.exec,
+		      "cr0 %lx cr4 %lx efer %llx: rights", c->cr0, c->cr4, c->efer);
 }
 
 /* Tables, and walks through each */
@@ -420,7 +431,8 @@ START_TEST(random_tables)
 	}
 	/* The comparison means something only if every outcome is frequent. */
 	for (i = 0; i < 3; i++)
-		ck_assert_msg(seen[i] > rounds * WALKS / 50, "outcome %u only %u times", i, seen[i]);
+		ck_assert_msg(seen[i] > rounds * WALKS / 50, "outcome %u only %u times", i,
+			      seen[i]);
 	free(copy);
 	free(g);
 }

@@ -31,7 +31,8 @@ START_TEST(row)
 {
 	u32 next = halt_next_window(rows[_i].window, rows[_i].waited, rows[_i].max);
 
-	ck_assert_msg(next == rows[_i].next, "%s: %u, expected %u", rows[_i].name, next, rows[_i].next);
+	ck_assert_msg(next == rows[_i].next, "%s: %u, expected %u", rows[_i].name, next,
+		      rows[_i].next);
 }
 END_TEST
 

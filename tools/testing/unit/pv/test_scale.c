@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Ticks to nanoseconds: the factor against exact arithmetic at every power of two and around it, and the order of results.
+ * Ticks to nanoseconds: the factor against exact arithmetic at every power of two and around it,
+ * and the order of results.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -22,8 +23,9 @@ static void compare(u32 khz, u64 ticks)
 	u64 want = exact(ticks, khz), got = pv_scale_ns(&s, ticks);
 	u64 slack = want / 0x80000000u + 2 + (s.shift < 0 ? exact(1ull << -s.shift, khz) : 0);
 
-	ck_assert_msg(got <= want && want - got <= slack, "%u kHz, %llu ticks: %llu, exactly %llu", khz,
-		      (unsigned long long)ticks, (unsigned long long)got, (unsigned long long)want);
+	ck_assert_msg(got <= want && want - got <= slack, "%u kHz, %llu ticks: %llu, exactly %llu",
+		      khz, (unsigned long long)ticks, (unsigned long long)got,
+		      (unsigned long long)want);
 }
 
 START_TEST(near_exact)

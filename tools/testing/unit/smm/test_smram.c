@@ -71,7 +71,8 @@ static void check_places(const struct place *p, size_t nr, enum smram_map map)
 	for (; nr--; p++) {
 		fill(&s, 3);
 		smram_pack(&s, map, image);
-		ck_assert_msg(!memcmp(image + p->at - SMRAM_SAVE, (u8 *)&s + p->field, p->len), "%s is not at %#x", p->name, p->at);
+		ck_assert_msg(!memcmp(image + p->at - SMRAM_SAVE, (u8 *)&s + p->field, p->len),
+			      "%s is not at %#x", p->name, p->at);
 	}
 }
 
@@ -116,7 +117,10 @@ END_TEST
 #define TF	0x100
 #define DF	0x400
 
-/* Registers behind the instruction; before it; the dword of the 64-bit map, the I/O state field of the 32-bit one */
+/*
+ * Registers behind the instruction; before it; the dword of the 64-bit map, the I/O state field of
+ * the 32-bit one
+ */
 static const struct io_row {
 	struct smram_io io;
 	bool wide, immediate;
@@ -140,7 +144,8 @@ static const struct io_row {
 };
 
 /* Through the area in memory and back, with the handler's byte and without */
-static void check_restart(const struct io_row *r, const struct smram_state *s, enum smram_map map, u16 slot, bool again)
+static void check_restart(const struct io_row *r, const struct smram_state *s, enum smram_map map,
+			  u16 slot, bool again)
 {
 	unsigned int at = map == SMRAM_MAP_64 ? 0xc8 : 0x100;
 	u8 image[SMRAM_SIZE];
@@ -259,7 +264,8 @@ static struct smram_state base_state(int mode)
 {
 	struct smram_state s = { .rflags = 2, .cr0 = CR0_PE | CR0_ET, .dr6 = 0xffff0ff0, .dr7 = 0x400, .rip = 0x1000 };
 
-	fill_segments(&s, CODE | SMRAM_SEG_DB | SMRAM_SEG_G, DATA | SMRAM_SEG_DB | SMRAM_SEG_G, 0xffffffff);
+	fill_segments(&s, CODE | SMRAM_SEG_DB | SMRAM_SEG_G, DATA | SMRAM_SEG_DB | SMRAM_SEG_G,
+		      0xffffffff);
 	switch (mode) {
 	case REAL:
 		s.cr0 = CR0_ET;
@@ -271,7 +277,8 @@ static struct smram_state base_state(int mode)
 		s.cr3 = 0xfffff000;
 		break;
 	case LONG:
-		s.seg[SMRAM_CS].attrib = (u16)((s.seg[SMRAM_CS].attrib & ~SMRAM_SEG_DB) | SMRAM_SEG_L);
+		s.seg[SMRAM_CS].attrib =
+			(u16)((s.seg[SMRAM_CS].attrib & ~SMRAM_SEG_DB) | SMRAM_SEG_L);
 		s.rip = 0xffffffff81000000;
 		s.seg[SMRAM_SS].attrib = 0;
 		/* fall through */

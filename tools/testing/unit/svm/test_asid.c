@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of the ASIDs, beside a model of two CPUs' TLBs: vCPUs run, are flushed and move between CPUs, which are switched off and on, in random order.
- * A vCPU must never find a translation that is not its own or is older than its last flush; one that was not flushed and stays should find what
- * it left.
+ * Suite of the ASIDs, beside a model of two CPUs' TLBs: vCPUs run, are flushed and move between
+ * CPUs, which are switched off and on, in random order. A vCPU must never find a translation that
+ * is not its own or is older than its last flush; one that was not flushed and stays should find
+ * what it left.
  */
 #include "arch/x86/svm/asid.h"
 
@@ -15,7 +16,10 @@
 #define TAGS	8
 #define STEPS	20000
 
-/* What a CPU's TLB has under each tag: whose, and how often that had been flushed when it got in; owner -1: nothing */
+/*
+ * What a CPU's TLB has under each tag: whose, and how often that had been flushed when it got in;
+ * owner -1: nothing
+ */
 struct tlb_entry {
 	int owner;
 	unsigned int epoch;
@@ -152,7 +156,10 @@ START_TEST(test_random)
 }
 END_TEST
 
-/* One vCPU alone, never flushed, keeps its ASID; flushed by ASID it keeps it, too; else it goes through all of them, and then the TLB is flushed. */
+/*
+ * One vCPU alone, never flushed, keeps its ASID; flushed by ASID it keeps it, too; else it goes
+ * through all of them, and then the TLB is flushed.
+ */
 START_TEST(test_one_vcpu)
 {
 	struct svm_asids cpu = { .gen = 1 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of VMRUN's consistency checks: each check alone, what just passes, and random control blocks against a list of the
- * manual's sentences; of the intercepts that L1 switches off.
+ * Suite of VMRUN's consistency checks: each check alone, what just passes, and random control
+ * blocks against a list of the manual's sentences; of the intercepts that L1 switches off.
  */
 #include "arch/x86/svm/nested_check.h"
 
@@ -140,7 +140,8 @@ END_TEST
 static u32 broken(const struct svm_entry *e, const struct svm_limits *l)
 {
 	const u64 top = 1ull << l->maxphyaddr;
-	bool lme = e->efer >> 8 & 1, lma = e->efer >> 10 & 1, pg = e->cr0 >> 31 & 1, event = e->event_inj >> 31;
+	bool lme = e->efer >> 8 & 1, lma = e->efer >> 10 & 1, pg = e->cr0 >> 31 & 1,
+	     event = e->event_inj >> 31;
 	unsigned int type = e->event_inj >> 8 & 7, vector = e->event_inj & 0xff, i;
 	u32 set = 0;
 
@@ -173,7 +174,8 @@ static u32 broken(const struct svm_entry *e, const struct svm_limits *l)
 	set |= (u32)((lme || lma) && !l->long_mode) << SVM_REFUSE_LONG_MODE;
 	set |= (u32)(lme && pg && !(e->cr4 >> 5 & 1)) << SVM_REFUSE_LONG_PAE;
 	set |= (u32)(lme && pg && !(e->cr0 & 1)) << SVM_REFUSE_LONG_PE;
-	set |= (u32)(lme && pg && (e->cr4 >> 5 & 1) && (e->cs_attrib >> 9 & 3) == 3) << SVM_REFUSE_CS;
+	set |= (u32)(lme && pg && (e->cr4 >> 5 & 1) && (e->cs_attrib >> 9 & 3) == 3)
+	       << SVM_REFUSE_CS;
 	return set;
 }
 
@@ -227,7 +229,8 @@ START_TEST(random_blocks)
 		ck_assert_msg(got ? want >> got & 1 : !want, "round %u: refused %d, broken %#x", i, got, want);
 		count[got]++;
 		passed += !got;
-		ck_assert_uint_eq(!!(svm_entry_efer(e.efer, e.cr0) & 0x400), (e.efer >> 8 & 1) && (e.cr0 >> 31 & 1));
+		ck_assert_uint_eq(!!(svm_entry_efer(e.efer, e.cr0) & 0x400),
+				  (e.efer >> 8 & 1) && (e.cr0 >> 31 & 1));
 	}
 	ck_assert_uint_gt(passed, rounds / 50);
 	for (i = 0; i < SVM_NR_REFUSALS; i++)
@@ -283,7 +286,8 @@ START_TEST(random_intercepts)
 		for (bit = 0; bit < 32 * SVM_INTERCEPT_WORDS; bit++) {
 			bool known = bit <= SVM_EXIT_RDPRU || bit == SVM_EXIT_INVPCID;
 
-			ck_assert_uint_eq(intercepted(to, bit), intercepted(own, bit) || (known && intercepted(l1, bit)));
+			ck_assert_uint_eq(intercepted(to, bit),
+					  intercepted(own, bit) || (known && intercepted(l1, bit)));
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of the exits of instructions: each that the manual's table of intercepts names and the emulator knows, and neighbours
- * that have none.
+ * Suite of the exits of instructions: each that the manual's table of intercepts names and the
+ * emulator knows, and neighbours that have none.
  */
 #include "arch/x86/svm/nested_decode.h"
 
@@ -89,10 +89,13 @@ START_TEST(row)
 	struct svm_insn_exit got;
 	struct emu_insn insn;
 
-	ck_assert_msg(emu_decode(&insn, r->bytes, sizeof(r->bytes), EMU_MODE_64) == 0, "%s: not decoded", r->name);
+	ck_assert_msg(emu_decode(&insn, r->bytes, sizeof(r->bytes), EMU_MODE_64) == 0,
+		      "%s: not decoded", r->name);
 	svm_insn_exit(&insn, &got);
-	ck_assert_msg(got.code == r->want.code, "%s: exit %#x, not %#x", r->name, got.code, r->want.code);
-	ck_assert_msg(got.port == r->want.port && got.port_imm == r->want.port_imm, "%s: port", r->name);
+	ck_assert_msg(got.code == r->want.code, "%s: exit %#x, not %#x", r->name, got.code,
+		      r->want.code);
+	ck_assert_msg(got.port == r->want.port && got.port_imm == r->want.port_imm, "%s: port",
+		      r->name);
 	ck_assert_msg(got.selective == r->want.selective, "%s: selective", r->name);
 }
 END_TEST

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of EVENTINJ, EXITINTINFO and RIP around the injection of soft events, with and without next-RIP save: each kind of event, injected,
- * interrupted, injected again, and delivered, beside a model of what the manual says the CPU does.
+ * Suite of EVENTINJ, EXITINTINFO and RIP around the injection of soft events, with and without
+ * next-RIP save: each kind of event, injected, interrupted, injected again, and delivered, beside a
+ * model of what the manual says the CPU does.
  */
 #include "arch/x86/svm/delivery.h"
 
@@ -51,7 +52,8 @@ static bool soft(u32 info)
 	u32 type = info & SVM_EVTINJ_TYPE_MASK, vector = info & SVM_EVTINJ_VEC_MASK;
 
 	/* #BP and #OF as exceptions are those of INT3 and INTO. */
-	return type == SVM_EVTINJ_TYPE_SOFT || (type == SVM_EVTINJ_TYPE_EXEPT && (vector == 3 || vector == 4));
+	return type == SVM_EVTINJ_TYPE_SOFT ||
+	       (type == SVM_EVTINJ_TYPE_EXEPT && (vector == 3 || vector == 4));
 }
 
 static void deliver(struct cpu *c)
@@ -61,7 +63,10 @@ static void deliver(struct cpu *c)
 	c->inj = c->intinfo = 0;
 }
 
-/* A nested page fault, or an exception that is intercepted. @junk: an error code bit that means nothing */
+/*
+ * A nested page fault, or an exception that is intercepted. @junk: an error code bit that means
+ * nothing
+ */
 static void interrupt(struct cpu *c, bool junk)
 {
 	c->intinfo = c->inj | (junk ? SVM_EXITINTINFO_VALID_ERR : 0);
@@ -84,7 +89,8 @@ static void inject(struct cpu *c, struct svm_soft *s, const struct event *e, boo
 	c->next_rip = s->to;
 }
 
-static void come_back(struct cpu *c, struct svm_soft *s, const struct event *injected, struct event *e)
+static void come_back(struct cpu *c, struct svm_soft *s, const struct event *injected,
+		      struct event *e)
 {
 	svm_interrupted(c->intinfo, c->intinfo_err, injected, e);
 	c->rip = svm_soft_end(s, e, c->nrips ? c->next_rip : 0, c->rip);
@@ -93,14 +99,20 @@ static void come_back(struct cpu *c, struct svm_soft *s, const struct event *inj
 
 static void expect_same(const struct event *got, const struct event *want)
 {
-	ck_assert_msg(got->type == want->type && got->vector == want->vector && got->len == want->len, "type %u vector %u len %u, not %u %u %u",
-		      got->type, got->vector, got->len, want->type, want->vector, want->len);
-	ck_assert_msg(got->has_error == want->has_error && got->error == want->error, "vector %u: error code", want->vector);
+	ck_assert_msg(got->type == want->type && got->vector == want->vector &&
+			      got->len == want->len,
+		      "type %u vector %u len %u, not %u %u %u", got->type, got->vector, got->len,
+		      want->type, want->vector, want->len);
+	ck_assert_msg(got->has_error == want->has_error && got->error == want->error,
+		      "vector %u: error code", want->vector);
 }
 
 /* ---- tests ---- */
 
-/* Interrupted up to three times, then delivered once: the address behind the instruction, whichever way the CPU goes by. */
+/*
+ * Interrupted up to three times, then delivered once: the address behind the instruction, whichever
+ * way the CPU goes by.
+ */
 START_TEST(delivered_once)
 {
 	unsigned int kind = _i / 8, times, t;
@@ -131,8 +143,8 @@ START_TEST(delivered_once)
 END_TEST
 
 /*
- * The CPU was delivering an event of the guest's own when it exited: RIP is at the instruction, whose length is found by decoding there. INT1 looks like
- * a trap.
+ * The CPU was delivering an event of the guest's own when it exited: RIP is at the instruction,
+ * whose length is found by decoding there. INT1 looks like a trap.
  */
 START_TEST(delivery_of_its_own)
 {
@@ -161,7 +173,8 @@ START_TEST(another_event_behind_it)
 	struct svm_soft s;
 	struct event e;
 	bool alike = first->vector == second->vector &&
-		     (first->type == second->type || (first->type == EVENT_SOFT_EXCEPTION && second->type == EVENT_SOFT_INT));
+		     (first->type == second->type ||
+		      (first->type == EVENT_SOFT_EXCEPTION && second->type == EVENT_SOFT_INT));
 
 	inject(&c, &s, first, false);
 	deliver(&c);
@@ -171,7 +184,10 @@ START_TEST(another_event_behind_it)
 	interrupt(&c, false);
 	c.next_rip = c.rip + second->len;
 	come_back(&c, &s, first, &e);
-	/* Without next-RIP save two of a kind in a row are one to the module; both are at their instruction. */
+	/*
+	 * Without next-RIP save two of a kind in a row are one to the module; both are at their
+	 * instruction.
+	 */
 	if (event_is_soft(first) && !(alike && !c.nrips))
 		ck_assert_uint_eq(c.rip, RIP + first->len);
 }
@@ -186,7 +202,8 @@ START_TEST(eventinj)
 		[EVENT_INTERRUPT] = SVM_EVTINJ_TYPE_INTR, [EVENT_NMI] = SVM_EVTINJ_TYPE_NMI,
 	};
 	const struct event *e = &kinds[_i / 8];
-	bool l1s = _i & 1, v86 = _i & 2, pe = _i & 4, as_int = e->type == EVENT_SOFT_EXCEPTION && !l1s && !v86;
+	bool l1s = _i & 1, v86 = _i & 2, pe = _i & 4,
+	     as_int = e->type == EVENT_SOFT_EXCEPTION && !l1s && !v86;
 	u32 info = svm_inject_info(e, l1s, v86, pe);
 
 	ck_assert_uint_eq(info & SVM_EVTINJ_VEC_MASK, e->vector);

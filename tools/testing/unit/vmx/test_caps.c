@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of the choice of controls: a CPU with everything, then without each bit in turn, then with each parameter off. Bits and words are the SDM's.
+ * Suite of the choice of controls: a CPU with everything, then without each bit in turn, then with
+ * each parameter off. Bits and words are the SDM's.
  */
 #include "arch/x86/vmx/caps_pure.h"
 
@@ -28,7 +29,10 @@ static u64 *reg(struct vmx_cap_msrs *m, size_t where)
 	return (u64 *)((char *)m + where);
 }
 
-/* What strata cannot do without. @bit is the register's: 32 more for the half of controls that may be 1. */
+/*
+ * What strata cannot do without. @bit is the register's: 32 more for the half of controls that may
+ * be 1.
+ */
 struct needed {
 	const char *name, *where;
 	size_t msr;
@@ -84,7 +88,8 @@ static const struct needed needed[] = {
 
 static bool is_control(size_t msr)
 {
-	return msr == MSR(pin) || msr == MSR(cpu) || msr == MSR(cpu2) || msr == MSR(exit) || msr == MSR(entry);
+	return msr == MSR(pin) || msr == MSR(cpu) || msr == MSR(cpu2) || msr == MSR(exit) ||
+	       msr == MSR(entry);
 }
 
 static void take_away(struct vmx_cap_msrs *m, const struct needed *n)
@@ -97,7 +102,8 @@ static void take_away(struct vmx_cap_msrs *m, const struct needed *n)
 		*reg(m, n->msr) &= ~bit;
 }
 
-static unsigned int choose(struct vmx_caps *caps, const struct vmx_cap_msrs *m, struct vmx_lack *lacks)
+static unsigned int choose(struct vmx_caps *caps, const struct vmx_cap_msrs *m,
+			   struct vmx_lack *lacks)
 {
 	memset(caps, 0xff, sizeof(*caps));
 	return vmx_caps_choose(caps, m, &all_on, false, lacks);
@@ -109,7 +115,10 @@ START_TEST(nothing_lacks)
 	struct vmx_caps c;
 
 	ck_assert_uint_eq(choose(&c, &everything, lacks), 0);
-	/* Each control that is on: what must be, and what the header and the lists name; spelt out, so that no bit comes in unnoticed. */
+	/*
+	 * Each control that is on: what must be, and what the header and the lists name; spelt out,
+	 * so that no bit comes in unnoticed.
+	 */
 	ck_assert_uint_eq(c.pin, 0x16 | 0x69);
 	ck_assert_uint_eq(c.cpu, 0x04006172 | 0xb1f80c8c);
 	ck_assert_uint_eq(c.cpu2, 0x121297fb);
@@ -175,7 +184,8 @@ START_TEST(all_lacks)
 	unsigned int i, nr, size = 0;
 
 	for (i = 0; i < NR_NEEDED; i++)
-		if (needed[i].bit != 31 && needed[i].msr != MSR(ept_vpid) && strcmp(needed[i].name, "enable EPT")) {
+		if (needed[i].bit != 31 && needed[i].msr != MSR(ept_vpid) &&
+		    strcmp(needed[i].name, "enable EPT")) {
 			take_away(&m, &needed[i]);
 			size++;
 		}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of the VM-entry interruption information: every type, vector and error code that userspace may set, against the SDM's "Checks on VM-Entry Control Fields".
+ * Suite of the VM-entry interruption information: every type, vector and error code that userspace
+ * may set, against the SDM's "Checks on VM-Entry Control Fields".
  */
 #include "arch/x86/vmx/entry_info.h"
 

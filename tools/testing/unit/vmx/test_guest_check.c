@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of the checks of guest state: states of each mode that an entry takes, and each of them spoilt in one thing.
+ * Suite of the checks of guest state: states of each mode that an entry takes, and each of them
+ * spoilt in one thing.
  */
 #include "arch/x86/vmx/guest_check.h"
 

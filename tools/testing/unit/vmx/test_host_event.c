@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of what the host is given after an exit: every exit reason, with and without the flag of a failed entry, and every vector and type of interruption information.
+ * Suite of what the host is given after an exit: every exit reason, with and without the flag of a
+ * failed entry, and every vector and type of interruption information.
  */
 #include "arch/x86/vmx/host_event.h"
 

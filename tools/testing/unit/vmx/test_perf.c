@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suite of the plan that switches the host's performance monitoring around VM entries: rows of what the kernel names and what becomes of
- * it, and random lists against the sentences of the header.
+ * Suite of the plan that switches the host's performance monitoring around VM entries: rows of what
+ * the kernel names and what becomes of it, and random lists against the sentences of the header.
  */
 #include "arch/x86/vmx/perf_pure.h"
 
@@ -52,7 +52,8 @@ START_TEST(each_row)
 		;
 	ck_assert_msg(p.nr == n, "%s: %u in the lists, expected %u", r->name, p.nr, n);
 	for (i = 0; i < n; i++)
-		ck_assert_msg(p.list[i].msr == r->list[i], "%s: entry %u is %#x, expected %#x", r->name, i, p.list[i].msr, r->list[i]);
+		ck_assert_msg(p.list[i].msr == r->list[i], "%s: entry %u is %#x, expected %#x",
+			      r->name, i, p.list[i].msr, r->list[i]);
 	for (i = 0; i < r->nr; i++) {
 		if (r->msr[i].msr != GLOBAL || !r->global)
 			continue;
@@ -62,7 +63,10 @@ START_TEST(each_row)
 }
 END_TEST
 
-/* Whatever the kernel names: run the plan on a model of the CPU, and each MSR has its value on either side. */
+/*
+ * Whatever the kernel names: run the plan on a model of the CPU, and each MSR has its value on
+ * either side.
+ */
 START_TEST(random_lists)
 {
 	static const u32 pool[] = { GLOBAL, PEBS, DS_AREA, EVTSEL, EVTSEL + 1, EVTSEL + 2, 0x3f2 };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* EVENTINJ and EXITINTINFO (APM vol. 2, "Event Injection"), which the kernel's header has for the kernel only */
+/*
+ * EVENTINJ and EXITINTINFO (APM vol. 2, "Event Injection"), which the kernel's header has for the
+ * kernel only
+ */
 #ifndef STRATA_UNIT_ASM_SVM_H
 #define STRATA_UNIT_ASM_SVM_H
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Controls and capabilities (SDM, appendix "VMX Capability Reporting Facility"), which the kernel's header has for the kernel only */
+/*
+ * Controls and capabilities (SDM, appendix "VMX Capability Reporting Facility"), which the kernel's
+ * header has for the kernel only
+ */
 #ifndef STRATA_UNIT_ASM_VMX_H
 #define STRATA_UNIT_ASM_VMX_H
 
