@@ -89,7 +89,11 @@ static void guest_main(void)
 
 /* ---- the host ---- */
 
-static u8 *memory;
+/*
+ * The slot's memory, and the same for those who serve accesses while it has none: nothing is done
+ * to that mapping.
+ */
+static u8 *memory, *served;
 static volatile bool over;
 
 static void serve(struct kvm_run *run)
@@ -98,9 +102,9 @@ static void serve(struct kvm_run *run)
 
 	REQUIRE(at + run->mmio.len <= RACE_SIZE);
 	if (run->mmio.is_write)
-		memcpy(memory + at, run->mmio.data, run->mmio.len);
+		memcpy(served + at, run->mmio.data, run->mmio.len);
 	else
-		memcpy(run->mmio.data, memory + at, run->mmio.len);
+		memcpy(run->mmio.data, served + at, run->mmio.len);
 }
 
 static void *run_vcpu(void *arg)
@@ -205,7 +209,8 @@ TEST_TIMEOUT(two_l2_and_the_host, 100000)
 	vm = vm_create(2);
 	REQUIRE(!ftruncate(fd, RACE_SIZE));
 	memory = mmap(NULL, RACE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	REQUIRE(memory != MAP_FAILED);
+	served = mmap(NULL, RACE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	REQUIRE(memory != MAP_FAILED && served != MAP_FAILED);
 	slot(vm, 0, RACE_GPA, RACE_SIZE);
 	for (i = 0; i < 2; i++)
 		vcpu_set_long(&vm->vcpu[i], guest_main, 0);
