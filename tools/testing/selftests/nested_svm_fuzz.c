@@ -151,7 +151,7 @@ static void guest_first(void)
 	for (i = 0; i < 512; i += 2)
 		npt_set(&npt, NPT_PLAY + (i << 21), 2, random_entry(&s));
 	template = svm_vmcb;
-	ready = 1;
+	guest_set_flag(&ready);
 	for (;;) {
 		change_tables(&s, rnd(&s) % 16);
 		wild_run(&svm_vmcb, &s, (u64)svm_l2_stack + sizeof(svm_l2_stack) - 8, svm_vmrun);
@@ -162,8 +162,7 @@ static void guest_second(void)
 {
 	u64 s = seed * 3 + 1;
 
-	while (!ready)
-		guest_pause();
+	guest_wait_flag(&ready);
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, (u64)second_hsave);
 	for (;;) {

@@ -81,7 +81,7 @@ static void prepare(void)
 		host_area[i] = npt_page();
 		block[i] = svm_vmcb;
 	}
-	ready = 1;
+	guest_set_flag(&ready);
 }
 
 static void first(void)
@@ -117,8 +117,7 @@ static void guest_main(void)
 
 	if (!id)
 		prepare();
-	while (!ready)
-		guest_pause();
+	guest_wait_flag(&ready);
 	svm_on(id);
 	if (!id)
 		first();

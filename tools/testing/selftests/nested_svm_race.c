@@ -62,7 +62,7 @@ static void prepare(void)
 		block[i] = svm_vmcb;
 		block[i].asid = 1 + i;
 	}
-	ready = 1;
+	guest_set_flag(&ready);
 }
 
 static void guest_main(void)
@@ -72,8 +72,7 @@ static void guest_main(void)
 	guest_sti();
 	if (!id)
 		prepare();
-	while (!ready)
-		guest_pause();
+	guest_wait_flag(&ready);
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, (u64)host_area[id]);
 	/* L2 from its beginning each time: its general registers are nobody's. */

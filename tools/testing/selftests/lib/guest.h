@@ -257,6 +257,18 @@ GUEST_INLINE void guest_pause(void)
 	asm volatile("pause" : : : "memory");
 }
 
+/* Tell another vCPU: what was written before is there, for the compiler too. */
+GUEST_INLINE void guest_set_flag(volatile uint64_t *flag)
+{
+	__atomic_store_n(flag, 1, __ATOMIC_RELEASE);
+}
+
+GUEST_INLINE void guest_wait_flag(const volatile uint64_t *flag)
+{
+	while (!__atomic_load_n(flag, __ATOMIC_ACQUIRE))
+		guest_pause();
+}
+
 #define GUEST_CR_FNS(n)								\
 GUEST_INLINE uint64_t read_cr##n(void)						\
 {										\
