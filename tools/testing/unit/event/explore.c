@@ -416,14 +416,13 @@ static void try_inbox(const struct event_queue *q)
 	check_drain(q, 1ul << INBOX_INIT | 1ul << INBOX_SIPI);
 }
 
-static void try_user(const struct event_queue *q)
+static const struct event_abi user_abi = { true, true, true, true };
+
+static void try_interrupt(const struct event_queue *q)
 {
-	static const struct event_abi abi = { true, true, true, true };
-	struct event_view open = config->base;
-	struct kvm_vcpu_events image;
-	struct event_queue a = *q, b = *q;
-	__u64 bitmap[4] = { 1ull << VECTOR_A };
 	bool full = q->irq_stashed || q->delivering.type == EVENT_INTERRUPT;
+	__u64 bitmap[4] = { };
+	struct event_queue a;
 	int ret;
 
 	for (u8 vector = VECTOR_A; vector <= VECTOR_B; vector++) {
@@ -435,28 +434,39 @@ static void try_user(const struct event_queue *q)
 	}
 
 	/* An empty bitmap says nothing, another one an interrupt that is settled later. */
-	bitmap[0] = 0;
 	a = *q;
 	event_restore_bitmap(&a, bitmap);
 	expect_at(same(&a, q), "an empty bitmap says nothing", q, NULL);
 	bitmap[0] = 1ull << VECTOR_A;
 	event_restore_bitmap(&a, bitmap);
 	add(&a);
+}
 
-	/* The image of this state, with an INT n of unknown length */
-	event_save(q, 0, 0, &abi, &config->base, &image);
-	event_restore(&b, &image, &abi);
+/* The image of this state, with an INT n of unknown length */
+static void try_image(const struct event_queue *q)
+{
+	struct kvm_vcpu_events image;
+	struct event_queue b = *q;
+
+	event_save(q, 0, 0, &user_abi, &config->base, &image);
+	event_restore(&b, &image, &user_abi);
 	add(&b);
 	memset(image.reserved, 0, sizeof(image.reserved));
 	image.interrupt.injected = image.interrupt.soft = 1;
 	image.interrupt.nr = VECTOR_SOFT;
 	b = *q;
-	event_restore(&b, &image, &abi);
+	event_restore(&b, &image, &user_abi);
 	expect_at(b.irq_stashed && b.irq_unsettled && b.irq_soft && b.irq_vector == VECTOR_SOFT,
 		  "interrupt.soft is accepted", q, NULL);
 	add(&b);
+}
 
-	/* A soft event in delivery, exactly */
+/* A soft event in delivery, exactly */
+static void try_soft_image(const struct event_queue *q)
+{
+	struct kvm_vcpu_events image;
+	struct event_queue b;
+
 	for (unsigned int i = 0; i < nr_vectorings; i++) {
 		const struct event *e = &vectorings[i];
 		struct strata_events s = { .flags = STRATA_EVENTS_VALID, .delivering_kind = e->type, .delivering_len = e->len };
@@ -469,36 +479,50 @@ static void try_user(const struct event_queue *q)
 		image.exception.nr = image.interrupt.nr = e->vector;
 		image.interrupt.injected = e->type == EVENT_SOFT_INT;
 		b = *q;
-		event_restore(&b, &image, &abi);
+		event_restore(&b, &image, &user_abi);
 		expect_at(!memcmp(&b.delivering, e, sizeof(*e)),
 			  "a soft event is restored with kind and length", q, NULL);
 		add(&b);
 	}
+}
 
-	/* An interrupt in delivery beside one that waits */
-	if (!open.guest_mode && event_idle(q)) {
-		struct strata_events s = {
-			.flags = STRATA_EVENTS_VALID | STRATA_EVENTS_STASH, .delivering_kind = EVENT_INTERRUPT, .stash_nr = VECTOR_B,
-		};
+/* An interrupt in delivery beside one that waits */
+static void try_two_interrupts(const struct event_queue *q)
+{
+	struct strata_events s = {
+		.flags = STRATA_EVENTS_VALID | STRATA_EVENTS_STASH, .delivering_kind = EVENT_INTERRUPT, .stash_nr = VECTOR_B,
+	};
+	struct kvm_vcpu_events image;
+	struct event_queue b = *q;
 
-		memset(&image, 0, sizeof(image));
-		memcpy(image.reserved, &s, sizeof(s));
-		image.interrupt.injected = 1;
-		image.interrupt.nr = VECTOR_A;
-		b = *q;
-		event_restore(&b, &image, &abi);
-		expect_at(b.delivering.type == EVENT_INTERRUPT && b.delivering.vector == VECTOR_A &&
-				  b.irq_stashed == 1 && b.irq_vector == VECTOR_B,
-			  "an interrupt in delivery and another one are restored", q, NULL);
-		add(&b);
-	}
+	if (config->base.guest_mode || !event_idle(q))
+		return;
+	memset(&image, 0, sizeof(image));
+	memcpy(image.reserved, &s, sizeof(s));
+	image.interrupt.injected = 1;
+	image.interrupt.nr = VECTOR_A;
+	event_restore(&b, &image, &user_abi);
+	expect_at(b.delivering.type == EVENT_INTERRUPT && b.delivering.vector == VECTOR_A &&
+			  b.irq_stashed == 1 && b.irq_vector == VECTOR_B,
+		  "an interrupt in delivery and another one are restored", q, NULL);
+	add(&b);
+}
 
-	a = *q;
+static void try_set_regs(const struct event_queue *q)
+{
+	struct event_queue a = *q;
+
 	event_drop_exception(&a);
 	expect_at(q->exception_user ? !memcmp(&a.exception, &q->exception, sizeof(a.exception)) : !a.exception.type,
 		  "SET_REGS drops what is the guest's", q, NULL);
 	expect_at(a.delivering.type == (q->delivering.replay ? 0 : q->delivering.type), "SET_REGS drops what RIP repeats", q, NULL);
 	add(&a);
+}
+
+static void try_settle(const struct event_queue *q)
+{
+	struct event_view open = config->base;
+	struct event_queue a;
 
 	open.gif = open.intr_open = true;
 	for (unsigned int i = 0; i < 2; i++, open.intr_open = false) {
@@ -529,6 +553,16 @@ static void try_user(const struct event_queue *q)
 				  "what is in delivery stays", q, &open);
 		add(&a);
 	}
+}
+
+static void try_user(const struct event_queue *q)
+{
+	try_interrupt(q);
+	try_image(q);
+	try_soft_image(q);
+	try_two_interrupts(q);
+	try_set_regs(q);
+	try_settle(q);
 }
 
 /*
